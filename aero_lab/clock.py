@@ -1,0 +1,1 @@
+"""Clocks. ``now`` is an int of nanoseconds everywhere."""

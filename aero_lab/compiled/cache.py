@@ -1,0 +1,114 @@
+"""Where compiled kernels are kept and when they are stale.
+
+numba stamps a cached function with the time and size of the file that defines it and so does not notice
+an edited callee in another file. The stamp here is a digest of the defining module and of every module
+of this package it imports, directly or not, so editing a low room invalidates the rooms above it and
+nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from functools import lru_cache
+from importlib.util import resolve_name
+from pathlib import Path
+
+from numba.core import caching
+
+PACKAGE = __name__.partition(".")[0]
+_ROOT = Path(__file__).resolve().parent.parent
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+([.\w]+)[ \t]+import[ \t]+(\([^)]*\)|[^\n#]*)|import[ \t]+([.\w]+))", re.MULTILINE
+)
+
+
+def cache_dir() -> Path:
+    """Directory of the compiled kernels: ``AERO_LAB_CACHE_DIR``, else the user's cache directory."""
+    chosen = os.environ.get("AERO_LAB_CACHE_DIR")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "aero_lab"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aero_lab"
+
+
+def _module_path(name: str) -> Path | None:
+    parts = name.split(".")
+    if parts[0] != PACKAGE:
+        return None
+    base = _ROOT.joinpath(*parts[1:])
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+@lru_cache(maxsize=None)
+def _source(name: str) -> tuple[bytes, tuple[str, ...]]:
+    """Text of a module of this package and the package modules it names in imports."""
+    path = _module_path(name)
+    if path is None:
+        return b"", ()
+    text = path.read_bytes()
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    found: set[str] = set()
+    for match in _IMPORT.finditer(text.decode()):
+        origin, names, plain = match.groups()
+        if plain:
+            found.add(plain)
+            continue
+        module = resolve_name(origin, package) if origin.startswith(".") else origin
+        found.add(module)
+        for imported in names.strip("()").split(","):
+            found.add(f"{module}.{imported.split(' as ')[0].strip()}")
+    return text, tuple(sorted(n for n in found if _module_path(n) is not None))
+
+
+@lru_cache(maxsize=None)
+def source_digest(name: str) -> str:
+    """Digest of module ``name`` and of all it imports inside the package."""
+    seen: set[str] = set()
+    todo = [name]
+    while todo:
+        current = todo.pop()
+        if current not in seen:
+            seen.add(current)
+            todo.extend(_source(current)[1])
+    digest = hashlib.sha256()
+    for module in sorted(seen):
+        digest.update(module.encode() + b"\0" + _source(module)[0] + b"\0")
+    return digest.hexdigest()
+
+
+class _Locator(caching._CacheLocator):
+    """Puts a function's cache under :func:`cache_dir`, stamped by :func:`source_digest`."""
+
+    def __init__(self, py_func, py_file):
+        self._module = py_func.__module__
+        self._line = py_func.__code__.co_firstlineno
+
+    def get_cache_path(self):
+        return str(cache_dir() / "kernels" / self._module)
+
+    def get_source_stamp(self):
+        return source_digest(self._module)
+
+    def get_disambiguator(self):
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func, py_file):
+        return cls(py_func, py_file)
+
+
+class _CacheImpl(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class KernelCache(caching.FunctionCache):
+    """A numba function cache that lives in the package's own directory."""
+
+    _impl_class = _CacheImpl

@@ -1,0 +1,59 @@
+"""Records that kernels and Python share.
+
+Compiled kernels take structured numpy arrays. Plain Python cannot write ``row.field = value`` on those, so with
+``NUMBA_DISABLE_JIT=1`` the same dtype becomes a list of slotted objects with the same field names; subarrays become lists.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .registry import PLAIN
+
+
+@lru_cache(maxsize=None)
+def _plain_class(dtype: np.dtype) -> type:
+    names = dtype.names or ()
+    return type("Record", (), {"__slots__": names, "dtype": dtype, "__doc__": f"One record of {names}."})
+
+
+def _zero(dtype: np.dtype) -> Any:
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        if len(shape) > 1:
+            return [_zero(np.dtype((base, shape[1:]))) for _ in range(shape[0])]
+        if base.names:
+            return [_zero(base) for _ in range(shape[0])]
+        return [0] * shape[0]
+    if dtype.names:
+        record = _plain_class(dtype)()
+        for name in dtype.names:
+            setattr(record, name, _zero(dtype[name]))
+        return record
+    return 0.0 if dtype.kind == "f" else 0
+
+
+def new_records(dtype: np.dtype, count: int) -> Any:
+    """``count`` zeroed records: a structured array, or slotted objects in plain mode."""
+    if PLAIN:
+        return [_zero(dtype) for _ in range(count)]
+    return np.zeros(count, dtype)
+
+
+def clear_record(records: Any, index: int) -> None:
+    """Set every field of ``records[index]`` to zero."""
+    records[index] = _zero(records[index].dtype) if PLAIN else np.zeros((), records.dtype)
+
+
+def to_array(records: Any, dtype: np.dtype) -> np.ndarray:
+    """A structured-array copy of ``records``, in either mode (for tables and tests)."""
+    if not PLAIN:
+        return records.copy()
+    out = np.zeros(len(records), dtype)
+    for i, record in enumerate(records):
+        for name in dtype.names or ():
+            out[name][i] = getattr(record, name)
+    return out
