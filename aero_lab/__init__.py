@@ -1,0 +1,51 @@
+"""A lab bench for the network of a browser-hosted virtual machine.
+
+>>> import aero_lab as al
+>>> lab = al.Lab()
+>>> guest = lab.guest("scripted", profile="windows7")
+>>> guest.run("download", size="1MB")
+
+Importing this package is quick and compiles nothing: each name below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Lab": (".lab", "Lab"),
+    "Link": (".link", "Link"),
+    "compare": (".experiment.compare", "compare"),
+    "plot": (".viz", None),
+    "warmup": (".kernels", "warmup"),
+    "AeroLabError": (".errors", "AeroLabError"),
+    "UsageError": (".errors", "UsageError"),
+}
+
+__all__ = ["AeroLabError", "Lab", "Link", "UsageError", "compare", "plot", "warmup"]
+
+if TYPE_CHECKING:
+    from . import viz as plot
+    from .errors import AeroLabError, UsageError
+    from .experiment.compare import compare
+    from .kernels import warmup
+    from .lab import Lab
+    from .link import Link
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module, attribute = _PUBLIC[name]
+    except KeyError:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+    loaded = import_module(module, __name__)
+    value = loaded if attribute is None else getattr(loaded, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
