@@ -22,3 +22,63 @@ MAX_CONNECTIONS = 65536
 """Connection slots a stack's tables can index; ``StackConfig.max_connections`` sets how many are allocated."""
 OVERRUN_PER_CONNECTION, OVERRUN_PER_STACK = 1 << 20, 16 << 20
 """In-order data accepted beyond the advertised edge: the original's probe sends 128 KiB to 1 MiB without looking."""
+
+# Egress -------------------------------------------------------------------------------------------------------------
+EGRESS_READ = 256 << 10
+"""Most bytes read from a host socket in one call: the size of a connection's send buffer, so one call can fill it."""
+EGRESS_STEP_BYTES = 4 << 20
+"""Bytes read from host sockets in one step over all flows: about 2 ms of copying, so that timers and frames get their turn."""
+EGRESS_DATAGRAMS = 32
+"""Datagrams read from one UDP socket in one step."""
+EGRESS_DATAGRAM_SIZE = 65535
+"""Largest datagram read: what the UDP length field can say."""
+CONNECT_TIMEOUT = 5 * SECOND
+"""A connect that is not answered by then has timed out (``AERO_L2_TCP_CONNECT_TIMEOUT_MS``)."""
+RESOLVE_TIMEOUT = 2 * SECOND
+"""A lookup that is not answered by then has failed (``AERO_L2_DNS_LOOKUP_TIMEOUT_MS``)."""
+ECHO_TIMEOUT, ECHO_PENDING = 10 * SECOND, 256
+"""How long, and for how many at once, an ICMP echo to the world waits for its reply; beyond that the oldest is forgotten."""
+
+# LAN ----------------------------------------------------------------------------------------------------------------
+LAN_TCP_FLOWS, LAN_UDP_FLOWS = 1024, 256
+"""Flows of one guest at once (``AERO_L2_STACK_MAX_TCP_CONNECTIONS``, ``AERO_L2_MAX_UDP_FLOWS_PER_TUNNEL``)."""
+LAN_UDP_IDLE = 60 * SECOND
+"""A UDP flow that is silent both ways for so long ends (``AERO_L2_UDP_FLOW_IDLE_TIMEOUT_MS``)."""
+LAN_DNS_PENDING, LAN_DNS_CACHE = 1024, 10_000
+"""Lookups under way and names remembered (``AERO_L2_STACK_MAX_PENDING_DNS``, ``AERO_L2_STACK_MAX_DNS_CACHE_ENTRIES``)."""
+LAN_DNS_MAX_TTL, LAN_DNS_DEFAULT_TTL = 300, 60
+"""Seconds an answer may live, and how long one lives whose time is unknown (``AERO_L2_DNS_MAX_TTL_SECS``, ``..DEFAULT..``)."""
+LAN_ENDED_FLOWS = 4096
+"""Ended flows that the flow table remembers; the oldest go first."""
+LAN_READ_LOW_WATER = 64 << 10
+"""Reading from a host socket goes on when a connection has this much room (or a quarter of its buffer if that is less):
+below it, many small reads would cost more than they move."""
+
+# Hermetic services --------------------------------------------------------------------------------------------------
+SERVICE_BUFFER = 256 << 10
+"""Bytes an echo or HTTP session holds for a peer that does not read; then it takes no more until the peer does."""
+SERVICE_SESSIONS = 4096
+"""Sessions one host of services serves at once; further connections are closed at once and counted."""
+HTTP_DIGEST_BYTES = 256 << 20
+"""Bodies up to this size are announced with their MD5; beyond it the digest would cost seconds before the first byte."""
+HTTP_BODY_BYTES = 1 << 40
+"""Largest body the HTTP service makes on request."""
+
+# Clock, link, tunnel messages, transports ----------------------------------------------------------------------------
+SCHEDULER_TURNS = 100_000
+"""Turns at one instant of virtual time before the scheduler calls it a spin: 100 MiB over links without delay, which all
+happens in one instant, takes about 10,000."""
+LINK_FRAMES = 16384
+"""Frames in flight in one direction of a link; beyond it frames wait in the input ring. Twice what 1 Gbit/s holds in 100 ms."""
+LINK_BYTES, LINK_BYTES_MIN, LINK_BYTES_MAX = 16 << 20, 1 << 20, 128 << 20
+"""Bytes in flight in one direction: without a rate (room for 1.2 Gbit/s at 100 ms), and the bounds when delay and rate tell."""
+LINK_QUEUE = 64 << 10
+"""Drop-tail queue before a rate when none is named: that of smoltcp's multi-flow simulation."""
+LINK_STAGES = 16
+"""Stages in one direction of a link."""
+TUNNEL_FRAME, TUNNEL_CONTROL = 2048, 256
+"""Payload limits of an L2 tunnel message (``AERO_L2_MAX_FRAME_PAYLOAD``, ``AERO_L2_MAX_CONTROL_PAYLOAD``)."""
+CONTROL_SLOTS, CONTROL_ARENA = 64, 1 << 20
+"""Ring of messages that are not frames; as many as the original's proxy queues, bytes for a few of the largest."""
+STALL_RETRY = 1 * MS
+"""A sender that found its transport full looks again after this time even if nobody wakes it."""
