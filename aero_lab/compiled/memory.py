@@ -8,6 +8,7 @@ stands before every read. Their plain-Python twins (``NUMBA_DISABLE_JIT=1``) ass
 
 from __future__ import annotations
 
+import struct
 import sys
 from typing import Any
 
@@ -18,11 +19,17 @@ from numba.extending import intrinsic
 
 from .registry import BYTES, I64, PLAIN, kernel
 
-_SWAP = sys.byteorder == "little"
+if sys.byteorder != "little":  # the machines numba and this package's users have; nothing below is written for others
+    raise ImportError("aero_lab needs a little-endian machine")
 
 
 def _check(buffer, offset: int, size: int) -> None:
     assert 0 <= offset and 0 <= size and offset + size <= len(buffer), f"{offset}+{size} outside {len(buffer)}"
+
+
+def _format(size: int, big: bool) -> struct.Struct:
+    """The field as Python sees it: everything fits a non-negative ``int64`` but 64-bit numbers, which are signed."""
+    return struct.Struct((">" if big else "<") + {1: "B", 2: "H", 4: "I", 8: "q"}[size])
 
 
 def _address(context, builder, arrayty, array, offset, delta):
@@ -33,12 +40,12 @@ def _address(context, builder, arrayty, array, offset, delta):
 
 def _make_load(delta: int, size: int, big: bool) -> Any:
     if PLAIN:
-        order = "big" if big else "little"
+        unpack = _format(size, big).unpack_from
 
         def load(buffer, offset):
-            _check(buffer, offset + delta, size)
-            value = int.from_bytes(bytes(buffer[offset + delta : offset + delta + size]), order)
-            return value - (1 << 64) if size == 8 and value >> 63 else value
+            at = offset + delta
+            assert 0 <= at <= len(buffer) - size, f"{at}+{size} outside {len(buffer)}"
+            return unpack(buffer, at)[0]
 
         return load
 
@@ -48,7 +55,7 @@ def _make_load(delta: int, size: int, big: bool) -> Any:
             width = ir.IntType(8 * size)
             pointer = _address(context, builder, signature.args[0], args[0], args[1], delta)
             value = builder.load(builder.bitcast(pointer, width.as_pointer()), align=1)
-            if big == _SWAP and size > 1:
+            if big and size > 1:
                 value = builder.bswap(value)
             return value if size == 8 else builder.zext(value, ir.IntType(64))
 
@@ -59,13 +66,15 @@ def _make_load(delta: int, size: int, big: bool) -> Any:
 
 def _make_store(delta: int, size: int, big: bool) -> Any:
     if PLAIN:
-        order = "big" if big else "little"
+        pack = _format(size, big).pack_into
+        mask = (1 << (8 * size)) - 1
+        sign = 1 << 63
 
         def store(buffer, offset, value):
-            _check(buffer, offset + delta, size)
-            raw = (int(value) & ((1 << (8 * size)) - 1)).to_bytes(size, order)
-            for i in range(size):
-                buffer[offset + delta + i] = raw[i]
+            at = offset + delta
+            assert 0 <= at <= len(buffer) - size, f"{at}+{size} outside {len(buffer)}"
+            raw = int(value) & mask
+            pack(buffer, at, raw - (1 << 64) if raw >= sign else raw)
 
         return store
 
@@ -75,7 +84,7 @@ def _make_store(delta: int, size: int, big: bool) -> Any:
             width = ir.IntType(8 * size)
             pointer = _address(context, builder, signature.args[0], args[0], args[1], delta)
             raw = args[2] if size == 8 else builder.trunc(args[2], width)
-            if big == _SWAP and size > 1:
+            if big and size > 1:
                 raw = builder.bswap(raw)
             builder.store(raw, builder.bitcast(pointer, width.as_pointer()), align=1)
             return context.get_dummy_value()
@@ -127,18 +136,18 @@ def put_u64_field(delta: int) -> Any:
 
 u8, u16, u32, u64 = u8_field(0), u16_field(0), u32_field(0), u64_field(0)
 put_u8, put_u16, put_u32, put_u64 = put_u8_field(0), put_u16_field(0), put_u32_field(0), put_u64_field(0)
-u32_native = _make_load(0, 4, sys.byteorder == "big")
+u32_native = _make_load(0, 4, False)
 """Reader of a 32-bit number in the machine's own byte order."""
 
 
 def i64_native_field(delta: int) -> Any:
     """Reader of an ``int64`` in the machine's own byte order at ``offset + delta``."""
-    return _make_load(delta, 8, sys.byteorder == "big")
+    return _make_load(delta, 8, False)
 
 
 def put_i64_native_field(delta: int) -> Any:
     """Writer of an ``int64`` in the machine's own byte order at ``offset + delta``."""
-    return _make_store(delta, 8, sys.byteorder == "big")
+    return _make_store(delta, 8, False)
 
 
 i64_native, put_i64_native = i64_native_field(0), put_i64_native_field(0)
@@ -173,7 +182,7 @@ copy = _make_copy()
 
 def _make_acquire() -> Any:
     if PLAIN:
-        return _make_load(0, 8, sys.byteorder == "big")
+        return _make_load(0, 8, False)
 
     @intrinsic
     def load_acquire(typingctx, buffer, offset):
@@ -188,7 +197,7 @@ def _make_acquire() -> Any:
 
 def _make_release() -> Any:
     if PLAIN:
-        return _make_store(0, 8, sys.byteorder == "big")
+        return _make_store(0, 8, False)
 
     @intrinsic
     def store_release(typingctx, buffer, offset, value):
@@ -208,34 +217,62 @@ store_release = _make_release()
 """``store_release(buffer, offset, value)``: publish a native ``int64`` after the bytes it covers."""
 
 
-@kernel(I64(BYTES, I64, I64))
-def ones_complement_sum(buffer, offset, size):
-    """One's-complement sum of ``size`` bytes as big-endian 16-bit words, folded to 0..0xFFFF (RFC 1071).
+def _make_fence() -> Any:
+    if PLAIN:
+        return lambda: None
 
-    An odd last byte is padded with zero. Sums of pieces that start at even distances add up.
-    """
-    total = 0
-    words = size >> 2
-    for i in range(words):
-        total += u32_native(buffer, offset + 4 * i)
-    at = offset + 4 * words
-    rest = size & 3
-    if _SWAP:
-        if rest & 2:
+    @intrinsic
+    def fence(typingctx):
+        def codegen(context, builder, signature, args):
+            builder.fence("seq_cst")
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    return fence
+
+
+fence = _make_fence()
+"""``fence()``: what was stored before is seen by others before what is loaded after is read."""
+
+
+def _make_sum() -> Any:
+    if PLAIN:
+
+        def ones_complement_sum(buffer, offset, size):
+            _check(buffer, offset, size)
+            raw = bytes(buffer[offset : offset + size]) + b"\0" * (size & 1)
+            total = sum(struct.unpack(f">{len(raw) // 2}H", raw))
+            while total >> 16:
+                total = (total & 0xFFFF) + (total >> 16)
+            return total
+
+        return ones_complement_sum
+
+    @kernel(I64(BYTES, I64, I64))
+    def ones_complement_sum(buffer, offset, size):
+        # Words are added as the machine reads them; one swap at the end is as good as a swap of each (RFC 1071 2(B)).
+        total = 0
+        words = size >> 2
+        for i in range(words):
+            total += u32_native(buffer, offset + 4 * i)
+        at = offset + 4 * words
+        if size & 2:
             total += u8(buffer, at) | (u8(buffer, at + 1) << 8)
             at += 2
-        if rest & 1:
+        if size & 1:
             total += u8(buffer, at)
-    else:
-        if rest & 2:
-            total += u16(buffer, at)
-            at += 2
-        if rest & 1:
-            total += u8(buffer, at) << 8
-    total = (total & 0xFFFFFFFF) + (total >> 32)
-    total = (total & 0xFFFF) + (total >> 16)
-    total = (total & 0xFFFF) + (total >> 16)
-    total = (total & 0xFFFF) + (total >> 16)
-    if _SWAP:
-        total = ((total & 0xFF) << 8) | (total >> 8)
-    return total
+        total = (total & 0xFFFFFFFF) + (total >> 32)
+        total = (total & 0xFFFF) + (total >> 16)
+        total = (total & 0xFFFF) + (total >> 16)
+        total = (total & 0xFFFF) + (total >> 16)
+        return ((total & 0xFF) << 8) | (total >> 8)
+
+    return ones_complement_sum
+
+
+ones_complement_sum = _make_sum()
+"""``ones_complement_sum(buffer, offset, size)``: the sum of ``size`` bytes as big-endian 16-bit words, folded to 0..0xFFFF.
+
+RFC 1071. An odd last byte is padded with zero. Sums of pieces that start at even distances add up.
+"""

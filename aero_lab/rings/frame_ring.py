@@ -4,14 +4,14 @@ Theory of operation
 -------------------
 A ring is *one* byte array, so it is handed to a kernel as one argument and lives in ordinary or in shared memory alike::
 
-    0        header: size of the ring, consumer's cursors (own cache line), producer's cursors (own line), refusals
+    0        header: dimensions; then, a cache line each, the consumer's cursors, the producer's, and its refusals
     256      descriptors, 64 bytes each, a power of two of them
     ...      arena: the bytes of the frames
 
 Cursors only grow (they would wrap after centuries); a position is a cursor modulo the capacity. The producer
 writes bytes and descriptor, then publishes its cursor with *release*; the consumer reads that with *acquire*, and frees
 the same way. A frame is contiguous: when it does not fit before the end of the arena the rest is skipped and
-counts as used until the frame is released.
+counts as used until the frame is released. An empty ring takes any frame up to the size of its arena.
 
 When the ring is full the producer is refused (:func:`reserve` returns -1 and counts it); what happens then is the
 producer's business: TCP output waits, everything else drops under a reason. The ring itself never drops and never overwrites.
@@ -32,12 +32,13 @@ from ..compiled.memory import (
     store_release,
 )
 from ..compiled.registry import BYTES, I64, READ_ONLY, VOID, entry, kernel
+from ..errors import UsageError
 
 MAGIC = 0x31474E4952414C41  # "ALARING1"
 HEADER_SIZE = 256
 DESCRIPTOR_SIZE = 64
 HEAD, HEAD_BYTES = 64, 72  # consumer: frames and arena bytes taken
-TAIL, TAIL_BYTES = 128, 136  # producer: frames and arena bytes given
+TAIL, TAIL_BYTES, GIVEN_BYTES = 128, 136, 144  # producer: frames and arena bytes given, bytes of frames given
 REFUSED, REFUSED_BYTES = 192, 200
 
 slots = i64_native_field(8)
@@ -45,6 +46,7 @@ arena_size = i64_native_field(16)
 arena_start = i64_native_field(24)
 get_tail_bytes, get_head_bytes = i64_native_field(TAIL_BYTES), i64_native_field(HEAD_BYTES)
 put_tail_bytes = put_i64_native_field(TAIL_BYTES)
+get_given_bytes, put_given_bytes = i64_native_field(GIVEN_BYTES), put_i64_native_field(GIVEN_BYTES)
 get_refused, put_refused = i64_native_field(REFUSED), put_i64_native_field(REFUSED)
 get_refused_bytes, put_refused_bytes = i64_native_field(REFUSED_BYTES), put_i64_native_field(REFUSED_BYTES)
 get_tail = i64_native_field(TAIL)
@@ -61,6 +63,7 @@ flags, put_flags = i64_native_field(48), put_i64_native_field(48)
 arena_end, put_arena_end = i64_native_field(56), put_i64_native_field(56)  # arena cursor behind the frame
 
 
+@entry
 @kernel(I64(BYTES))
 def count(ring):
     """Frames waiting."""
@@ -70,18 +73,23 @@ def count(ring):
 @kernel(I64(BYTES, I64))
 def find_room(ring, size):
     """Arena cursor at which a frame of ``size`` bytes would start, or -1 when it does not fit now."""
-    if get_tail(ring, 0) - load_acquire(ring, HEAD) >= slots(ring, 0):
-        return -1
     capacity = arena_size(ring, 0)
+    if size > capacity:
+        return -1
+    waiting = get_tail(ring, 0) - load_acquire(ring, HEAD)
+    if waiting >= slots(ring, 0):
+        return -1
     start = get_tail_bytes(ring, 0)
     at = start % capacity
     if at + size > capacity:
         start += capacity - at
-    if start + size - load_acquire(ring, HEAD_BYTES) > capacity:
+    # The skipped end of the arena is only in the way while frames before it wait.
+    if waiting > 0 and start + size - load_acquire(ring, HEAD_BYTES) > capacity:
         return -1
     return start
 
 
+@entry
 @kernel(I64(BYTES, I64))
 def has_room(ring, size):
     """1 when a frame of ``size`` bytes fits now, else 0; counts nothing."""
@@ -117,6 +125,7 @@ def commit(ring, offset, size, now, identity, flow_id, cause_id, flag_bits):
     put_flags(ring, d, flag_bits)
     put_arena_end(ring, d, end)
     put_tail_bytes(ring, 0, end)
+    put_given_bytes(ring, 0, get_given_bytes(ring, 0) + size)
     store_release(ring, TAIL, tail + 1)
 
 
@@ -126,6 +135,7 @@ def descriptor(ring, index):
     return HEADER_SIZE + DESCRIPTOR_SIZE * ((get_head(ring, 0) + index) & (slots(ring, 0) - 1))
 
 
+@entry
 @kernel(VOID(BYTES, I64))
 def release(ring, number):
     """Give the first ``number`` waiting frames back to the producer."""
@@ -197,21 +207,20 @@ class FrameRing:
     Parameters
     ----------
     slots: most frames it holds, a power of two.
-    arena: bytes for their contents, a multiple of 8.
-    buffer: memory to lay the ring out in, for instance ``SharedMemory(...).buf``; allocated when absent.
+    arena: bytes for their contents, a multiple of 8; also the largest frame.
+    buffer: writable memory to lay the ring out in, aligned to 8 (shared memory, for instance); allocated when absent.
     """
 
     def __init__(self, slots: int = 1024, arena: int = 2 << 20, buffer: Any = None):
         if slots < 1 or slots & (slots - 1):
-            raise ValueError(f"slots must be a power of two, not {slots}")
+            raise UsageError(f"slots must be a power of two, not {slots}")
         if arena < 8 or arena % 8:
-            raise ValueError(f"arena must be a positive multiple of 8 bytes, not {arena}")
+            raise UsageError(f"arena must be a positive multiple of 8 bytes, not {arena}")
         need = self.size_for(slots, arena)
-        self.array = np.zeros(need, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8, need)
+        self._bind(np.zeros(need, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8, need))
         self.array[:HEADER_SIZE] = 0
-        start = HEADER_SIZE + DESCRIPTOR_SIZE * slots
-        for at, value in ((0, MAGIC), (8, slots), (16, arena), (24, start)):
-            self._put(at, value)
+        for at, value in ((8, slots), (16, arena), (24, HEADER_SIZE + DESCRIPTOR_SIZE * slots), (0, MAGIC)):
+            self._cells[at >> 3] = value
 
     @staticmethod
     def size_for(slots: int, arena: int) -> int:
@@ -220,44 +229,58 @@ class FrameRing:
 
     @classmethod
     def attach(cls, buffer: Any) -> FrameRing:
-        """The ring that another process laid out in ``buffer``."""
+        """The ring that somebody laid out at the start of ``buffer``."""
+        view = np.frombuffer(buffer, np.uint8)
+        cells = view[: len(view) & ~7].view(np.int64)
+        if len(view) < HEADER_SIZE or cells[0] != MAGIC:
+            raise UsageError("no frame ring in this buffer")
+        need = cls.size_for(int(cells[1]), int(cells[2]))
+        if len(view) < need or cells[3] != need - cells[2]:
+            raise UsageError(f"a frame ring of {need} bytes does not lie in {len(view)} bytes")
         ring = cls.__new__(cls)
-        ring.array = np.frombuffer(buffer, np.uint8)
-        if len(ring.array) < HEADER_SIZE or ring._get(0) != MAGIC:
-            raise ValueError("no frame ring in this buffer")
+        ring._bind(view[:need])
         return ring
 
-    def _get(self, at: int) -> int:
-        return int.from_bytes(self.array[at : at + 8].tobytes(), "little", signed=True)
-
-    def _put(self, at: int, value: int) -> None:
-        put_array = np.frombuffer(int(value).to_bytes(8, "little", signed=True), np.uint8)
-        self.array[at : at + 8] = put_array
+    def _bind(self, array: np.ndarray) -> None:
+        self.array = array
+        self._bytes = memoryview(array)  # type: ignore[arg-type]
+        self._cells = self._bytes.cast("q")
 
     def __len__(self) -> int:
-        return self._get(TAIL) - self._get(HEAD)
+        cells = self._cells
+        return cells[TAIL >> 3] - cells[HEAD >> 3]
 
     @property
     def slots(self) -> int:
-        return self._get(8)
+        return self._cells[1]
 
     @property
     def arena(self) -> int:
-        return self._get(16)
+        return self._cells[2]
+
+    @property
+    def given(self) -> int:
+        """Frames put in since the ring was made."""
+        return self._cells[TAIL >> 3]
+
+    @property
+    def given_bytes(self) -> int:
+        """Bytes of those frames."""
+        return self._cells[GIVEN_BYTES >> 3]
 
     @property
     def refused(self) -> int:
         """Frames that :func:`reserve` refused since the ring was made."""
-        return self._get(REFUSED)
+        return self._cells[REFUSED >> 3]
 
     @property
     def refused_bytes(self) -> int:
-        return self._get(REFUSED_BYTES)
+        return self._cells[REFUSED_BYTES >> 3]
 
     @property
     def used_bytes(self) -> int:
-        """Arena bytes in use, skipped ends included."""
-        return self._get(TAIL_BYTES) - self._get(HEAD_BYTES)
+        """Arena bytes in use, skipped ends included (so it can pass the size of the arena by less than one frame)."""
+        return self._cells[TAIL_BYTES >> 3] - self._cells[HEAD_BYTES >> 3]
 
     def has_room(self, size: int) -> bool:
         """Whether a frame of ``size`` bytes fits now."""
@@ -276,19 +299,35 @@ class FrameRing:
 
     def pop_many(self, most: int = 64) -> list[Frame]:
         """Take up to ``most`` frames out, oldest first; their bytes are copies."""
-        number = min(len(self), most)
+        if not len(self):
+            return []
+        out = self.peek_many(most)
+        release(self.array, len(out))
+        return out
+
+    def peek_many(self, most: int = 64) -> list[Frame]:
+        """Copies of up to ``most`` of the oldest frames, which stay where they are."""
+        number = min(count(self.array), most)  # the kernel's acquire orders what is read below
+        cells, raw = self._cells, self._bytes
+        head, mask = cells[HEAD >> 3], cells[1] - 1
         out = []
-        head, mask, raw = self._get(HEAD), self.slots - 1, self.array
         for i in range(number):
-            d = HEADER_SIZE + DESCRIPTOR_SIZE * ((head + i) & mask)
-            when, at, size, identity, flow_id, why, bits, _ = raw[d : d + DESCRIPTOR_SIZE].view(np.int64).tolist()
-            out.append(Frame(raw[at : at + size].tobytes(), when, identity, flow_id, why, bits))
-        release(self.array, number)
+            d = (HEADER_SIZE + DESCRIPTOR_SIZE * ((head + i) & mask)) >> 3
+            when, at, size, identity, flow_id, why, bits = cells[d : d + 7].tolist()
+            out.append(Frame(bytes(raw[at : at + size]), when, identity, flow_id, why, bits))
         return out
 
     def move_to(self, other: FrameRing, most: int = 1 << 30) -> int:
         """Move waiting frames into ``other`` until that is full; returns how many went."""
         return int(move(self.array, other.array, most))
 
+    def clear(self) -> int:
+        """Throw away what waits (the consumer's right); returns how many frames that were."""
+        number = int(count(self.array))
+        release(self.array, number)
+        return number
+
     def __repr__(self) -> str:
-        return f"<FrameRing {len(self)}/{self.slots} frames, {self.used_bytes}/{self.arena} bytes, {self.refused} refused>"
+        return (
+            f"<FrameRing {len(self)}/{self.slots} frames, {self.used_bytes}/{self.arena} bytes, {self.refused} refused>"
+        )
