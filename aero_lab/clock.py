@@ -1,8 +1,8 @@
 """Clocks and the scheduler of virtual time. ``now`` is an int of nanoseconds everywhere.
 
 A *node* is anything that lives on the bench: a stack, a link direction, a scripted guest, a LAN. It does not know
-whether time is real. Whoever drives it calls ``step(now)`` when ``poll_at(now)`` is due, and again whenever something was
-put into one of its rings. :class:`Scheduler` is the driver of virtual time: it steps what has work, and
+whether time is real. Whoever drives it calls ``step(now)`` when ``poll_at(now)`` is due, and again whenever something
+was put into one of its rings. :class:`Scheduler` is the driver of virtual time: it steps what has work, and
 when nothing has any it jumps to the next deadline. The driver of real time is the lab's own thread.
 """
 
@@ -70,8 +70,8 @@ class VirtualClock:
 class Scheduler:
     """Drives nodes in virtual time, the same way in every run.
 
-    At one instant the nodes that have work are stepped in the order in which they were added, turn after turn, until none
-    has work left; then the clock jumps to the least deadline. Nothing depends on hashes, addresses or real time.
+    At one instant the nodes that have work are stepped in the order in which they were added, turn after turn, until
+    none has work left; then the clock jumps to the least deadline. Nothing depends on hashes, addresses or real time.
     """
 
     def __init__(self, clock: VirtualClock):
@@ -116,7 +116,7 @@ class Scheduler:
                 self.instants += self.steps != before
                 return deadline
         culprits = ", ".join(_name(node) for node in self.nodes if node.poll_at(now) <= now)
-        raise AeroLabError(f"work at {now} ns of virtual time does not end: {culprits or 'nodes'} kept asking for a turn")
+        raise AeroLabError(f"work at {now} ns of virtual time does not end: {culprits or 'a node'} asks on and on")
 
     def run(self, until: int | Callable[[], bool], limit: int = NEVER) -> bool:
         """Run until a time (all work due then is done) or until a condition holds.

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import sys
-from functools import lru_cache
+from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def _module_path(name: str) -> Path | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _source(name: str) -> tuple[bytes, tuple[str, ...]]:
     """Text of a module of this package and the package modules it names in imports."""
     path = _module_path(name)
@@ -67,7 +67,7 @@ def _source(name: str) -> tuple[bytes, tuple[str, ...]]:
     return text, tuple(sorted(n for n in found if _module_path(n) is not None))
 
 
-@lru_cache(maxsize=None)
+@cache
 def source_digest(name: str) -> str:
     """Digest of module ``name`` and of all it imports inside the package."""
     seen: set[str] = set()

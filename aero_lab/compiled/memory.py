@@ -2,8 +2,8 @@
 
 A *field* is made once, at import, from an offset and a width, and is then called like a function in kernels and in
 plain Python alike: ``ttl = u8_field(8)`` gives ``ttl(buffer, offset)``. Multi-byte fields are big-endian, as
-on the wire. Loads and stores work at any alignment, take plain ``int64`` offsets and are **not** guarded: a length check
-stands before every read. Their plain-Python twins (``NUMBA_DISABLE_JIT=1``) assert what the compiled ones trust.
+on the wire. Loads and stores work at any alignment, take plain ``int64`` offsets and are **not** guarded: a length
+check stands before every read. Their plain-Python twins (``NUMBA_DISABLE_JIT=1``) assert what the compiled ones trust.
 """
 
 from __future__ import annotations
@@ -272,7 +272,7 @@ def _make_sum() -> Any:
 
 
 ones_complement_sum = _make_sum()
-"""``ones_complement_sum(buffer, offset, size)``: the sum of ``size`` bytes as big-endian 16-bit words, folded to 0..0xFFFF.
+"""``ones_complement_sum(buffer, offset, size)``: the sum of ``size`` bytes as big-endian 16-bit words.
 
-RFC 1071. An odd last byte is padded with zero. Sums of pieces that start at even distances add up.
+RFC 1071, folded to 0..0xFFFF. An odd last byte is padded with zero. Sums of pieces that start at even distances add up.
 """

@@ -1,12 +1,13 @@
 """Records that kernels and Python share.
 
 Compiled kernels take structured numpy arrays. Plain Python cannot write ``row.field = value`` on those, so with
-``NUMBA_DISABLE_JIT=1`` the same dtype becomes a list of slotted objects with the same field names; subarrays become lists.
+``NUMBA_DISABLE_JIT=1`` the same dtype becomes a list of slotted objects with the same field names; subarrays become
+lists.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from .registry import PLAIN
 
 
-@lru_cache(maxsize=None)
+@cache
 def _plain_class(dtype: np.dtype) -> type:
     names = dtype.names or ()
     return type("Record", (), {"__slots__": names, "dtype": dtype, "__doc__": f"One record of {names}."})

@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-A ring is *one* byte array, so it is handed to a kernel as one argument and lives in ordinary or in shared memory alike::
+A ring is *one* byte array, so it is handed to a kernel as one argument and lives in ordinary or shared memory alike::
 
     0        header: dimensions; then, a cache line each, the consumer's cursors, the producer's, and its refusals
     256      descriptors, 64 bytes each, a power of two of them
@@ -14,7 +14,8 @@ the same way. A frame is contiguous: when it does not fit before the end of the 
 counts as used until the frame is released. An empty ring takes any frame up to the size of its arena.
 
 When the ring is full the producer is refused (:func:`reserve` returns -1 and counts it); what happens then is the
-producer's business: TCP output waits, everything else drops under a reason. The ring itself never drops and never overwrites.
+producer's business: TCP output waits, everything else drops under a reason. The ring itself never drops and never
+overwrites.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from ..compiled.memory import (
     copy,
     i64_native_field,
     load_acquire,
-    put_i64_native,
     put_i64_native_field,
     store_release,
 )
@@ -98,7 +98,7 @@ def has_room(ring, size):
 
 @kernel(I64(BYTES, I64))
 def reserve(ring, size):
-    """Offset at which the producer may write a frame of ``size`` bytes, or -1 (refused, counted) when it does not fit."""
+    """Offset at which the producer may write a frame of ``size`` bytes, or -1 (refused and counted) when it is full."""
     start = find_room(ring, size)
     if start < 0:
         put_refused(ring, 0, get_refused(ring, 0) + 1)
@@ -160,7 +160,7 @@ def push(ring, data, now, identity, flow_id, cause_id, flag_bits):
 @entry
 @kernel(I64(BYTES, BYTES, I64))
 def move(source, target, most):
-    """Move up to ``most`` frames from one ring to another with all they carry; stops at a full target. Returns how many."""
+    """Move up to ``most`` frames with all they carry; stops at a full target. Returns how many went."""
     moved = 0
     available = min(count(source), most)
     while moved < available:
