@@ -27,7 +27,8 @@ OVERRUN_PER_CONNECTION, OVERRUN_PER_STACK = 1 << 20, 16 << 20
 EGRESS_READ = 256 << 10
 """Most bytes read from a host socket in one call: the size of a connection's send buffer, so one call can fill it."""
 EGRESS_STEP_BYTES = 4 << 20
-"""Bytes read from host sockets in one step over all flows: about 2 ms of copying, so that timers and frames get their turn."""
+"""Bytes read from host sockets in one step over all flows: about 2 ms of copying, so that timers and frames get
+their turn."""
 EGRESS_DATAGRAMS = 32
 """Datagrams read from one UDP socket in one step."""
 EGRESS_DATAGRAM_SIZE = 65535
@@ -37,7 +38,8 @@ CONNECT_TIMEOUT = 5 * SECOND
 RESOLVE_TIMEOUT = 2 * SECOND
 """A lookup that is not answered by then has failed (``AERO_L2_DNS_LOOKUP_TIMEOUT_MS``)."""
 ECHO_TIMEOUT, ECHO_PENDING = 10 * SECOND, 256
-"""How long, and for how many at once, an ICMP echo to the world waits for its reply; beyond that the oldest is forgotten."""
+"""How long, and for how many at once, an ICMP echo to the world waits for its reply; beyond that the oldest is
+forgotten."""
 
 # LAN ----------------------------------------------------------------------------------------------------------------
 LAN_TCP_FLOWS, LAN_UDP_FLOWS = 1024, 256
@@ -45,9 +47,11 @@ LAN_TCP_FLOWS, LAN_UDP_FLOWS = 1024, 256
 LAN_UDP_IDLE = 60 * SECOND
 """A UDP flow that is silent both ways for so long ends (``AERO_L2_UDP_FLOW_IDLE_TIMEOUT_MS``)."""
 LAN_DNS_PENDING, LAN_DNS_CACHE = 1024, 10_000
-"""Lookups under way and names remembered (``AERO_L2_STACK_MAX_PENDING_DNS``, ``AERO_L2_STACK_MAX_DNS_CACHE_ENTRIES``)."""
+"""Lookups under way and names remembered (``AERO_L2_STACK_MAX_PENDING_DNS``,
+``AERO_L2_STACK_MAX_DNS_CACHE_ENTRIES``)."""
 LAN_DNS_MAX_TTL, LAN_DNS_DEFAULT_TTL = 300, 60
-"""Seconds an answer may live, and how long one lives whose time is unknown (``AERO_L2_DNS_MAX_TTL_SECS``, ``..DEFAULT..``)."""
+"""Seconds an answer may live, and how long one lives whose time is unknown (``AERO_L2_DNS_MAX_TTL_SECS``,
+``..DEFAULT..``)."""
 LAN_ENDED_FLOWS = 4096
 """Ended flows that the flow table remembers; the oldest go first."""
 LAN_READ_LOW_WATER = 64 << 10
@@ -60,18 +64,22 @@ SERVICE_BUFFER = 256 << 10
 SERVICE_SESSIONS = 4096
 """Sessions one host of services serves at once; further connections are closed at once and counted."""
 HTTP_DIGEST_BYTES = 256 << 20
-"""Bodies up to this size are announced with their MD5; beyond it the digest would cost seconds before the first byte."""
+"""Bodies up to this size are announced with their MD5; beyond it the digest would cost seconds before the first
+byte."""
 HTTP_BODY_BYTES = 1 << 40
 """Largest body the HTTP service makes on request."""
 
 # Clock, link, tunnel messages, transports ----------------------------------------------------------------------------
 SCHEDULER_TURNS = 100_000
-"""Turns at one instant of virtual time before the scheduler calls it a spin: 100 MiB over links without delay, which all
+"""Turns at one instant of virtual time before the scheduler calls it a spin: 100 MiB over links without delay, which
+all
 happens in one instant, takes about 10,000."""
 LINK_FRAMES = 16384
-"""Frames in flight in one direction of a link; beyond it frames wait in the input ring. Twice what 1 Gbit/s holds in 100 ms."""
+"""Frames in flight in one direction of a link; beyond it frames wait in the input ring. Twice what 1 Gbit/s holds in
+100 ms."""
 LINK_BYTES, LINK_BYTES_MIN, LINK_BYTES_MAX = 16 << 20, 1 << 20, 128 << 20
-"""Bytes in flight in one direction: without a rate (room for 1.2 Gbit/s at 100 ms), and the bounds when delay and rate tell."""
+"""Bytes in flight in one direction: without a rate (room for 1.2 Gbit/s at 100 ms), and the bounds when delay and
+rate tell."""
 LINK_QUEUE = 64 << 10
 """Drop-tail queue before a rate when none is named: that of smoltcp's multi-flow simulation."""
 LINK_STAGES = 16
@@ -82,3 +90,54 @@ CONTROL_SLOTS, CONTROL_ARENA = 64, 1 << 20
 """Ring of messages that are not frames; as many as the original's proxy queues, bytes for a few of the largest."""
 STALL_RETRY = 1 * MS
 """A sender that found its transport full looks again after this time even if nobody wakes it."""
+
+# Wire formats -------------------------------------------------------------------------------------------------------
+VLAN_TAGS_MAX = 2
+"""A service and a customer tag (IEEE 802.1ad); deeper stacks are refused."""
+IPV6_EXTENSIONS_MAX = 8
+"""Extension headers followed in one packet: RFC 8200 section 4.1 recommends an order of at most seven."""
+ND_OPTIONS_MAX = 32
+"""Options read in one neighbour-discovery message (RFC 6980 lets them fill one unfragmented packet)."""
+DNS_RECORDS_MAX = 1024
+"""Questions and records read in one DNS message: a full 16 KiB answer of 16-byte records."""
+DNS_NAME_MAX, DNS_LABEL_MAX = 255, 63
+"""Octets of a name on the wire, root included, and of one label (RFC 1035 section 2.3.4)."""
+DNS_UDP_SIZE, DNS_EDNS_SIZE = 512, 1232
+"""Largest answer without EDNS (RFC 1035 section 2.3.4), and the size announced with it (DNS flag day 2020)."""
+GROUP_RECORDS_MAX = 256
+"""Group records read in one IGMPv3 or MLDv2 report: more than fit in a 1500-byte packet never come from one host."""
+
+# Scripted guests ----------------------------------------------------------------------------------------------------
+TASK_TURNS = 10_000
+"""Times tasks of a guest go on in one step; what is left waits for the next step, so a task that never waits stalls
+no frame."""
+GUEST_CONNECTIONS = 256
+"""Connections a scripted guest's stack holds at once unless told otherwise; each has its send and receive buffer."""
+UDP_SOCKET_QUEUE = 1024
+"""Datagrams waiting in one UDP socket of a guest; the newest is dropped and counted, as a kernel does."""
+DNS_CACHE_NAMES = 256
+"""Names a guest's resolver remembers; the oldest goes first."""
+NEIGHBOUR_PATIENCE, NEIGHBOUR_RETRY = 3 * SECOND, 10 * MS
+"""How long a datagram waits for its next hop's address before it is given up (three ARP tries), and how often it
+looks."""
+HTTP_CHUNK = 256 << 10
+"""Bytes of an upload's body made at a time."""
+HTTP_HEAD = 64 << 10
+"""Largest head of an HTTP answer that the guest reads (h11's default bound)."""
+
+# Reassembly ---------------------------------------------------------------------------------------------------------
+REASSEMBLY_SLOTS, REASSEMBLY_PER_SOURCE = 32, 16
+"""Datagrams in reassembly at once, in all and from one sender; with a region of 64 KiB each that is 2 MiB, half of what
+Linux allows (``net.ipv4.ipfrag_high_thresh``). Beyond it the oldest makes room."""
+REASSEMBLY_FRAGMENTS = 128
+"""Pieces of one datagram: 65,535 bytes at the least IPv4 MTU of 576 come in 119."""
+REASSEMBLY_TIMEOUT = 60 * SECOND
+"""From the first piece to arrive: RFC 8200 section 4.5 fixes 60 s, RFC 1122 section 3.3.2 recommends 60 to 120 s."""
+REASSEMBLY_HEADER = 128
+"""IPv6 headers in front of a fragment's payload, its fragment header included: 40 + 8 and 80 bytes of extensions."""
+
+# Lab and paths -------------------------------------------------------------------------------------------------------
+DRIVER_TURNS = 16
+"""Turns in a row that a real-time driver gives its nodes before it looks at the sockets again: about a millisecond."""
+PONG_QUEUE = 16
+"""PONGs waiting to be sent at one end; as many PINGs as the original's client remembers."""

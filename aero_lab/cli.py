@@ -1,0 +1,172 @@
+"""The command ``aero-lab``.
+
+Exit codes, which scripts rely on: 0 when everything asked for succeeded, 1 when a run failed, 2 for a wrong command line
+or value, with one line on standard error and no traceback, 130 after an interrupt.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .errors import AeroLabError, UsageError
+
+app = typer.Typer(
+    name="aero-lab",
+    help="A lab bench for the network of a browser-hosted virtual machine.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON; '-' is standard output.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def top(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if context.invoked_subcommand is None and not version:
+        typer.echo(context.get_help())
+    if version:
+        from . import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command("compare")
+def compare_command(
+    option: Annotated[str, typer.Option("--option", "--options", help="Options to run, for instance C.")] = "C",
+    transport: Annotated[
+        str, typer.Option("--transport", "--transports", help="Transports, separated by commas.")
+    ] = "memory",
+    workload: Annotated[
+        str, typer.Option("--workload", "--workloads", help="Workloads, separated by commas.")
+    ] = "download",
+    size: Annotated[str, typer.Option("--bytes", help="Size of a transfer, for instance 10MB or 16MiB.")] = "10MB",
+    profile: Annotated[
+        str, typer.Option("--profile", help="Operating system the scripted guest looks like.")
+    ] = "linux",
+    virtual: Annotated[bool, typer.Option("--virtual", help="In virtual time: exact, repeatable, no sockets.")] = False,
+    rtt: Annotated[str | None, typer.Option(help="Round-trip time of the tunnel's link, for instance 40ms.")] = None,
+    loss: Annotated[float, typer.Option(help="Loss of the link in each direction, 0 to 1.")] = 0.0,
+    rate: Annotated[str | None, typer.Option(help="Rate of the link, for instance 10Mbit/s.")] = None,
+    mtu: Annotated[int, typer.Option(help="MTU of the guest's network, 576 to 65520.")] = 1500,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
+    repeat: Annotated[int, typer.Option(help="Runs of each combination.")] = 1,
+    out: Annotated[Path, typer.Option("--out", help="Folder for pcapng, parquet and the report.")] = Path(
+        "aero-lab-out"
+    ),
+    json_file: JsonOption = None,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a run counts as failed.")] = 120.0,
+) -> None:
+    """Run workloads over options and transports; print the table, write pcapng, parquet, JSON and a report."""
+    from .experiment.compare import compare
+    from .link import Link
+
+    link = None
+    if rtt is not None or loss or rate is not None:
+        link = Link(**{k: v for k, v in {"rtt": rtt, "loss": loss, "rate": rate}.items() if v})
+    table = compare(
+        options=option,
+        transports=_split(transport),
+        workloads=_split(workload),
+        size=size,
+        profile=profile,
+        virtual=virtual,
+        link=link,
+        mtu=mtu,
+        seed=seed,
+        repeats=repeat,
+        out=out,
+        timeout=timeout,
+    )
+    if json_file != "-":
+        from rich.console import Console
+
+        console = Console()
+        console.print(table.to_rich())
+        console.print(f"written to {table.folder}: " + ", ".join(path.name for path in table.files), soft_wrap=True)
+    if json_file:
+        table.save_json(json_file)
+    for run in table.runs:
+        if not run.ok:
+            typer.echo(f"aero-lab: {run.workload} over {run.transport} failed: {run.error}", err=True)
+    if not table.ok:
+        raise typer.Exit(1)
+
+
+@app.command("warmup")
+def warmup_command() -> None:
+    """Compile the kernels now, with a progress bar."""
+    from .kernels import cache_dir, warmup
+
+    number = warmup()
+    typer.echo(f"{number} kernels ready, kept in {cache_dir()}")
+
+
+@app.command("notebooks")
+def notebooks_command(
+    folder: Annotated[Path, typer.Argument(help="Where to copy the walkthroughs to.")] = Path("aero-lab-notebooks"),
+    no_open: Annotated[bool, typer.Option("--no-open", help="Copy only, do not start JupyterLab.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace notebooks that are already there.")] = False,
+) -> None:
+    """Copy the walkthroughs here and open JupyterLab."""
+    from .experiment.walkthroughs import copy_walkthroughs, open_jupyterlab
+
+    copied, kept = copy_walkthroughs(folder, overwrite)
+    typer.echo(f"{len(copied)} files copied to {folder}" + (f", {len(kept)} that were there kept" if kept else ""))
+    if not no_open:
+        raise typer.Exit(open_jupyterlab(folder))
+
+
+def _split(text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise UsageError(f"{text!r} names nothing")
+    return parts
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    try:
+        result: Any = app(args=arguments, standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("aero-lab: interrupted", err=True)
+        return 130
+    except UsageError as error:
+        return _complain(str(error), 2)
+    except AeroLabError as error:
+        return _complain(str(error), 1)
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is left to tell. Python would complain again when it flushes.
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115
+        return 1
+    except Exception as error:
+        # Typer's own refusals, whose class has moved between its versions.
+        message = getattr(error, "format_message", None)
+        if message is None:
+            raise
+        return _complain(message(), getattr(error, "exit_code", 2))
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str, code: int) -> int:
+    typer.echo("aero-lab: " + " ".join(message.split()), err=True)
+    return code
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Workloads run over options, transports and links, and what they measured."""
