@@ -1,0 +1,124 @@
+"""What an egress is: flows to the world behind calls that never block and never mention a socket.
+
+Theory of operation
+-------------------
+The *sink* (the NAT of the LAN, a socket relay, a test) opens flows and names each with an integer of its own
+choosing. Calls down are made by the sink at any time. Calls up are made **only from** :meth:`Egress.step`, so
+neither side is ever re-entered.
+
+Data is bounded on both sides without any queue of ours between them::
+
+    world -> guest   the egress asks sink.room(flow) and reads at most that; at room 0 it stops reading until
+                     sink calls credit(flow). The rest waits in the host kernel, whose window closes.
+    guest -> world   sink calls send(flow, parts) and gets told how much was taken; what was not stays where it is
+                     (in the connection, whose window closes) until drained(flow) comes.
+
+Each direction ends by itself: ``shutdown`` (guest's FIN) and ``eof`` (the world's FIN) are half-closes, ``reset``
+ends both at once. After ``failed``, ``reset`` (either way) or ``close`` the number is free and nothing more is said
+about that flow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Why = Literal["refused", "unreachable", "timeout", "denied"]
+"""Why a flow could not be opened: an answer that said no, no way there, no answer at all, or not allowed by the
+host."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a lookup came to."""
+
+    status: Literal["ok", "nodata", "nxdomain", "failed"]
+    addresses: tuple[bytes, ...] = ()
+    """Packed addresses of the type that was asked for, in the resolver's order."""
+    ttl: int | None = None
+    """Seconds the answer may be kept; None when the resolver does not say."""
+
+
+class EgressSink(Protocol):
+    """Calls up. All come from :meth:`Egress.step`."""
+
+    def opened(self, flow: int, now: int) -> None:
+        """The far side answered; data may flow both ways."""
+
+    def failed(self, flow: int, why: Why, now: int) -> None:
+        """A TCP flow could not be opened, or the far side of a UDP flow said that nobody listens. The flow is gone."""
+
+    def room(self, flow: int) -> int:
+        """Bytes the sink takes now. 0 stops reading until :meth:`Egress.credit`."""
+        ...
+
+    def data(self, flow: int, view: memoryview, now: int) -> None:
+        """Bytes from the world, at most :meth:`room`. The view is valid during the call only."""
+
+    def drained(self, flow: int, now: int) -> None:
+        """After a :meth:`Egress.send` that was cut short: it takes bytes again."""
+
+    def eof(self, flow: int, now: int) -> None:
+        """The world sends no more; the other direction goes on."""
+
+    def reset(self, flow: int, now: int) -> None:
+        """The world ended the flow abruptly. The flow is gone."""
+
+    def datagram(self, flow: int, payload: bytes, now: int) -> None:
+        """One datagram from the world."""
+
+    def resolved(self, query: int, answer: Answer, now: int) -> None:
+        """A lookup is done."""
+
+    def echoed(self, query: int, address: bytes, payload: bytes, now: int) -> None:
+        """The reply to an ICMP echo. Without a reply nothing is said."""
+
+
+class Egress(Protocol):
+    """Calls down, and the node that does the work."""
+
+    def open_tcp(self, flow: int, address: bytes, port: int, now: int) -> None:
+        """Connect; ``opened`` or ``failed`` follows."""
+
+    def send(self, flow: int, parts: Sequence[memoryview], now: int) -> int:
+        """Offer bytes; returns how many were taken. Fewer than offered: ``drained`` follows. Gone flows take 0."""
+        ...
+
+    def shutdown(self, flow: int, now: int) -> None:
+        """No more bytes to the world (FIN after what was taken)."""
+
+    def reset(self, flow: int, now: int) -> None:
+        """End both directions abruptly (RST); the number is free at once."""
+
+    def credit(self, flow: int, now: int) -> None:
+        """The sink has room again (or for the first time): read on."""
+
+    def open_udp(self, flow: int, address: bytes, port: int, now: int) -> None:
+        """A flow of datagrams with one remote address and port; usable at once, ``failed`` if it could not be had."""
+
+    def send_datagram(self, flow: int, payload: bytes, now: int) -> bool:
+        """Send or drop (counted); False when dropped."""
+        ...
+
+    def close(self, flow: int, now: int) -> None:
+        """Forget the flow in an orderly way; the number is free at once."""
+
+    def resolve(self, query: int, name: str, rtype: str, now: int) -> None:
+        """Look up the ``"A"`` or ``"AAAA"`` addresses of a name; ``resolved`` follows, always."""
+
+    def echo(self, query: int, address: bytes, payload: bytes, now: int) -> bool:
+        """Send an ICMP echo; False when this host cannot."""
+        ...
+
+    def step(self, now: int) -> None:
+        """Do all that is due; makes the calls up."""
+
+    def poll_at(self, now: int) -> int:
+        """Next deadline; ``<= now`` with work waiting, ``NEVER`` when only the world can wake it."""
+        ...
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was dropped or went wrong, by reason, and bytes and datagrams each way."""
+        ...
