@@ -102,6 +102,8 @@ DNS_RECORDS_MAX = 1024
 """Questions and records read in one DNS message: a full 16 KiB answer of 16-byte records."""
 DNS_NAME_MAX, DNS_LABEL_MAX = 255, 63
 """Octets of a name on the wire, root included, and of one label (RFC 1035 section 2.3.4)."""
+DNS_POINTERS_MAX = 127
+"""Compression pointers followed in one name: as many as it can have labels."""
 DNS_UDP_SIZE, DNS_EDNS_SIZE = 512, 1232
 """Largest answer without EDNS (RFC 1035 section 2.3.4), and the size announced with it (DNS flag day 2020)."""
 GROUP_RECORDS_MAX = 256

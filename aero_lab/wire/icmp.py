@@ -64,7 +64,7 @@ class Icmp:
 
     @classmethod
     def parse(cls, data: Buffer, verify: bool = True) -> Icmp:
-        """Value of a message's bytes. Raises :class:`Malformed`: ``icmp-short``, or ``icmp-checksum`` with ``verify``."""
+        """Value of a message's bytes. Raises :class:`Malformed`: ``icmp-short``, with ``verify`` ``icmp-checksum``."""
         view = IcmpView(data)
         if verify and not view.checksum_ok():
             raise Malformed("icmp-checksum")

@@ -41,8 +41,8 @@ get_dst, put_dst = u32_field(16), put_u32_field(16)
 class Ipv4View(View):
     """An IPv4 packet; bytes behind its total length (Ethernet padding) are cut off.
 
-    Raises ``ipv4-short``, ``ipv4-version``, ``ipv4-header-length`` or ``ipv4-total-length``. The checksum and the inside of
-    the options are not looked at.
+    Raises ``ipv4-short``, ``ipv4-version``, ``ipv4-header-length`` or ``ipv4-total-length``. The checksum and the
+    inside of the options are not looked at.
     """
 
     __slots__ = ("header_len",)
