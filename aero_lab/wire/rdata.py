@@ -168,7 +168,7 @@ class Soa:
 
 Options = tuple[tuple[int, bytes], ...]
 Rdata = bytes | str | tuple[bytes, ...] | Mx | Srv | Soa | Options
-"""A, AAAA: packed address; CNAME, NS, PTR: name; TXT: tuple of strings; OPT: tuple of ``(code, data)``; others: bytes."""
+"""A, AAAA: packed address; CNAME, NS, PTR: name; TXT: strings; OPT: ``(code, data)`` pairs; all others: bytes."""
 
 _NAME_TYPES = (NS, CNAME, PTR)
 
