@@ -1,7 +1,7 @@
 """The command ``aero-lab``.
 
-Exit codes, which scripts rely on: 0 when everything asked for succeeded, 1 when a run failed, 2 for a wrong command line
-or value, with one line on standard error and no traceback, 130 after an interrupt.
+Exit codes, which scripts rely on: 0 when everything asked for succeeded, 1 when a run failed, 2 for a wrong command
+line or value, with one line on standard error and no traceback, 130 after an interrupt.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def run(arguments: list[str] | None = None) -> int:
         return _complain(str(error), 1)
     except BrokenPipeError:
         # Whoever read our output has gone; nothing is left to tell. Python would complain again when it flushes.
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115
+        sys.stdout = open("/dev/null", "w")
         return 1
     except Exception as error:
         # Typer's own refusals, whose class has moved between its versions.

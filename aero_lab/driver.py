@@ -1,7 +1,7 @@
 """The driver of real time: nodes on one asyncio loop.
 
-It is to the wall clock what :class:`aero_lab.clock.Scheduler` is to virtual time, and drives the same nodes in the same way:
-whatever has work is stepped, turn after turn, until nothing has; then it sleeps until the least deadline or until
+It is to the wall clock what :class:`aero_lab.clock.Scheduler` is to virtual time, and drives the same nodes in the same
+way: whatever has work is stepped, turn after turn, until nothing has; then it sleeps until the least deadline or until
 somebody calls :meth:`Driver.wake` (a socket became readable, the other process put messages into a ring, the user's
 thread asked for something). After :data:`~aero_lab.limits.DRIVER_TURNS` turns in a row it lets the loop look at its
 sockets before it goes on.

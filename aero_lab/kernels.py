@@ -1,4 +1,4 @@
-"""Getting the compiled kernels ready, where somebody waits for it: a progress bar, and nothing else happens meanwhile."""
+"""Getting the compiled kernels ready, where somebody waits for it: with a progress bar and nothing else meanwhile."""
 
 from __future__ import annotations
 

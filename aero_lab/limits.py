@@ -143,3 +143,18 @@ DRIVER_TURNS = 16
 """Turns in a row that a real-time driver gives its nodes before it looks at the sockets again: about a millisecond."""
 PONG_QUEUE = 16
 """PONGs waiting to be sent at one end; as many PINGs as the original's client remembers."""
+ETHERNET_OVERHEAD = 14 + 4
+"""Bytes of an Ethernet frame beside its payload: header and one VLAN tag; frames travel without FCS."""
+
+# Capture ------------------------------------------------------------------------------------------------------------
+CAPTURE_BYTES = 256 << 20
+"""Default bound of a recorder's memory, frames and descriptors: two points of 75 MB of full frames. (The original keeps
+16 MiB.)"""
+CAPTURE_SEGMENT_MIN, CAPTURE_SEGMENT_MAX = 128 << 10, 8 << 20
+"""A recorder's memory grows by segments between these: the least holds the largest frame, the most keeps the step small."""
+CAPTURE_HALF_FLOWS = 1 << 16
+"""Directions of flows whose TCP state the cause classification remembers (about 13 MB); then the oldest are forgotten and
+begin anew."""
+CAPTURE_INTERFACES, CAPTURE_BLOCK = 256, 64 << 20
+"""Interfaces and bytes of one block that a capture file may have: beyond, it is called corrupt. (Wireshark refuses
+blocks over 16 MiB.)"""

@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def source(kind: str) -> Path:
-    """Folder of the shipped ``"notebooks"`` or ``"datasets"``: inside an installed wheel, beside the package in a clone."""
+    """Folder of the shipped ``"notebooks"`` or ``"datasets"``: inside a wheel, beside the package in a clone."""
     for candidate in (_PACKAGE / "share" / kind, _PACKAGE.parent / kind):
         if candidate.is_dir():
             return candidate

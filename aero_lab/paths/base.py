@@ -21,23 +21,16 @@ from typing import Any, ClassVar, Protocol
 
 from ..clock import Node
 from ..errors import UsageError
+from ..limits import MTU_DEFAULT
 from ..rings import FrameRing
-
-
-class MessageEnd(Protocol):
-    """One end of a message transport, as the halves see it."""
-
-    received: FrameRing
-
-    def send(self, ring: FrameRing, now: int) -> int:
-        """Move as many waiting messages out of ``ring`` as there is room for; returns how many went."""
-        ...
+from ..transports.base import TransportEnd
 
 
 class Tap(Protocol):
     """Where frames are recorded: the recorder's side that a half needs."""
 
-    def tap(self, ring: FrameRing, count: int, point: str, direction: str, now: int) -> Any: ...
+    def tap(self, ring: FrameRing, count: int, point: str, direction: str, now: int, skip: int = 0) -> Any:
+        """Copy ``count`` waiting frames of ``ring``, oldest first, after leaving out the ``skip`` oldest."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +52,13 @@ class Path(ABC):
     """What travels in a message, for tables and pictures."""
 
     @abstractmethod
-    def client(self, nic: Wire, end: MessageEnd, recorder: Tap | None = None) -> Node:
+    def client(self, nic: Wire, end: TransportEnd, recorder: Tap | None = None, mtu: int = MTU_DEFAULT) -> Node:
         """The half beside the guest."""
 
     @abstractmethod
-    def server(self, end: MessageEnd, make_lan: Callable[[], Any], recorder: Tap | None = None) -> Node:
+    def server(
+        self, end: TransportEnd, make_lan: Callable[[], Any], recorder: Tap | None = None, mtu: int = MTU_DEFAULT
+    ) -> Node:
         """The half beside the host's sockets. ``make_lan`` makes the synthetic LAN with its egress."""
 
 

@@ -1,0 +1,248 @@
+"""Option C: whole Ethernet frames in the messages of ``aero-l2-tunnel-v1``; the proxy holds link layer and stack.
+
+Theory of operation
+-------------------
+Both halves are the same machine, an :class:`L2Port`: frames from a local ring become messages, messages become frames
+of another local ring. It never drops a frame for want of room: when the transport is full, frames wait in the local
+ring, and whoever fills that ring (the guest's stack, the gateway's stack) sees it full and waits before it builds
+another segment. When the local ring is full, messages wait in the transport. The two waits are independent, so one
+direction cannot stop the other.
+
+Control messages (PING, PONG, ERROR) leave the batch path and are handled one by one in Python; answers to PING wait in
+a queue of fixed length and the oldest is dropped, counted, when a peer pings faster than we can send.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+from ..causes import Cause
+from ..clock import Node
+from ..framing.l2_tunnel import (
+    ERROR,
+    PING,
+    PONG,
+    BadMessage,
+    L2Codec,
+    L2Limits,
+    decode,
+    encode_error,
+    encode_ping,
+    encode_pong,
+)
+from ..limits import (
+    CONTROL_ARENA,
+    CONTROL_SLOTS,
+    ETHERNET_OVERHEAD,
+    MTU_DEFAULT,
+    NEVER,
+    PONG_QUEUE,
+    RING_ARENA,
+    RING_SLOTS,
+    TUNNEL_FRAME,
+)
+from ..rings import FrameRing
+from ..transports.base import TransportEnd
+from .base import Path, Tap, Wire, register
+
+
+class L2Port:
+    """One half of the tunnel, a node: local frames to messages and back.
+
+    Parameters
+    ----------
+    out: ring of local frames to be sent; this is its consumer.
+    into: ring that received frames are put in; this is its producer.
+    end: the transport end.
+    sent_as: direction, seen from the guest, of what leaves ``out``: ``"tx"`` at the client, ``"rx"`` at the server.
+    recorder, point: where traffic is recorded and under which name: at ``"tunnel"`` the messages as they enter and
+        leave the transport, at any other point the frames as they pass the local rings.
+    limits: payload limits of the messages.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        out: FrameRing,
+        into: FrameRing,
+        end: TransportEnd,
+        sent_as: str,
+        recorder: Tap | None = None,
+        point: str = "",
+        limits: L2Limits | None = None,
+    ):
+        self.name = name
+        self.out, self.into, self.end = out, into, end
+        self.codec = L2Codec(limits or L2Limits())
+        self.peer_error: tuple[int | None, str] | None = None
+        """Code and text of the last ERROR message from the peer."""
+        self.rtt: int | None = None
+        """Round-trip time of the last :meth:`ping` that was answered, ns."""
+        self._messages = FrameRing(RING_SLOTS, RING_ARENA)
+        self._control = FrameRing(CONTROL_SLOTS, CONTROL_ARENA)
+        self._replies: deque[bytes] = deque()
+        self._pings: dict[bytes, int] = {}
+        self._next_ping = 0
+        got_as = "rx" if sent_as == "tx" else "tx"
+        frames, messages = (None, recorder) if point == "tunnel" else (recorder, None)
+        self._out_watch = _Watch(frames, out, point, sent_as)
+        self._into_watch = _Watch(frames, into, point, got_as)
+        self._sent_watch = _Watch(messages, self._messages, point, sent_as)
+        self._received_watch = _Watch(messages, end.received, point, got_as)
+        self._room_out = min(self.codec.limits.message, RING_ARENA)
+        self._room_in = min(self.codec.limits.frame, into.arena)
+        self._counts: Counter[str] = Counter()
+
+    def step(self, now: int) -> None:
+        self._receive(now)
+        self._send(now)
+
+    def poll_at(self, now: int) -> int:
+        if len(self._messages) and not self.end.stalled:
+            return now
+        if len(self.out) and self._messages.has_room(self._room_out):
+            return now
+        if len(self.end.received) and self.into.has_room(self._room_in):
+            return now
+        if self._replies and self._messages.has_room(self._room_out):
+            return now
+        return NEVER
+
+    def ping(self, now: int) -> None:
+        """Send a PING; :attr:`rtt` tells when its answer came. ``PONG_QUEUE`` unanswered ones are remembered."""
+        payload = self._next_ping.to_bytes(8, "big")
+        self._next_ping += 1
+        if len(self._pings) >= PONG_QUEUE:
+            del self._pings[next(iter(self._pings))]
+        self._pings[payload] = now
+        self._reply(encode_ping(payload, self.codec.limits))
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Messages and their bytes each way, frames, control messages, and drops by reason."""
+        return {**self.end.counters, **self.codec.counters, **self._counts}
+
+    def _send(self, now: int) -> None:
+        while self._replies and self._messages.push(self._replies[0], now, cause=Cause.KEEPALIVE):
+            self._replies.popleft()
+        while True:
+            self._out_watch.look(now)
+            taken = self.codec.encap(self.out, self._messages)
+            self._out_watch.taken(taken)
+            self._sent_watch.look(now)
+            sent = self.end.send(self._messages, now)
+            self._sent_watch.taken(sent)
+            if not taken or not sent:
+                break
+
+    def _receive(self, now: int) -> None:
+        received, into = self.end.received, self.into
+        took = 0
+        while waiting := self._received_watch.look(now):
+            before = len(into)
+            # No more than was looked at: over shared memory the ring grows meanwhile.
+            taken = self.codec.decap(received, into, self._control, waiting)
+            self._received_watch.taken(taken)
+            self._into_watch.look(now, before)
+            for message in self._control.pop_many(CONTROL_SLOTS):
+                self._control_message(message.data, now)
+            took += taken
+            if not taken:
+                break
+        if took:
+            self.end.taken()
+
+    def _control_message(self, raw: bytes, now: int) -> None:
+        try:
+            message = decode(raw, self.codec.limits)
+        except BadMessage as error:
+            # As the protocol text allows, the message is dropped and the tunnel goes on; the peer is told once a step.
+            self._counts[error.reason] += 1
+            self._reply(encode_error(str(error), 1, self.codec.limits))
+            return
+        if message.type == PING:
+            self._reply(encode_pong(message.payload, self.codec.limits))
+        elif message.type == PONG:
+            sent = self._pings.pop(message.payload, None)
+            if sent is None:
+                self._counts["unexpected_pong"] += 1
+            else:
+                self.rtt = now - sent
+        elif message.type == ERROR:
+            self._counts["errors_received"] += 1
+            self.peer_error = message.error
+        else:
+            self._counts["unknown_type"] += 1
+
+    def _reply(self, message: bytes) -> None:
+        if len(self._replies) >= PONG_QUEUE:
+            self._replies.popleft()
+            self._counts["reply_queue_full"] += 1
+        self._replies.append(message)
+
+    def __repr__(self) -> str:
+        return f"<L2Port {self.name}: {len(self.out)} to send, {len(self.end.received)} received>"
+
+
+class _Watch:
+    """Records what waits in a ring, each frame once, also when some have to stay."""
+
+    def __init__(self, recorder: Tap | None, ring: FrameRing, point: str, direction: str):
+        self.recorder, self.ring, self.point, self.direction = recorder, ring, point, direction
+        self._noted = 0  # at the head of the ring, recorded already
+
+    def look(self, now: int, noted: int | None = None) -> int:
+        """Record what is new; returns how many frames wait. ``noted`` tells how many at the head are not new."""
+        waiting = len(self.ring)
+        if self.recorder is not None:
+            old = self._noted if noted is None else noted
+            if waiting > old:
+                self.recorder.tap(self.ring, waiting - old, self.point, self.direction, now, old)
+            self._noted = waiting
+        return waiting
+
+    def taken(self, number: int) -> None:
+        """The first ``number`` frames have left the ring."""
+        self._noted = max(0, self._noted - number)
+
+
+class L2Server:
+    """The proxy's half: tunnel port, synthetic LAN and egress, driven as one node."""
+
+    def __init__(self, port: L2Port, lan: Any):
+        self.port, self.lan = port, lan
+        self.name = "l2-server"
+
+    def step(self, now: int) -> None:
+        self.port.step(now)
+        self.lan.step(now)
+        self.port.step(now)
+
+    def poll_at(self, now: int) -> int:
+        return min(self.port.poll_at(now), self.lan.poll_at(now))
+
+
+@register
+class L2Tunnel(Path):
+    """Option C."""
+
+    letter = "C"
+    name = "L2 tunnel"
+    carries = "Ethernet frames"
+
+    def client(self, nic: Wire, end: TransportEnd, recorder: Tap | None = None, mtu: int = MTU_DEFAULT) -> L2Port:
+        return L2Port("l2-client", nic.out, nic.into, end, "tx", recorder, "nic", frame_limits(mtu))
+
+    def server(
+        self, end: TransportEnd, make_lan: Callable[[], Any], recorder: Tap | None = None, mtu: int = MTU_DEFAULT
+    ) -> Node:
+        lan = make_lan()
+        port = L2Port("l2-server", lan.tx, lan.rx, end, "rx", recorder, "tunnel", frame_limits(mtu))
+        return L2Server(port, lan)
+
+
+def frame_limits(mtu: int) -> L2Limits:
+    """Message limits for a network of this MTU: the contract's default, more where frames are larger."""
+    return L2Limits(frame=max(TUNNEL_FRAME, mtu + ETHERNET_OVERHEAD))
