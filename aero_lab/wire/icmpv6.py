@@ -1,4 +1,4 @@
-"""ICMPv6, neighbour discovery and router advertisement (RFC 4443, RFC 4861, RFC 8106): fields, view and the plain value."""
+"""ICMPv6 and what kernels need of neighbour discovery (RFC 4443, RFC 4861, RFC 8106): fields, view and value."""
 
 from __future__ import annotations
 

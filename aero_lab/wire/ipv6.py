@@ -91,8 +91,8 @@ class Options:
     kind: int
     """:data:`HOP_BY_HOP` or :data:`DESTINATION`."""
     options: tuple[tuple[int, bytes], ...] = ()
-    """``(type, data)`` in order. Padding stands among them, Pad1 as ``(0, b"")``; what is missing to a multiple of eight
-    bytes is added at the end."""
+    """``(type, data)`` in order. Padding stands among them, Pad1 as ``(0, b"")``; what is missing to a multiple of
+    eight bytes is added at the end."""
 
     def __post_init__(self) -> None:
         if self.kind not in (HOP_BY_HOP, DESTINATION):

@@ -99,9 +99,12 @@ class TcpOptions:
         for pair in (*self.sack, *((self.timestamps,) if self.timestamps else ())):
             for number in pair:
                 check_uint("a SACK edge or a timestamp", number, 32)
-        for kind, _ in self.unknown:
+        for kind, data in self.unknown:
             if not OPT_NOP < kind < 256:
                 raise UsageError(f"a TCP option's kind must be between 2 and 255, not {kind}")
+            name = _decode_option(kind, data)[0]
+            if name and kind not in self._known_kinds():
+                raise UsageError(f"TCP option {kind} goes into {name}")
         layout = self.layout or self._linux_layout()
         if sorted(kind for kind in layout if kind > OPT_NOP) != sorted(self._kinds()):
             raise UsageError(f"the layout {layout} does not name each of the options {self._kinds()} once")
@@ -113,7 +116,7 @@ class TcpOptions:
             object.__setattr__(self, "layout", (*layout, OPT_END))
         check_payload("TCP options", size, OPTIONS_MAX)
 
-    def _kinds(self) -> list[int]:
+    def _known_kinds(self) -> list[int]:
         known = (
             (OPT_MSS, self.mss is not None),
             (OPT_SACK_PERMITTED, self.sack_permitted),
@@ -121,7 +124,10 @@ class TcpOptions:
             (OPT_WSCALE, self.wscale is not None),
             (OPT_SACK, bool(self.sack)),
         )
-        return [kind for kind, there in known if there] + [kind for kind, _ in self.unknown]
+        return [kind for kind, there in known if there]
+
+    def _kinds(self) -> list[int]:
+        return self._known_kinds() + [kind for kind, _ in self.unknown]
 
     def _linux_layout(self) -> tuple[int, ...]:
         out: list[int] = []
