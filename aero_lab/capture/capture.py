@@ -1,0 +1,118 @@
+"""A capture: frames at one or more points of the pipeline, whether recorded, read or made up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import schema as s
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Block:
+    """Frames that lie together: descriptor ``i`` is at ``start + step * i`` of ``index``, its bytes are in ``data``."""
+
+    data: np.ndarray
+    index: np.ndarray
+    start: int
+    step: int
+    count: int
+
+    def descriptors(self) -> np.ndarray:
+        """The descriptors in order, as records of :data:`.schema.INDEX`."""
+        if self.step > 0:
+            raw = self.index[self.start : self.start + self.step * self.count]
+            return raw.view(s.INDEX)
+        low = self.start + self.step * (self.count - 1)
+        return self.index[low : self.start + s.INDEX_SIZE].view(s.INDEX)[::-1] if self.count else np.zeros(0, s.INDEX)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Frames in the order in which they were seen.
+
+    ``meta`` travels with the files (seed, parameters; whatever JSON can say); ``drops`` counts, by reason, what is missing.
+    """
+
+    blocks: tuple[Block, ...] = ()
+    meta: dict[str, Any] = field(default_factory=dict)
+    drops: dict[str, int] = field(default_factory=dict)
+    snap: int = 0
+    """Snap length, 0 when frames were kept whole."""
+    warning: str | None = None
+    """Where a file that was read breaks off, if it does."""
+
+    def __len__(self) -> int:
+        return sum(block.count for block in self.blocks)
+
+    def descriptors(self) -> np.ndarray:
+        """One record of :data:`.schema.INDEX` a frame; ``off`` counts within the frame's own block."""
+        parts = [block.descriptors() for block in self.blocks]
+        return np.concatenate(parts) if parts else np.zeros(0, s.INDEX)
+
+    def frame(self, number: int) -> bytes:
+        """The bytes kept of frame ``number``, counted from 1 like ``frame_number``."""
+        at = number - 1
+        if at >= 0:
+            for block in self.blocks:
+                if at < block.count:
+                    row = block.descriptors()[at]
+                    return block.data[int(row["off"]) : int(row["off"]) + int(row["cap_len"])].tobytes()
+                at -= block.count
+        raise IndexError(f"no frame {number}: the capture has {len(self)}")
+
+    def frames(self) -> pd.DataFrame:
+        """One row a frame and point, with the columns of ``docs/columns.md``."""
+        from .frames import to_frames
+
+        return to_frames(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Write a pcapng file with one interface a point; the same capture gives the same bytes. Returns the path."""
+        from .pcapng import write_pcapng
+
+        return write_pcapng(path, self)
+
+    def save_parquet(self, path: str | Path) -> Path:
+        """Write the columns as parquet, with schema and :attr:`meta` inside. Returns the path."""
+        from .parquet import save_parquet
+
+        return save_parquet(path, self.frames(), self.meta)
+
+    @staticmethod
+    def merged(*captures: Capture) -> Capture:
+        """Several captures of one clock as one, in order of time (then of argument); the meta of the first goes with it."""
+        tables = [(block, block.descriptors()) for capture in captures for block in capture.blocks]
+        if not tables:
+            return captures[0] if captures else Capture()
+        everything = np.concatenate([table for _, table in tables])
+        owner = np.repeat(np.arange(len(tables)), [len(table) for _, table in tables])
+        order = np.argsort(everything["t_ns"], kind="stable")
+        index, owner = everything[order], owner[order]
+        caps = index["cap_len"].astype(np.int64)
+        offsets = np.concatenate([[0], np.cumsum(caps)])
+        data = np.empty(int(offsets[-1]), np.uint8)
+        sources = [block.data for block, _ in tables]
+        for which, at, off, cap in zip(
+            owner.tolist(), offsets.tolist(), index["off"].tolist(), caps.tolist(), strict=False
+        ):
+            data[at : at + cap] = sources[which][off : off + cap]
+        index["off"] = offsets[:-1]
+        drops: dict[str, int] = {}
+        for capture in captures:
+            for reason, number in capture.drops.items():
+                drops[reason] = drops.get(reason, 0) + number
+        block = Block(data, index.view(np.uint8), 0, s.INDEX_SIZE, len(index))
+        snap = min((c.snap for c in captures if c.snap), default=0)
+        return Capture((block,), dict(captures[0].meta), drops, snap)
+
+    def __repr__(self) -> str:
+        counts = np.bincount(self.descriptors()["point"], minlength=len(s.POINTS)).tolist()
+        seen = ", ".join(f"{number} at {s.POINTS[i]}" for i, number in enumerate(counts) if number)
+        return f"<Capture {len(self)} frames{': ' + seen if seen else ''}>"

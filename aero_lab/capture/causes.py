@@ -1,0 +1,293 @@
+"""Why each frame was sent: one cause a row, compiled, from the columns alone.
+
+Theory of operation
+-------------------
+Most causes follow from the row itself (ARP, DHCP, SYN). What TCP data is follows from what its direction of the
+conversation sent before, so a small state is kept for each *half*: one direction of one conversation **at one point**, as each
+point sees every frame once. A half remembers the next new sequence number, and up to four holes: ranges below it that were
+not seen here. New data is payload. Data seen before is a duplicate when the receiver had acknowledged it here, else a
+retransmission. Data that fills a hole is payload that was overtaken when it comes within the initial round-trip time (at least 3 ms,
+Wireshark's figure) of the hole's opening, else a retransmission of something lost before this point.
+
+A frame is judged where it is first seen. At later points it is the same frame (identity and direction join the rows), so it
+has the same cause there; when one point sees the same frame twice, the network duplicated it.
+
+These are Wireshark's categories: its ``tcp.analysis.retransmission`` and ``fast_retransmission`` are RETRANSMISSION here,
+``spurious_retransmission`` is DUPLICATE, ``out_of_order`` is PAYLOAD, ``keep_alive(_ack)`` and ``zero_window_probe(_ack)`` are KEEPALIVE.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..causes import Cause
+from ..compiled.memory import i64_native, put_i64_native, u8
+from ..compiled.registry import BYTES, I64, entry, kernel, record_type, records_type
+from ..limits import MS
+from ..wire import ipv4, tcp
+from . import columns as c
+from . import schema as s
+from .access import put_u8, put_u32le, put_u64le, u16le, u32le, u64le
+from .tables import find_slot, has_space, put_slot_value, slot_value
+
+REORDER_WINDOW = 3 * MS
+HOLES = 4
+HALF = np.dtype(
+    [
+        (name, np.int64)
+        for name in ("owner", "started", "nxt", "isn", "acked", "window", "probe", "syn_time", "rtt", "holes")
+    ]
+    + [(name, np.int64, HOLES) for name in ("left", "right", "opened")]
+)
+"""What one direction of a conversation did at one point. ``owner`` is the half's number + 1; ``started`` tells that ``nxt`` is known,
+``acked`` and ``isn`` are -1 when unknown, ``window`` is as advertised (-1 unknown), ``rtt`` is the handshake's."""
+HALF_RECORD, HALVES = record_type(HALF), records_type(HALF)
+
+UNKNOWN, PAYLOAD, ACK, HANDSHAKE = int(Cause.UNKNOWN), int(Cause.PAYLOAD), int(Cause.ACK), int(Cause.HANDSHAKE)
+RETRANSMISSION, DUPLICATE, KEEPALIVE = int(Cause.RETRANSMISSION), int(Cause.DUPLICATE), int(Cause.KEEPALIVE)
+ARP, DHCP, DNS, ICMP = int(Cause.ARP), int(Cause.DHCP), int(Cause.DNS), int(Cause.ICMP)
+BROADCAST, FRAMING = int(Cause.BROADCAST), int(Cause.TUNNEL_FRAMING)
+
+A_CAUSE = s.AT["cause"]
+A_DELAY = s.AT["tunnel_delay"]
+M32 = 0xFFFFFFFF
+POINTS = len(s.POINTS)
+HALVES_OF_FLOW = 2 * POINTS
+ID, FLOW_STATE = 1, 32
+"""``FLOW_STATE`` bytes a conversation: number of its present connection + 1, and the initial sequence numbers + 1 of both sides,
+and whether anything but SYNs was seen."""
+
+
+@kernel(I64(I64, I64))
+def later(a, b):
+    """How far sequence number ``a`` is behind ``b``: negative when it is before it."""
+    return ((a - b + 0x80000000) & M32) - 0x80000000
+
+
+@kernel(I64(HALF_RECORD, I64, I64))
+def _fill(half, seq, end):
+    """Take ``seq`` to ``end`` out of the holes; returns when the hole it fell in was opened, or -1 when it fell in none."""
+    opened = -1
+    kept = 0
+    number = half.holes
+    for i in range(number):
+        left, right, when = half.left[i], half.right[i], half.opened[i]
+        if later(seq, right) >= 0 or later(end, left) <= 0:
+            half.left[kept], half.right[kept], half.opened[kept] = left, right, when
+            kept += 1
+            continue
+        opened = when
+        if later(end, right) < 0:  # what is before it in the same hole counts as seen
+            half.left[kept], half.right[kept], half.opened[kept] = end, right, when
+            kept += 1
+        elif later(seq, left) > 0:
+            half.left[kept], half.right[kept], half.opened[kept] = left, seq, when
+            kept += 1
+    half.holes = kept
+    return opened
+
+
+@kernel(I64(HALF_RECORD, I64, I64, I64))
+def _advance(half, seq, end, now):
+    """Note data or FIN from ``seq`` to ``end`` beyond what was sent before, opening a hole when some is missing."""
+    if half.started and later(seq, half.nxt) > 0:
+        if half.holes == HOLES:
+            for i in range(HOLES - 1):
+                half.left[i], half.right[i], half.opened[i] = half.left[i + 1], half.right[i + 1], half.opened[i + 1]
+            half.holes = HOLES - 1
+        i = half.holes
+        half.left[i], half.right[i], half.opened[i] = half.nxt, seq, now
+        half.holes = i + 1
+    half.nxt = end
+    half.started = 1
+    return 0
+
+
+@kernel(I64(HALF_RECORD, HALF_RECORD, I64, I64, I64, I64, I64))
+def _data(mine, theirs, seq, end, size, fin, now):
+    """Cause of a segment with data, or with a FIN alone (``size`` 0)."""
+    new = PAYLOAD if size > 0 else HANDSHAKE
+    if not mine.started:
+        _advance(mine, seq, end, now)
+        return new
+    acked = theirs.acked
+    if size == 1 and not fin:
+        behind = later(mine.nxt, seq)
+        if behind == 1 and acked >= 0 and (later(acked, mine.nxt) >= 0 or theirs.window == 0):
+            mine.probe = 1
+            return KEEPALIVE
+        if behind == 0 and theirs.window == 0:  # zero-window probe; not counted as sent until it is taken
+            mine.probe = 1
+            return KEEPALIVE
+    if later(end, mine.nxt) > 0:
+        if later(seq, mine.nxt) < 0:
+            _fill(mine, seq, mine.nxt)
+        _advance(mine, seq, end, now)
+        return new
+    opened = _fill(mine, seq, end)
+    if opened >= 0:
+        return new if now - opened <= max(REORDER_WINDOW, mine.rtt) else RETRANSMISSION
+    return DUPLICATE if acked >= 0 and later(acked, end) >= 0 else RETRANSMISSION
+
+
+@kernel(I64(HALF_RECORD, HALF_RECORD, I64, I64, I64, I64, I64, I64))
+def _segment(mine, theirs, flags, seq, ack, window, size, now):
+    """Cause of one TCP segment; brings both halves up to date."""
+    fin = flags & tcp.FIN
+    if flags & tcp.SYN:
+        why = HANDSHAKE if size == 0 else PAYLOAD
+        if mine.started and mine.isn == seq:
+            why = RETRANSMISSION
+        else:
+            mine.started, mine.isn, mine.nxt, mine.holes = 1, seq, (seq + 1 + size) & M32, 0
+            mine.syn_time, mine.rtt, mine.probe = now, 0, 0
+    elif flags & tcp.RST:
+        why = HANDSHAKE
+    elif size > 0 or fin:
+        why = _data(mine, theirs, seq, (seq + size + fin) & M32, size, fin, now)
+    elif mine.started and later(mine.nxt, seq) == 1:
+        why = KEEPALIVE
+        mine.probe = 1
+    elif theirs.probe and mine.acked == ack and mine.nxt == seq:
+        why = KEEPALIVE
+    else:
+        why = ACK
+        if not mine.started:
+            mine.started, mine.nxt = 1, seq
+    if flags & tcp.ACK:
+        if mine.acked < 0 or later(ack, mine.acked) > 0 or flags & tcp.SYN:
+            mine.acked = ack
+        if mine.syn_time >= 0 and not flags & tcp.SYN:
+            mine.rtt = now - mine.syn_time
+            theirs.rtt = mine.rtt
+            mine.syn_time = -1
+    theirs.probe = 0
+    mine.window = -1 if flags & (tcp.SYN | tcp.RST) else window
+    return why
+
+
+@kernel(I64(HALVES, BYTES, BYTES, I64))
+def _half(halves, slots, world, number):
+    """Index of the state of half ``number`` (flow, point, side); an old half gives way when all are taken."""
+    held = u32le(slots, 4 * number)
+    if held > 0 and halves[held - 1].owner == number + 1:
+        return held - 1
+    at = i64_native(world, 8)
+    put_i64_native(world, 8, (at + 1) % len(halves))
+    put_u32le(slots, 4 * number, at + 1)
+    half = halves[at]
+    half.owner, half.started, half.nxt, half.isn, half.acked = number + 1, 0, 0, -1, -1
+    half.window, half.probe, half.syn_time, half.rtt, half.holes = -1, 0, -1, 0, 0
+    return at
+
+
+@kernel(I64(BYTES, BYTES, I64, I64, I64, I64, I64))
+def _connection(world, conversations, number, side, flags, seq, is_tcp):
+    """Number of the connection that conversation ``number`` is at: a SYN with a new initial sequence number begins one."""
+    at = FLOW_STATE * number
+    current = i64_native(conversations, at)
+    if is_tcp and flags & (tcp.SYN | tcp.ACK) == tcp.SYN:
+        isn = i64_native(conversations, at + 8 + 8 * side)
+        if current and isn != seq + 1 and (isn > 0 or i64_native(conversations, at + 24)):
+            current = 0
+    if current == 0:
+        current = i64_native(world, 0) + 1
+        put_i64_native(world, 0, current)
+        put_i64_native(conversations, at, current)
+        for i in range(3):
+            put_i64_native(conversations, at + 8 + 8 * i, 0)
+    if is_tcp and flags & tcp.SYN:
+        put_i64_native(conversations, at + 8 + 8 * side, seq + 1)
+    else:
+        put_i64_native(conversations, at + 24, 1)
+    return current - 1
+
+
+@kernel(I64(BYTES, I64, I64, I64))
+def _plain_cause(out, rows, row, has):
+    """Cause of a row that is not TCP."""
+    group = u8(out, rows * c.A_GROUP + row)
+    if has & s.HAS_ARP:
+        return ARP
+    if not has & s.HAS_IP:
+        return BROADCAST if group else UNKNOWN
+    proto = u8(out, rows * c.A_PROTO + row)
+    if has & s.HAS_UDP:
+        src, dst = u16le(out, rows * c.A_SRCPORT + 2 * row), u16le(out, rows * c.A_DSTPORT + 2 * row)
+        if src == 67 or src == 68 or dst == 67 or dst == 68 or src == 546 or src == 547 or dst == 546 or dst == 547:
+            return DHCP
+        if src == 53 or dst == 53:
+            return DNS
+    elif proto == ipv4.ICMPV6 and has & s.HAS_ICMP:
+        kind = u8(out, rows * c.A_ICMP_TYPE + row)
+        if 133 <= kind <= 137:
+            return ARP
+        if kind == 143 or 130 <= kind <= 132:
+            return BROADCAST
+        return ICMP
+    elif proto == ipv4.ICMP or proto == ipv4.ICMPV6:
+        return ICMP
+    return BROADCAST if group else PAYLOAD
+
+
+@entry
+@kernel(I64(BYTES, I64, I64, I64, BYTES, BYTES, HALVES, BYTES, BYTES))
+def classify(out, rows, first, number, world, conversations, halves, slots, seen):
+    """Set ``cause`` and ``tunnel_delay`` of rows ``first`` to ``first + number`` and number their flows by connection.
+
+    ``world`` holds the flows numbered and the next half to give; ``conversations`` has :data:`FLOW_STATE` bytes for each number that
+    the dissector gave; ``slots`` four bytes for each half of each connection; ``seen`` is a table of frames by identity.
+    Returns how many rows were done: fewer when ``seen`` must grow.
+    """
+    for i in range(number):
+        if not has_space(seen, 1):
+            return i
+        row = first + i
+        has = u32le(out, rows * c.A_HAS + 4 * row)
+        kind = u8(out, rows * c.A_KIND + row)
+        if kind != 0:
+            put_u8(out, rows * A_CAUSE + row, KEEPALIVE if kind == 1 or kind == 2 else FRAMING)
+            continue
+        why, flow_id = UNKNOWN, -1
+        point = u8(out, rows * c.A_POINT + row)
+        now = u64le(out, rows * c.A_TIME + 8 * row)
+        if has & s.HAS_FLOW:
+            side = u8(out, rows * c.A_SIDE + row)
+            is_tcp = 1 if has & s.HAS_TCP else 0
+            flags, seq = u16le(out, rows * c.A_FLAGS + 2 * row), u32le(out, rows * c.A_SEQ + 4 * row)
+            flow_id = _connection(world, conversations, u32le(out, rows * c.A_FLOW + 4 * row), side, flags, seq, is_tcp)
+            put_u32le(out, rows * c.A_FLOW + 4 * row, flow_id)
+            if is_tcp:
+                base = HALVES_OF_FLOW * flow_id + 2 * point
+                a = _half(halves, slots, world, base + side)
+                b = _half(halves, slots, world, base + 1 - side)
+                if a == b:  # the second took the first one's place
+                    a = _half(halves, slots, world, base + side)
+                mine, theirs = halves[a], halves[b]
+                ack, window = u32le(out, rows * c.A_ACK + 4 * row), u16le(out, rows * c.A_WINDOW + 2 * row)
+                size = u16le(out, rows * c.A_TCP_LEN + 2 * row)
+                why = _segment(mine, theirs, flags, seq, ack, window, size, now)
+                if why == PAYLOAD:
+                    if u16le(out, rows * c.A_SRCPORT + 2 * row) == 53 or u16le(out, rows * c.A_DSTPORT + 2 * row) == 53:
+                        why = DNS
+        if not has & s.HAS_TCP:
+            why = _plain_cause(out, rows, row, has)
+        if has & s.HAS_ID:
+            direction = u8(out, rows * c.A_DIRECTION + row)
+            slot = find_slot(seen, direction, u64le(out, rows * c.A_ID + 8 * row), ID)
+            value = slot_value(seen, slot)
+            if value < 0:
+                put_slot_value(seen, slot, (row << 8) | (1 << point))
+            elif u32le(out, rows * c.A_LEN + 4 * (value >> 8)) == u32le(out, rows * c.A_LEN + 4 * row):
+                origin = value >> 8
+                if value & (1 << point):
+                    why = DUPLICATE
+                else:
+                    why = u8(out, rows * A_CAUSE + origin)
+                    put_slot_value(seen, slot, value | (1 << point))
+                if u8(out, rows * c.A_POINT + origin) != point:
+                    put_u64le(out, rows * A_DELAY + 8 * row, now - u64le(out, rows * c.A_TIME + 8 * origin))
+                    has |= s.HAS_DELAY
+                    put_u32le(out, rows * c.A_HAS + 4 * row, has)
+        put_u8(out, rows * A_CAUSE + row, why)
+    return number

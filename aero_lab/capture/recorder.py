@@ -1,0 +1,199 @@
+"""The recorder: a bounded memory of frames that pass the points of a running pipeline."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import limits
+from ..errors import UsageError
+from . import schema as s
+from . import segment as seg
+from .capture import Block, Capture
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..rings import FrameRing
+
+FIRST_ID = 1 << 32
+"""Identities that the recorder gives begin here, above those that stacks give themselves."""
+WHOLE = 1 << 30
+
+
+class Recorder:
+    """Keeps the frames that pass the points of a pipeline, in bounded memory.
+
+    Parameters
+    ----------
+    points: capture points to record (``"nic"``, ``"tunnel"``, ``"egress"``); taps at others cost a look and keep nothing.
+    most_bytes: bound of the memory, frames and their 64-byte descriptors.
+    snap: keep at most so many bytes of each frame; 0 keeps frames whole. Lengths stay those of the whole frame.
+    keep: ``"oldest"`` drops new frames when the memory is full (counted as ``full``), ``"newest"`` the oldest segment
+        (counted as ``overwritten``).
+    epoch_ns: added to the times of frames, for instance the difference between wall clock and lab clock.
+    meta: what is to stand in saved files about this run; anything JSON can say.
+
+    One thread taps; any thread may read at the same time.
+    """
+
+    def __init__(
+        self,
+        points: Sequence[str] = ("nic", "tunnel"),
+        most_bytes: int = limits.CAPTURE_BYTES,
+        snap: int = 0,
+        keep: str = "oldest",
+        epoch_ns: int = 0,
+        meta: dict[str, Any] | None = None,
+    ):
+        for point in points:
+            if point not in s.POINT_OF:
+                raise UsageError(f"no capture point {point!r}: there are {', '.join(s.POINTS)}")
+        if keep not in ("oldest", "newest"):
+            raise UsageError(f"keep must be 'oldest' or 'newest', not {keep!r}")
+        if snap < 0 or most_bytes < 4096:
+            raise UsageError("a recorder needs a snap length of 0 or more and at least 4096 bytes")
+        self.points = tuple(points)
+        self.snap = snap
+        self.keep = keep
+        self.epoch_ns = epoch_ns
+        self.meta = dict(meta or {})
+        size = min(max(most_bytes // 16, limits.CAPTURE_SEGMENT_MIN), limits.CAPTURE_SEGMENT_MAX, most_bytes)
+        self._size = size & ~63
+        self._most_segments = max(1, most_bytes // self._size)
+        self._kept = snap or WHOLE
+        self._points = {point: s.POINT_OF[point] for point in points}
+        self.enabled = True
+        """Whether taps record; False makes each a no-op."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the frames and the counters."""
+        self._segments: deque[np.ndarray] = deque([seg.new_segment(self._size, FIRST_ID)])
+        self._drops: dict[str, int] = {}
+        self._cut = 0
+
+    def _drop(self, reason: str, number: int) -> None:
+        self._drops[reason] = self._drops.get(reason, 0) + number
+
+    def _next_segment(self) -> bool:
+        """Begin a segment. False when the bound forbids it."""
+        held, _, identity, cut = seg.header_of(self._segments[-1])
+        if held == 0:
+            return False
+        if len(self._segments) == self._most_segments:
+            if self.keep == "oldest":
+                return False
+            gone, _, _, gone_cut = seg.header_of(self._segments[0])
+            self._drop("overwritten", gone)
+            self._cut -= gone_cut if len(self._segments) > 1 else 0
+            replacement = seg.new_segment(self._size, identity)
+            self._segments.append(replacement)
+            self._segments.popleft()
+        else:
+            self._segments.append(seg.new_segment(self._size, identity))
+        self._cut += cut
+        return True
+
+    def tap(
+        self, ring: FrameRing, count: int | None, point: str, direction: str, now: int, newest: bool = False
+    ) -> int:
+        """Copy ``count`` waiting frames of a ring (all when None): the oldest, or the newest.
+
+        At the point ``"tunnel"`` the ring holds tunnel messages; the row is about the frame inside. Call it as the
+        ring's consumer before taking the frames out, or as its producer (``newest``) after putting them in. Returns how many were kept.
+        """
+        where = self._points.get(point)
+        if where is None or not self.enabled:
+            return 0
+        waiting = len(ring)
+        number = waiting if count is None else count if newest else min(count, waiting)
+        which = s.DIRECTION_OF[direction]
+        done = 0
+        while done < number:
+            done += int(
+                seg.tap(
+                    ring.array, int(newest), done, number, self._segments[-1], where, which, int(point == "tunnel"),
+                    now + self.epoch_ns, self._kept,
+                )
+            )  # fmt: skip
+            if done < number and not self._next_segment():
+                self._drop("full", number - done)
+                break
+        return done
+
+    def add(self, frame: bytes, point: str, direction: str, now: int, frame_id: int = 0, message_len: int = 0) -> bool:
+        """Keep one frame that is not in a ring; False when it was dropped or its point is not recorded."""
+        return self._add(frame, 0, point, direction, now, frame_id, message_len, seg.KIND_FRAME)
+
+    def add_message(self, message: bytes, direction: str, now: int, frame_id: int = 0) -> bool:
+        """Keep one tunnel message: the frame inside, or the length alone of a message that holds none (PING, ERROR)."""
+        kind = int(seg.message_kind(np.frombuffer(message, np.uint8), 0, len(message)))
+        skip = seg.MESSAGE_HEADER if kind == seg.KIND_FRAME else len(message)
+        return self._add(message, skip, "tunnel", direction, now, frame_id, len(message), kind)
+
+    def _add(
+        self, data: bytes, skip: int, point: str, direction: str, now: int, frame_id: int, message_len: int, kind: int
+    ) -> bool:
+        where = self._points.get(point)
+        if where is None or not self.enabled:
+            return False
+        array = np.frombuffer(data, np.uint8)
+        while not seg.record(
+            self._segments[-1], array, skip, now + self.epoch_ns, frame_id, message_len, where,
+            s.DIRECTION_OF[direction], kind, self._kept,
+        ):  # fmt: skip
+            if not self._next_segment():
+                self._drop("full", 1)
+                return False
+        return True
+
+    def capture(self) -> Capture:
+        """What is kept now; later frames do not change it."""
+        blocks = []
+        for segment in tuple(self._segments):
+            held = seg.header_of(segment)[0]
+            if held:
+                blocks.append(Block(segment, segment, len(segment) - s.INDEX_SIZE, -s.INDEX_SIZE, held))
+        return Capture(tuple(blocks), dict(self.meta), self.drops, self.snap)
+
+    def frames(self) -> pd.DataFrame:
+        """One row a frame and point, with the columns of ``docs/columns.md``."""
+        return self.capture().frames()
+
+    def save(self, path: str | Path) -> Path:
+        """Write a pcapng file with one interface a point (see :func:`.pcapng.write_pcapng`)."""
+        return self.capture().save(path)
+
+    def save_parquet(self, path: str | Path) -> Path:
+        """Write the columns as parquet, with schema and meta inside."""
+        return self.capture().save_parquet(path)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Frames that are missing, by reason: ``full``, ``overwritten``."""
+        return dict(self._drops)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Frames kept, bytes of memory in use, frames cut to the snap length."""
+        segments = tuple(self._segments)
+        cut = self._cut + seg.header_of(segments[-1])[3]
+        return {"frames": len(self), "bytes": self.bytes, "cut": cut}
+
+    @property
+    def bytes(self) -> int:
+        """Memory in use: frames and descriptors."""
+        headers = [seg.header_of(segment) for segment in tuple(self._segments)]
+        return sum(used - seg.HEADER_SIZE + s.INDEX_SIZE * held for held, used, _, _ in headers)
+
+    def __len__(self) -> int:
+        return sum(seg.header_of(segment)[0] for segment in tuple(self._segments))
+
+    def __repr__(self) -> str:
+        missing = ", ".join(f"{number} {reason}" for reason, number in self._drops.items())
+        return f"<Recorder {len(self)} frames, {self.bytes} bytes{', dropped: ' + missing if missing else ''}>"

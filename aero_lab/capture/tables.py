@@ -1,0 +1,84 @@
+"""A hash table in one byte array: numbers addresses and conversations, finds frames by identity.
+
+A header, then a power of two of slots of 32 bytes: two 64-bit halves of the key, a tag that is part of the key and never 0
+(0 marks a free slot), and a value. Linear probing; never more than half full, so a search ends. The kernel that fills one
+stops before it would overfill it, Python replaces it by a larger one with :func:`grown`, and the kernel goes on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..compiled.memory import i64_native_field, put_i64_native_field
+from ..compiled.registry import BYTES, I64, kernel
+
+HEADER_SIZE, SLOT_SIZE = 64, 32
+M32 = 0xFFFFFFFF
+
+table_count, put_table_count = i64_native_field(0), put_i64_native_field(0)
+table_slots = i64_native_field(8)
+key_hi, put_key_hi = i64_native_field(0), put_i64_native_field(0)
+key_lo, put_key_lo = i64_native_field(8), put_i64_native_field(8)
+key_tag, put_key_tag = i64_native_field(16), put_i64_native_field(16)
+slot_value, put_slot_value = i64_native_field(24), put_i64_native_field(24)
+
+
+@kernel(I64(BYTES, I64, I64, I64))
+def find_slot(table, hi, lo, tag):
+    """Offset of the slot of this key, taken now (value -1) when it was not there; the caller keeps the table half empty."""
+    mask = table_slots(table, 0) - 1
+    mix = ((hi ^ (hi >> 32)) & M32) * 0x9E3779B1 & M32
+    mix = ((mix ^ (mix >> 15) ^ lo) & M32) * 0x85EBCA6B & M32
+    mix = ((mix ^ (mix >> 13) ^ (lo >> 32) ^ (tag << 7)) & M32) * 0xC2B2AE35 & M32
+    at = (mix ^ (mix >> 16)) & mask
+    while True:
+        slot = HEADER_SIZE + SLOT_SIZE * at
+        found = key_tag(table, slot)
+        if found == tag and key_lo(table, slot) == lo and key_hi(table, slot) == hi:
+            return slot
+        if found == 0:
+            put_key_hi(table, slot, hi)
+            put_key_lo(table, slot, lo)
+            put_key_tag(table, slot, tag)
+            put_slot_value(table, slot, -1)
+            put_table_count(table, 0, table_count(table, 0) + 1)
+            return slot
+        at = (at + 1) & mask
+
+
+@kernel(I64(BYTES, I64, I64, I64))
+def intern(table, hi, lo, tag):
+    """Number of this key, from 0 in order of first appearance."""
+    slot = find_slot(table, hi, lo, tag)
+    if slot_value(table, slot) < 0:
+        put_slot_value(table, slot, table_count(table, 0) - 1)
+    return slot_value(table, slot)
+
+
+@kernel(I64(BYTES, I64))
+def has_space(table, more):
+    """1 when ``more`` new keys leave the table at most half full."""
+    return 1 if 2 * (table_count(table, 0) + more) <= table_slots(table, 0) else 0
+
+
+def new_table(slots: int) -> np.ndarray:
+    """An empty table of ``slots`` slots, a power of two."""
+    table = np.zeros(HEADER_SIZE + SLOT_SIZE * slots, np.uint8)
+    table[8:16] = np.frombuffer(np.int64(slots).tobytes(), np.uint8)
+    return table
+
+
+def entries(table: np.ndarray) -> np.ndarray:
+    """Keys and values of a table as rows ``(hi, lo, tag, value)``, ordered by value."""
+    rows = table[HEADER_SIZE:].view(np.int64).reshape(-1, 4)
+    rows = rows[rows[:, 2] != 0]
+    return rows[np.argsort(rows[:, 3], kind="stable")]
+
+
+def grown(table: np.ndarray) -> np.ndarray:
+    """The same keys and values in a table four times as large."""
+    larger = new_table(4 * int(table[8:16].view(np.int64)[0]))
+    for hi, lo, tag, value in entries(table).tolist():
+        slot = int(find_slot(larger, hi, lo, tag))
+        larger[slot + 24 : slot + 32] = np.frombuffer(np.int64(value).tobytes(), np.uint8)
+    return larger
