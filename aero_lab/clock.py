@@ -139,7 +139,7 @@ class Scheduler:
             deadline = self.settle()
             if condition is not None and condition():
                 return True
-            if deadline > last:
+            if deadline > last or deadline >= NEVER:
                 break
             self.clock.advance_to(deadline)
         if last < NEVER:

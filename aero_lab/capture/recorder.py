@@ -100,9 +100,16 @@ class Recorder:
         return True
 
     def tap(
-        self, ring: FrameRing, count: int | None, point: str, direction: str, now: int, newest: bool = False
+        self,
+        ring: FrameRing,
+        count: int | None,
+        point: str,
+        direction: str,
+        now: int,
+        skip: int = 0,
+        newest: bool = False,
     ) -> int:
-        """Copy ``count`` waiting frames of a ring (all when None): the oldest, or the newest.
+        """Copy ``count`` waiting frames of a ring (all when None): the oldest behind the first ``skip``, or the newest.
 
         At the point ``"tunnel"`` the ring holds tunnel messages; the row is about the frame inside. Call it as the
         ring's consumer before taking the frames out, or as its producer (``newest``) after putting them in. Returns how many were kept.
@@ -111,9 +118,9 @@ class Recorder:
         if where is None or not self.enabled:
             return 0
         waiting = len(ring)
-        number = waiting if count is None else count if newest else min(count, waiting)
+        number = waiting if count is None else count if newest else min(skip + count, waiting)
         which = s.DIRECTION_OF[direction]
-        done = 0
+        done = first = 0 if newest else skip
         while done < number:
             done += int(
                 seg.tap(
@@ -124,7 +131,7 @@ class Recorder:
             if done < number and not self._next_segment():
                 self._drop("full", number - done)
                 break
-        return done
+        return max(0, done - first)
 
     def add(self, frame: bytes, point: str, direction: str, now: int, frame_id: int = 0, message_len: int = 0) -> bool:
         """Keep one frame that is not in a ring; False when it was dropped or its point is not recorded."""
