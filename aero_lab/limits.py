@@ -54,6 +54,8 @@ LAN_DNS_MAX_TTL, LAN_DNS_DEFAULT_TTL = 300, 60
 ``..DEFAULT..``)."""
 LAN_ENDED_FLOWS = 4096
 """Ended flows that the flow table remembers; the oldest go first."""
+LAN_ROUNDS = 4
+"""Rounds of stack events that one step of a LAN works through; what is left waits for the next step."""
 LAN_READ_LOW_WATER = 64 << 10
 """Reading from a host socket goes on when a connection has this much room (or a quarter of its buffer if that is less):
 below it, many small reads would cost more than they move."""

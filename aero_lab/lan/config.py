@@ -1,0 +1,102 @@
+"""What a LAN can be told. Addresses are packed, times nanoseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import UsageError
+from ..limits import (
+    LAN_DNS_CACHE,
+    LAN_DNS_DEFAULT_TTL,
+    LAN_DNS_MAX_TTL,
+    LAN_DNS_PENDING,
+    LAN_TCP_FLOWS,
+    LAN_UDP_FLOWS,
+    LAN_UDP_IDLE,
+    MTU_DEFAULT,
+    RESOLVE_TIMEOUT,
+)
+from ..stack.config import StackConfig, TcpConfig
+from ..wire.address import ip, link_local, mac
+from .policy import Policy
+
+Endpoint = tuple[bytes, int]
+
+
+@dataclass(frozen=True)
+class LanConfig:
+    """One synthetic LAN: gateway, DHCP server and DNS server are one host, the guest is the other."""
+
+    gateway: bytes = ip("10.0.2.2")
+    guest: bytes = ip("10.0.2.15")
+    """The only lease there is."""
+    prefix_len: int = 24
+    mac: bytes = mac("02:00:00:00:00:01")
+    """Hardware address of the gateway, and so of everything behind it."""
+    gateway6: bytes | None = None
+    """IPv6 address of the gateway in a /64, for instance ``fd00:aee0::2``; None: IPv4 only."""
+    mtu: int = MTU_DEFAULT
+    medium: str = "ethernet"
+    tcp: TcpConfig = field(default_factory=lambda: TcpConfig(nagle=False))
+    """TCP towards the guest. Without Nagle: the far side has decided already how to cut its stream."""
+    names: Mapping[str, bytes] = field(default_factory=dict)
+    """Names answered from here, lower case, without asking anyone."""
+    forward_tcp: Mapping[Endpoint, Endpoint] = field(default_factory=dict)
+    """(address, port) that the guest aims at -> where the connection goes instead; above the policy but for its
+    ports."""
+    forward_udp: Mapping[Endpoint, Endpoint] = field(default_factory=dict)
+    policy: Policy = field(default_factory=Policy)
+    require_lease: bool = False
+    """Carry nothing but ARP, DHCP and DNS until a lease was acknowledged, as the original does. By default a guest with
+    static configuration works too."""
+    lease_time: int = 86400
+    """Seconds; T1 and T2 are a half and seven eighths of it."""
+    dhcp_always_ack: bool = False
+    """Acknowledge every REQUEST with our one lease, as the original does. By default one that asks to keep another
+    address
+    is refused, so that the client asks afresh."""
+    max_tcp: int = LAN_TCP_FLOWS
+    max_udp: int = LAN_UDP_FLOWS
+    udp_idle: int = LAN_UDP_IDLE
+    """0: never."""
+    dns_timeout: int = RESOLVE_TIMEOUT
+    dns_pending: int = LAN_DNS_PENDING
+    dns_cache: int = LAN_DNS_CACHE
+    """Names remembered; 0: none."""
+    dns_max_ttl: int = LAN_DNS_MAX_TTL
+    dns_default_ttl: int = LAN_DNS_DEFAULT_TTL
+
+    def __post_init__(self) -> None:
+        for name in ("gateway", "guest"):
+            if len(getattr(self, name)) != 4:
+                raise UsageError(f"{name} must be a packed IPv4 address")
+        if self.gateway6 is not None and len(self.gateway6) != 16:
+            raise UsageError("gateway6 must be a packed IPv6 address")
+        if not 8 <= self.prefix_len <= 30:
+            raise UsageError(f"prefix_len must be 8 to 30, not {self.prefix_len}")
+        if not 60 <= self.lease_time < 1 << 32:
+            raise UsageError(f"lease_time must be 60 s or more, not {self.lease_time}")
+        for name in ("max_tcp", "max_udp", "udp_idle", "dns_pending", "dns_cache"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} must not be negative")
+
+    @property
+    def addresses(self) -> tuple[tuple[bytes, int], ...]:
+        """The gateway's own addresses with their prefix lengths."""
+        own: tuple[tuple[bytes, int], ...] = ((self.gateway, self.prefix_len),)
+        if self.gateway6 is not None:
+            own += ((self.gateway6, 64), (link_local(self.mac), 64))
+        return own
+
+    def stack(self) -> StackConfig:
+        """Configuration of the gateway's stack."""
+        return StackConfig(
+            role="gateway",
+            medium=self.medium,
+            mac=self.mac,
+            addresses=self.addresses,
+            mtu=self.mtu,
+            max_connections=max(1, self.max_tcp),
+            tcp=self.tcp,
+        )

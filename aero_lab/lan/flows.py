@@ -1,0 +1,110 @@
+"""The flow table: what a guest talks to, how much, and why each conversation ended."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..limits import LAN_ENDED_FLOWS
+from ..wire.address import ip_text
+
+Endpoint = tuple[bytes, int]
+
+
+@dataclass
+class FlowRecord:
+    """One flow through the NAT. Times are nanoseconds, bytes are payload."""
+
+    flow: int
+    """Number, unique for the life of the LAN; the same towards the egress."""
+    protocol: str
+    """``"tcp"`` or ``"udp"``."""
+    guest: Endpoint
+    target: Endpoint
+    """What the guest aimed at."""
+    outside: Endpoint
+    """Where the flow really went: the same, or what the forward map says."""
+    name: str | None
+    """The name that the guest last looked up for the target's address."""
+    opened_at: int
+    state: str = "opening"
+    """``opening``, ``open``, ``guest-finished`` or ``far-finished`` (half-closed), ``ended``."""
+    answered_at: int | None = None
+    """When the far side answered."""
+    last_at: int = 0
+    ended_at: int | None = None
+    bytes_up: int = 0
+    bytes_down: int = 0
+    datagrams_up: int = 0
+    datagrams_down: int = 0
+    reason: str | None = None
+    """Why it ended: ``closed``, ``reset-by-guest``, ``reset-by-far-side``, ``refused``, ``unreachable``,
+    ``timeout``, ``denied``,
+    ``denied-<why>`` by the policy, ``limit``, ``idle``, ``aborted``, ``lan-closed``."""
+
+    def row(self) -> dict[str, Any]:
+        """As a plain row with texts, fit for a table."""
+        return {
+            "flow": self.flow,
+            "protocol": self.protocol,
+            "guest": endpoint_text(self.guest),
+            "target": endpoint_text(self.target),
+            "outside": endpoint_text(self.outside),
+            "name": self.name,
+            "state": self.state,
+            "opened_at": self.opened_at,
+            "answered_at": self.answered_at,
+            "last_at": self.last_at,
+            "ended_at": self.ended_at,
+            "bytes_up": self.bytes_up,
+            "bytes_down": self.bytes_down,
+            "datagrams_up": self.datagrams_up,
+            "datagrams_down": self.datagrams_down,
+            "reason": self.reason,
+        }
+
+
+def endpoint_text(endpoint: Endpoint) -> str:
+    """``10.0.2.15:49152`` or ``[fd00::1]:80``."""
+    text = ip_text(endpoint[0])
+    return f"[{text}]:{endpoint[1]}" if ":" in text else f"{text}:{endpoint[1]}"
+
+
+class FlowTable:
+    """Live flows and the last :data:`LAN_ENDED_FLOWS` ended ones. Iterates over records, oldest first."""
+
+    def __init__(self, most_ended: int = LAN_ENDED_FLOWS):
+        self.live: dict[int, FlowRecord] = {}
+        self.ended: deque[FlowRecord] = deque(maxlen=most_ended)
+        self.reasons: dict[str, int] = {}
+        """How many flows ended for which reason, since the beginning."""
+        self._next = 1
+
+    def open(
+        self, protocol: str, guest: Endpoint, target: Endpoint, outside: Endpoint, now: int, name: str | None = None
+    ) -> FlowRecord:
+        """A new live flow with a number of its own."""
+        record = FlowRecord(self._next, protocol, guest, target, outside, name, now, last_at=now)
+        self._next += 1
+        self.live[record.flow] = record
+        return record
+
+    def end(self, record: FlowRecord, reason: str, now: int) -> None:
+        """A live flow ended; ending it twice changes nothing."""
+        if self.live.pop(record.flow, None) is None:
+            return
+        record.state, record.reason, record.ended_at = "ended", reason, now
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        self.ended.append(record)
+
+    def __iter__(self) -> Iterator[FlowRecord]:
+        yield from sorted([*self.ended, *self.live.values()], key=lambda record: record.flow)
+
+    def __len__(self) -> int:
+        return len(self.live) + len(self.ended)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All flows as plain rows, oldest first."""
+        return [record.row() for record in self]

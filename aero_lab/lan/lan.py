@@ -1,0 +1,249 @@
+"""The synthetic LAN behind a tunnel: gateway, DHCP, DNS and NAT of one guest, as a node.
+
+Theory of operation
+-------------------
+::
+
+    rx ring -> stack (gateway) -> events -> DHCP | DNS | TCP NAT | UDP NAT | echo -> egress -> world
+    tx ring <- stack           <- calls  <-          the same                     <- egress <-
+
+One :meth:`Lan.step` goes once round this picture: frames in, events, due timers, the egress (which makes its calls
+up), frames out. Every LAN is alone: nothing is shared between tunnels.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from ..causes import Cause
+from ..egress.contract import Answer, Egress, EgressSink, Why
+from ..limits import ECHO_PENDING, ECHO_TIMEOUT, LAN_ROUNDS
+from ..stack import Closed, Datagram, EndOfStream, Established, IcmpMessage, Readable, Stack, SynReceived, Writable
+from ..wire import dhcp, dns, icmp, icmpv6, udp
+from ..wire.address import IP4_ANY, IP4_BROADCAST
+from ..wire.ethernet import TYPE_IPV4, Ethernet
+from ..wire.ipv4 import Ipv4
+from .config import LanConfig
+from .dhcp import DhcpServer, Reply
+from .dns import DnsServer
+from .flows import FlowTable
+from .tcp_nat import TcpNat
+from .udp_nat import UdpNat
+
+
+class Lan:
+    """One synthetic LAN. Implements :class:`aero_lab.egress.contract.EgressSink`.
+
+    Parameters
+    ----------
+    config: addresses, limits, names, forwards, policy.
+    make_egress: called with the sink, gives the egress.
+    rng: seeded generator, for initial sequence numbers and the like.
+    now: nanoseconds.
+    """
+
+    name = "lan"
+
+    def __init__(self, config: LanConfig, make_egress: Callable[[EgressSink], Egress], rng: Any, now: int):
+        self.config = config
+        self.stack = Stack(config.stack(), rng, now)
+        self.rx, self.tx = self.stack.rx, self.stack.tx
+        self.flows = FlowTable()
+        self.dhcp = DhcpServer(config)
+        self.dns = DnsServer(config, self._look_up, self._send_dns)
+        self.tcp = TcpNat(config, self.flows, self.dns)
+        self.udp = UdpNat(config, self.flows, self.dns, self.stack)
+        self.egress = make_egress(self)
+        self.tcp.egress = self.udp.egress = self.egress
+        self._echoes: dict[int, tuple[bytes, bytes, int, int]] = {}
+        self._next_echo = 1
+        self._ident = 0
+        self._more = False
+        self._count: Counter[str] = Counter()
+        # Addresses that the forward map leads elsewhere: no host has them, so echoes to them are answered here.
+        self._ours = {
+            target[0]
+            for forwards in (config.forward_tcp, config.forward_udp)
+            for target, outside in forwards.items()
+            if target[0] != outside[0]
+        }
+
+    # The node -------------------------------------------------------------------------------------------------------
+
+    def step(self, now: int) -> None:
+        """One round: frames in, events, timers, egress, frames out."""
+        stack = self.stack
+        stack.step(now)
+        self._events(now)
+        self.dns.tick(now)
+        self.udp.tick(now)
+        self.tcp.tick(now)
+        self.egress.step(now)
+        self._more = False
+        for turn in range(LAN_ROUNDS):
+            stack.step(now)
+            if not self._events(now):
+                break
+            self._more = turn == LAN_ROUNDS - 1
+
+    def poll_at(self, now: int) -> int:
+        if self._more:
+            return now
+        return min(self.stack.poll_at(now), self.egress.poll_at(now), self.dns.poll_at(), self.udp.poll_at())
+
+    def close(self, now: int) -> None:
+        """End every flow, tell both sides."""
+        self.tcp.close_all("lan-closed", now)
+        self.udp.close_all("lan-closed", now)
+        self.stack.step(now)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was done and dropped, by part and reason: ``dns.queries``, ``udp.limit``,
+        ``stack.drop.checksum-tcp``..."""
+        parts = {
+            "lan": self._count,
+            "dhcp": self.dhcp.counters,
+            "dns": self.dns.counters,
+            "tcp": self.tcp.counters,
+            "udp": self.udp.counters,
+            "egress": self.egress.counters,
+            "stack": self.stack.counters,
+            "stack.drop": self.stack.drops,
+        }
+        return {f"{part}.{reason}": n for part, counts in parts.items() for reason, n in counts.items()}
+
+    # Stack events ---------------------------------------------------------------------------------------------------
+
+    def _events(self, now: int) -> int:
+        events = self.stack.events()
+        tcp = self.tcp
+        for event in events:
+            kind = type(event)
+            if kind is Readable:
+                tcp.readable(event.conn, now)
+            elif kind is Writable:
+                tcp.writable(event.conn, now)
+            elif kind is Datagram:
+                self._datagram(event, now)
+            elif kind is SynReceived:
+                if self._leased(event.conn):
+                    tcp.syn(event.conn, now)
+                else:
+                    event.conn.refuse("drop", now)
+            elif kind is Established:
+                tcp.established(event.conn, now)
+            elif kind is EndOfStream:
+                tcp.end_of_stream(event.conn, now)
+            elif kind is Closed:
+                tcp.closed(event.conn, event.reason, now)
+            elif kind is IcmpMessage:
+                self._icmp(event, now)
+        return len(events)
+
+    def _leased(self, what: Any) -> bool:
+        if self.config.require_lease and self.dhcp.leased_to is None:
+            self._count["no-lease"] += 1
+            return False
+        return True
+
+    def _datagram(self, event: Datagram, now: int) -> None:
+        config = self.config
+        if event.dport == dhcp.SERVER_PORT and event.dst in (IP4_BROADCAST, config.gateway):
+            for reply in self.dhcp.handle(event.payload):
+                self._send_dhcp(reply, now)
+        elif event.dport == dns.PORT and event.dst in (config.gateway, config.gateway6):
+            self.dns.handle(event.payload, (event.src, event.sport), now)
+        elif event.src in (IP4_ANY, IP4_BROADCAST):
+            self._count["no-source"] += 1
+        elif self._leased(event):
+            self.udp.outbound((event.src, event.sport), (event.dst, event.dport), event.payload, now)
+
+    def _send_dhcp(self, reply: Reply, now: int) -> None:
+        self._ident = (self._ident + 1) & 0xFFFF
+        gateway = self.config.gateway
+        datagram = udp.Udp(dhcp.SERVER_PORT, dhcp.CLIENT_PORT, reply.payload).emit(gateway, reply.dst)
+        frame = Ipv4(gateway, reply.dst, udp.PROTOCOL, datagram, id=self._ident, df=True).emit()
+        if self.config.medium == "ethernet":
+            frame = Ethernet(reply.dst_mac, self.config.mac, TYPE_IPV4, frame).emit()
+        if not self.stack.send_frame(frame, now, Cause.DHCP):
+            self._count["dhcp-no-room"] += 1
+
+    def _send_dns(self, client: tuple[bytes, int], payload: bytes, now: int) -> None:
+        source = self.config.gateway if len(client[0]) == 4 else self.config.gateway6
+        if source is None or not self.stack.udp_send(source, dns.PORT, *client, payload, now):
+            self._count["dns-no-room"] += 1
+
+    def _look_up(self, query: int, name: str, rtype: str, now: int) -> None:
+        self.egress.resolve(query, name, rtype, now)
+
+    def _icmp(self, event: IcmpMessage, now: int) -> None:
+        request, _ = _ECHO_TYPES[len(event.dst)]
+        if event.type != request or not self._leased(event):
+            return
+        if event.dst in self._ours:
+            self._echo_reply(event.dst, event.src, event.rest, event.payload, now)
+            return
+        forwarded = any(event.dst == target[0] for target in (*self.config.forward_tcp, *self.config.forward_udp))
+        why = None if forwarded else self.config.policy.address(event.dst)
+        if why is not None:
+            self._count[f"echo-denied-{why}"] += 1
+            return
+        while self._echoes:
+            oldest = next(iter(self._echoes))
+            if len(self._echoes) < ECHO_PENDING and self._echoes[oldest][3] + ECHO_TIMEOUT > now:
+                break
+            del self._echoes[oldest]
+        query = self._next_echo
+        self._next_echo += 1
+        if self.egress.echo(query, event.dst, event.payload, now):
+            self._echoes[query] = (event.dst, event.src, event.rest, now)
+        else:
+            self._count["echo-not-possible"] += 1
+
+    def _echo_reply(self, src: bytes, dst: bytes, rest: int, payload: bytes, now: int) -> None:
+        if not self.stack.icmp_send(src, dst, _ECHO_TYPES[len(dst)][1], 0, rest, payload, now):
+            self._count["echo-no-room"] += 1
+
+    # Calls up from the egress ---------------------------------------------------------------------------------------
+
+    def opened(self, flow: int, now: int) -> None:
+        self.tcp.opened(flow, now)
+
+    def failed(self, flow: int, why: Why, now: int) -> None:
+        (self.tcp if flow in self.tcp else self.udp).failed(flow, why, now)
+
+    def room(self, flow: int) -> int:
+        return self.tcp.room(flow)
+
+    def data(self, flow: int, view: memoryview, now: int) -> None:
+        self.tcp.data(flow, view, now)
+
+    def drained(self, flow: int, now: int) -> None:
+        self.tcp.drained(flow, now)
+
+    def eof(self, flow: int, now: int) -> None:
+        self.tcp.eof(flow, now)
+
+    def reset(self, flow: int, now: int) -> None:
+        self.tcp.reset(flow, now)
+
+    def datagram(self, flow: int, payload: bytes, now: int) -> None:
+        self.udp.inbound(flow, payload, now)
+
+    def resolved(self, query: int, answer: Answer, now: int) -> None:
+        self.dns.resolved(query, answer, now)
+
+    def echoed(self, query: int, address: bytes, payload: bytes, now: int) -> None:
+        waiting = self._echoes.pop(query, None)
+        if waiting is not None:
+            src, dst, rest, _ = waiting
+            self._echo_reply(src, dst, rest, payload, now)
+
+
+_ECHO_TYPES = {
+    4: (icmp.ECHO_REQUEST, icmp.ECHO_REPLY),
+    16: (icmpv6.ECHO_REQUEST, icmpv6.ECHO_REPLY),
+}

@@ -1,0 +1,277 @@
+"""TCP through the NAT: each guest connection is joined to one flow of the egress.
+
+Theory of operation
+-------------------
+Believe nobody: a SYN is answered only when the far side answered, and with what it answered (``opened`` -> SYN-ACK,
+``refused`` -> RST, ``unreachable`` -> ICMP). From then on each direction moves on its own and nothing is stored here::
+
+    guest  ->  connection's receive buffer  -- peek, send, consume -->  host socket
+    guest  <-  connection's send buffer     <-- room, data, write --    host socket
+
+so the slower side of each direction stops the faster one through that one's own window. FIN travels as half-close,
+in either order; RST travels as RST. A flow ends when both directions have; the connection may outlive it in TIME-WAIT.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ..egress.contract import Egress, Why
+from ..limits import LAN_READ_LOW_WATER
+from .config import LanConfig
+from .dns import DnsServer
+from .flows import FlowRecord, FlowTable
+
+_REFUSALS = {"refused": "reset", "denied": "reset", "unreachable": "host-unreachable", "timeout": "host-unreachable"}
+_REASONS = {"reset": "reset-by-guest", "refused": "reset-by-guest"}
+
+
+class TcpFlow:
+    """One joint: a connection of the stack and a flow of the egress."""
+
+    __slots__ = (
+        "blocked",
+        "conn",
+        "established",
+        "far_eof",
+        "guest_eof",
+        "outside_gone",
+        "record",
+        "shut",
+        "tail",
+        "why",
+    )
+
+    def __init__(self, record: FlowRecord, conn: Any):
+        self.record = record
+        self.conn = conn
+        self.established = False
+        self.guest_eof = False
+        self.far_eof = False
+        self.shut = False  # the guest's end was passed on
+        self.blocked = False  # the egress took less than offered and will say when it takes more
+        self.outside_gone = False
+        self.tail = b""  # what was unread when the connection closed
+        self.why: str | None = None  # reason of an end that we brought about
+
+
+class TcpNat:
+    """All TCP flows of one LAN. Its methods are the handlers of stack events and egress calls."""
+
+    def __init__(self, config: LanConfig, table: FlowTable, dns: DnsServer):
+        self._config, self._table, self._dns = config, table, dns
+        self.egress: Egress = None  # type: ignore[assignment]  # set by the LAN: each needs the other
+        self._flows: dict[int, TcpFlow] = {}
+        self._starved: dict[int, TcpFlow] = {}
+        self._low = min(LAN_READ_LOW_WATER, max(1, config.tcp.send_buffer // 4))
+        self.counters: Counter[str] = Counter()
+
+    def __contains__(self, flow: int) -> bool:
+        return flow in self._flows
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    # From the stack -------------------------------------------------------------------------------------------------
+
+    def syn(self, conn: Any, now: int) -> None:
+        """A guest asks for a connection."""
+        target = conn.local
+        outside = self._config.forward_tcp.get(target)
+        if outside is not None:
+            why = self._config.policy.tcp_port(target[1])
+        elif any(target[0] == address for address, _ in self._config.addresses):
+            why = "gateway"
+        else:
+            why = self._config.policy.tcp(*target)
+        record = self._table.open("tcp", conn.remote, target, outside or target, now, self._dns.name_of(target[0]))
+        if why is not None or len(self._flows) >= self._config.max_tcp:
+            reason = "limit" if why is None else f"denied-{why}"
+            self.counters[reason] += 1
+            self._table.end(record, reason, now)
+            conn.context = None
+            conn.refuse("reset", now)
+            return
+        f = TcpFlow(record, conn)
+        conn.context = f
+        self._flows[record.flow] = f
+        self.egress.open_tcp(record.flow, *record.outside, now)
+
+    def established(self, conn: Any, now: int) -> None:
+        f = conn.context
+        if f is not None:
+            f.established = True
+            self.egress.credit(f.record.flow, now)
+            self._pump(f, now)
+
+    def readable(self, conn: Any, now: int) -> None:
+        f = conn.context
+        if f is not None and f.established and not f.blocked:
+            self._pump(f, now)
+
+    def writable(self, conn: Any, now: int) -> None:
+        f = conn.context
+        if f is not None and conn.room >= self._low and self._starved.pop(f.record.flow, None) is not None:
+            self.egress.credit(f.record.flow, now)
+
+    def end_of_stream(self, conn: Any, now: int) -> None:
+        f = conn.context
+        if f is not None:
+            f.guest_eof = True
+            if not f.blocked:
+                self._pump(f, now)
+
+    def closed(self, conn: Any, reason: str, now: int) -> None:
+        """The connection is over: in good order (whatever is unread still goes out) or not."""
+        f = conn.context
+        if f is None:
+            return
+        conn.context = None
+        if reason == "closed" and f.far_eof:
+            f.tail = conn.read(conn.readable)
+            f.guest_eof = True
+            f.conn = None
+            if not f.blocked:
+                self._pump(f, now)
+            return
+        f.conn = None
+        self._end(f, f.why or _REASONS.get(reason, reason), now, abrupt=True)
+
+    def tick(self, now: int) -> None:
+        """Read on for connections that have room again. The stack tells of room only after a write that it cut
+        short."""
+        if self._starved:
+            for flow, f in list(self._starved.items()):
+                if f.conn is None or f.conn.room >= self._low:
+                    del self._starved[flow]
+                    self.egress.credit(flow, now)
+
+    # From the egress ------------------------------------------------------------------------------------------------
+
+    def opened(self, flow: int, now: int) -> None:
+        f = self._flows.get(flow)
+        if f is not None and f.conn is not None:
+            f.record.state, f.record.answered_at = "open", now
+            f.conn.accept(now)
+
+    def failed(self, flow: int, why: Why, now: int) -> None:
+        f = self._flows.get(flow)
+        if f is None:
+            return
+        f.outside_gone = True
+        f.why = why
+        conn = f.conn
+        self._end(f, why, now)
+        if conn is not None:
+            conn.context = None
+            conn.refuse(_REFUSALS[why], now)
+
+    def room(self, flow: int) -> int:
+        f = self._flows.get(flow)
+        if f is None or not f.established or f.conn is None:
+            return 0
+        room = f.conn.room
+        if room < self._low:
+            self._starved[flow] = f
+            return 0
+        return room
+
+    def data(self, flow: int, view: memoryview, now: int) -> None:
+        f = self._flows.get(flow)
+        if f is None or f.conn is None:
+            return
+        size = f.conn.write(view, now)
+        f.record.bytes_down += size
+        f.record.last_at = now
+        if size < len(view):
+            # The connection ended in the same instant: bytes are lost, and the far side must not think otherwise.
+            self.counters["data-after-end"] += 1
+            f.conn.abort(now)
+            f.conn.context, f.conn = None, None
+            self._end(f, "aborted", now, abrupt=True)
+
+    def drained(self, flow: int, now: int) -> None:
+        f = self._flows.get(flow)
+        if f is not None:
+            f.blocked = False
+            self._pump(f, now)
+
+    def eof(self, flow: int, now: int) -> None:
+        f = self._flows.get(flow)
+        if f is not None:
+            f.far_eof = True
+            f.record.state = "far-finished"
+            if f.conn is not None:
+                f.conn.shutdown(now)
+            self._finish(f, now)
+
+    def reset(self, flow: int, now: int) -> None:
+        f = self._flows.get(flow)
+        if f is None:
+            return
+        f.outside_gone = True
+        conn = f.conn
+        self._end(f, "reset-by-far-side", now)
+        if conn is not None:
+            conn.context = None
+            conn.abort(now)
+
+    def close_all(self, reason: str, now: int) -> None:
+        """End every flow abruptly, both ways."""
+        for f in list(self._flows.values()):
+            conn = f.conn
+            self._end(f, reason, now, abrupt=True)
+            if conn is not None:
+                conn.context = None
+                conn.abort(now)
+
+    # Inside ---------------------------------------------------------------------------------------------------------
+
+    def _pump(self, f: TcpFlow, now: int) -> None:
+        """Guest to world, as much as the egress takes; then the guest's end, once everything before it went."""
+        if f.outside_gone:
+            return
+        flow = f.record.flow
+        if f.conn is not None:
+            while f.conn.readable:
+                parts = [part for part in f.conn.peek() if len(part)]
+                offered = sum(map(len, parts))
+                taken = self.egress.send(flow, parts, now)
+                if taken:
+                    f.conn.consume(taken, now)
+                    f.record.bytes_up += taken
+                    f.record.last_at = now
+                if taken < offered:
+                    f.blocked = True
+                    return
+        elif f.tail:
+            taken = self.egress.send(flow, (memoryview(f.tail),), now)
+            f.record.bytes_up += taken
+            f.tail = f.tail[taken:]
+            if f.tail:
+                f.blocked = True
+                return
+        if f.guest_eof and not f.shut:
+            f.shut = True
+            f.record.state = "guest-finished"
+            self.egress.shutdown(flow, now)
+            self._finish(f, now)
+        elif f.conn is None:
+            self._finish(f, now)
+
+    def _finish(self, f: TcpFlow, now: int) -> None:
+        """Both directions done: the flow has ended, whatever the connection still has to wait for."""
+        if f.shut and f.far_eof:
+            if f.conn is not None:
+                f.conn.context = None
+            self._end(f, "closed", now)
+
+    def _end(self, f: TcpFlow, reason: str, now: int, abrupt: bool = False) -> None:
+        flow = f.record.flow
+        self._flows.pop(flow, None)
+        self._starved.pop(flow, None)
+        if not f.outside_gone:
+            f.outside_gone = True
+            (self.egress.reset if abrupt else self.egress.close)(flow, now)
+        self._table.end(f.record, reason, now)

@@ -1,0 +1,95 @@
+"""What the hermetic lab offers, under which names and addresses.
+
+The addresses are from TEST-NET-3 (RFC 5737), which no network routes: a guest reaches them through the LAN's forward
+map and in no other way, and nothing real is ever shadowed but the two names that Windows asks for to find out
+whether it is online.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..wire.address import ip
+from .base import DatagramService, Echo, Service, Sink
+from .content import Source
+from .dns import Dns
+from .http import Http
+from .ntp import Ntp
+from .udp_probe import UdpEcho
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One name of the lab, its address, and the service at each port."""
+
+    name: str
+    address: bytes
+    tcp: Mapping[int, str] = field(default_factory=dict)
+    """Port -> name of a stream service."""
+    udp: Mapping[int, str] = field(default_factory=dict)
+    """Port -> name of a datagram service."""
+
+
+CATALOGUE: tuple[Offer, ...] = (
+    Offer("files.lab", ip("203.0.113.10"), tcp={80: "http", 8080: "http"}),
+    Offer("echo.lab", ip("203.0.113.11"), tcp={7: "echo"}, udp={7: "udp-echo"}),
+    Offer("sink.lab", ip("203.0.113.12"), tcp={9: "sink"}, udp={9: "udp-sink"}),
+    Offer("source.lab", ip("203.0.113.13"), tcp={19: "source"}),
+    Offer("ntp.lab", ip("203.0.113.14"), udp={123: "ntp"}),
+    Offer("www.msftncsi.com", ip("203.0.113.20"), tcp={80: "http"}),
+    Offer("dns.msftncsi.com", ip("131.107.255.255")),
+    Offer("dns.lab", ip("203.0.113.53"), udp={53: "dns"}),
+)
+"""``dns.msftncsi.com`` is only ever looked up: Windows wants exactly this address."""
+
+
+class UdpSink:
+    """RFC 863 over UDP."""
+
+    def __init__(self) -> None:
+        self.received = 0
+        """Datagrams thrown away."""
+
+    def datagram(self, payload: bytes, source: tuple[bytes, int], now: int) -> bytes | None:
+        self.received += 1
+        return None
+
+
+@dataclass
+class Services:
+    """One set of running services: objects by the names that the catalogue uses."""
+
+    stream: dict[str, Service]
+    datagram: dict[str, DatagramService]
+
+
+def make_services(epoch: int = 0, catalogue: tuple[Offer, ...] = CATALOGUE) -> Services:
+    """All services of the lab. ``epoch``: nanoseconds since 1970 at ``now`` = 0, for NTP."""
+    stream: dict[str, Any] = {"http": Http(), "echo": Echo(), "sink": Sink(), "source": Source()}
+    datagram: dict[str, Any] = {
+        "udp-echo": UdpEcho(),
+        "udp-sink": UdpSink(),
+        "ntp": Ntp(epoch),
+        "dns": Dns(names(catalogue)),
+    }
+    return Services(stream, datagram)
+
+
+def names(catalogue: tuple[Offer, ...] = CATALOGUE) -> dict[str, bytes]:
+    """Name -> address: the static names of the lab's DNS."""
+    return {offer.name: offer.address for offer in catalogue}
+
+
+def endpoints(catalogue: tuple[Offer, ...] = CATALOGUE) -> tuple[dict, dict]:
+    """``(tcp, udp)``: (address, port) -> name of the service there."""
+    tcp = {(offer.address, port): service for offer in catalogue for port, service in offer.tcp.items()}
+    udp = {(offer.address, port): service for offer in catalogue for port, service in offer.udp.items()}
+    return tcp, udp
+
+
+def identity_forwards(catalogue: tuple[Offer, ...] = CATALOGUE) -> tuple[dict, dict]:
+    """Forward maps ``(tcp, udp)`` for a far end that has the lab's addresses itself: each endpoint leads to itself."""
+    tcp, udp = endpoints(catalogue)
+    return {where: where for where in tcp}, {where: where for where in udp}
