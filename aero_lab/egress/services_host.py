@@ -117,8 +117,9 @@ class ServicesHost:
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.counters["sessions"] += 1
-            connection = _Connection(self._loop, sock, service.connected(sock), self._scratch,
-            self._connections.discard) self._connections.add(connection)
+            forget = self._connections.discard
+            connection = _Connection(self._loop, sock, service.connected(sock), self._scratch, forget)
+            self._connections.add(connection)
             connection.start()
 
     def _listen_again(self, listener: socket.socket, service: Service) -> None:
