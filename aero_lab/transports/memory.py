@@ -193,38 +193,54 @@ class SharedMemoryTransport(MemoryEnd):
     @classmethod
     def create(cls, slots: int = RING_SLOTS, arena: int = RING_ARENA) -> tuple[SharedMemoryTransport, Ticket]:
         """Make the memory, lay out the rings, and return this side's end and the ticket for the other."""
+        ours, theirs = cls.create_tickets(slots, arena)
+        return cls.attach(ours.text), theirs
+
+    @classmethod
+    def create_tickets(cls, slots: int = RING_SLOTS, arena: int = RING_ARENA) -> tuple[Ticket, Ticket]:
+        """Make the memory, lay out the rings, and return a ticket for each end: both may go to other processes."""
         fd = _anonymous_file(_block_size(slots, arena))
-        ours, theirs = _wake_pair(), _wake_pair()
-        end = cls._lay_out(fd, 0, slots, arena)
-        end._wake, end._kick = ours[0], theirs[1]
-        fds = (fd, theirs[0].detach(), ours[1].detach())
-        for inherited in fds:
-            os.set_inheritable(inherited, True)
-        return end, Ticket(fds, ",".join(map(str, (*fds, slots, arena))))
+        cls._lay_out(fd, slots, arena)
+        (wake0, kick1), (wake1, kick0) = _wake_pair(), _wake_pair()
+        tickets = []
+        for side, memory, wake, kick in ((0, fd, wake0, kick0), (1, os.dup(fd), wake1, kick1)):
+            fds = (memory, wake.detach(), kick.detach())
+            for inherited in fds:
+                os.set_inheritable(inherited, True)
+            tickets.append(Ticket(fds, ",".join(map(str, (side, *fds, slots, arena)))))
+        return tickets[0], tickets[1]
 
     @classmethod
     def attach(cls, text: str) -> SharedMemoryTransport:
-        """The other end, from the text of a :class:`Ticket` whose descriptors this process inherited."""
+        """An end, from the text of a :class:`Ticket` whose descriptors this process made or inherited."""
         try:
-            fd, wake, kick, slots, arena = (int(part) for part in text.split(","))
+            side, fd, wake, kick, slots, arena = (int(part) for part in text.split(","))
         except ValueError:
             raise UsageError(f"not a shared-memory ticket: {text!r}") from None
-        end = cls._lay_out(fd, 1, slots, arena)
+        flags, up, down = cls._map(fd, slots, arena)
         os.close(fd)
+        up, down = FrameRing.attach(up), FrameRing.attach(down)
+        # The rings' views keep the mapping alive.
+        end = cls(flags, side, *((up, down) if side else (down, up)))
         end._wake, end._kick = socket.socket(fileno=wake), socket.socket(fileno=kick)
         return end
 
     @classmethod
-    def _lay_out(cls, fd: int, side: int, slots: int, arena: int) -> SharedMemoryTransport:
+    def _map(cls, fd: int, slots: int, arena: int) -> tuple[np.ndarray, memoryview, memoryview]:
+        """Flags, ring up and ring down of the memory behind ``fd``."""
         size = _block_size(slots, arena)
         if os.fstat(fd).st_size < size:
             raise UsageError(f"shared memory of {os.fstat(fd).st_size} bytes is too small for rings of {size}")
         memory = mmap.mmap(fd, size)
         each = FrameRing.size_for(slots, arena)
-        parts = [memoryview(memory)[at : at + each] for at in (_PAGE, _PAGE + each)]
-        up, down = (FrameRing.attach(part) if side else FrameRing(slots, arena, part) for part in parts)
-        flags = np.frombuffer(memory, np.uint8, _PAGE)
-        return cls(flags, side, *((up, down) if side else (down, up)))  # the views keep the mapping alive
+        up, down = (memoryview(memory)[at : at + each] for at in (_PAGE, _PAGE + each))
+        return np.frombuffer(memory, np.uint8, _PAGE), up, down
+
+    @classmethod
+    def _lay_out(cls, fd: int, slots: int, arena: int) -> None:
+        _, up, down = cls._map(fd, slots, arena)
+        FrameRing(slots, arena, up)
+        FrameRing(slots, arena, down)
 
 
 def _anonymous_file(size: int) -> int:
