@@ -6,6 +6,16 @@ writes pcapng and parquet. Compiled parts: :mod:`.segment` (the tap), :mod:`.col
 """
 
 from .capture import Capture
+from .parquet import load_parquet, save_parquet
+from .pcapng import parse_pcap, read_pcap, write_pcapng
 from .recorder import Recorder
 
-__all__ = ["Capture", "Recorder"]
+__all__ = [
+    "Capture",
+    "Recorder",
+    "load_parquet",
+    "parse_pcap",
+    "read_pcap",
+    "save_parquet",
+    "write_pcapng",
+]

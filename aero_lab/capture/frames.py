@@ -14,7 +14,7 @@ from . import causes, columns, tables
 from . import schema as s
 from .capture import Capture
 
-FIRST_SLOTS = 256
+FIRST_KEYS = 256
 _FLAGS = {
     "tcp_flags_fin": 1, "tcp_flags_syn": 2, "tcp_flags_reset": 4, "tcp_flags_push": 8, "tcp_flags_ack": 16,
     "ip_flags_df": 2, "ip_flags_mf": 1, "dns_response": 1,
@@ -30,7 +30,7 @@ class Columns:
         self.count = len(capture)
         self.rows = max(8, (self.count + 7) & ~7)
         self.out = np.zeros(self.rows * s.ROW_SIZE, np.uint8)
-        self.macs, self.addresses, self.flows = (tables.new_table(FIRST_SLOTS) for _ in range(3))
+        self.macs, self.addresses, self.flows = (tables.new_table(FIRST_KEYS) for _ in range(3))
         row = 0
         for block in capture.blocks:
             row = self._dissect(block, row)
@@ -60,7 +60,7 @@ class Columns:
         state = np.zeros(max(1, conversations) * causes.FLOW_STATE, np.uint8)
         halves = new_records(causes.HALF, min(CAPTURE_HALF_FLOWS, max(2, causes.HALVES_OF_FLOW * connections)))
         slots = np.zeros(4 * max(1, causes.HALVES_OF_FLOW * connections), np.uint8)
-        seen = tables.new_table(FIRST_SLOTS)
+        seen = tables.new_table(max(FIRST_KEYS, int(np.count_nonzero(has & s.HAS_ID))))
         done = 0
         while done < self.count:
             done += int(
@@ -92,7 +92,8 @@ def _categories(raw: Columns) -> dict[str, list[str]]:
     macs = [mac_name(lo) for _, lo, _, _ in tables.entries(raw.macs).tolist()]
     addresses = [address_name(hi, lo, tag) for hi, lo, tag, _ in tables.entries(raw.addresses).tolist()]
     return {
-        "eth_src": macs, "eth_dst": macs, "ip_src": addresses, "ip_dst": addresses, "arp_src": addresses, "arp_dst": addresses,
+        "eth_src": macs, "eth_dst": macs,
+        "ip_src": addresses, "ip_dst": addresses, "arp_src": addresses, "arp_dst": addresses,
         "point": list(s.POINTS), "direction": list(s.DIRECTIONS), "cause": list(CAUSES),
     }  # fmt: skip
 

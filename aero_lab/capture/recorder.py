@@ -55,14 +55,14 @@ class Recorder:
                 raise UsageError(f"no capture point {point!r}: there are {', '.join(s.POINTS)}")
         if keep not in ("oldest", "newest"):
             raise UsageError(f"keep must be 'oldest' or 'newest', not {keep!r}")
-        if snap < 0 or most_bytes < 4096:
-            raise UsageError("a recorder needs a snap length of 0 or more and at least 4096 bytes")
+        if snap < 0 or most_bytes < limits.CAPTURE_SEGMENT_MIN:
+            raise UsageError(f"a recorder needs snap >= 0 and most_bytes >= {limits.CAPTURE_SEGMENT_MIN}")
         self.points = tuple(points)
         self.snap = snap
         self.keep = keep
         self.epoch_ns = epoch_ns
         self.meta = dict(meta or {})
-        size = min(max(most_bytes // 16, limits.CAPTURE_SEGMENT_MIN), limits.CAPTURE_SEGMENT_MAX, most_bytes)
+        size = min(max(most_bytes // 16, limits.CAPTURE_SEGMENT_MIN), limits.CAPTURE_SEGMENT_MAX)
         self._size = size & ~63
         self._most_segments = max(1, most_bytes // self._size)
         self._kept = snap or WHOLE
@@ -75,28 +75,23 @@ class Recorder:
         """Forget the frames and the counters."""
         self._segments: deque[np.ndarray] = deque([seg.new_segment(self._size, FIRST_ID)])
         self._drops: dict[str, int] = {}
-        self._cut = 0
 
     def _drop(self, reason: str, number: int) -> None:
         self._drops[reason] = self._drops.get(reason, 0) + number
 
     def _next_segment(self) -> bool:
         """Begin a segment. False when the bound forbids it."""
-        held, _, identity, cut = seg.header_of(self._segments[-1])
+        held, _, identity, _ = seg.header_of(self._segments[-1])
         if held == 0:
             return False
-        if len(self._segments) == self._most_segments:
-            if self.keep == "oldest":
-                return False
-            gone, _, _, gone_cut = seg.header_of(self._segments[0])
-            self._drop("overwritten", gone)
-            self._cut -= gone_cut if len(self._segments) > 1 else 0
-            replacement = seg.new_segment(self._size, identity)
-            self._segments.append(replacement)
+        full = len(self._segments) == self._most_segments
+        if full and self.keep == "oldest":
+            return False
+        if full:
+            self._drop("overwritten", seg.header_of(self._segments[0])[0])
+        self._segments.append(seg.new_segment(self._size, identity))
+        if full:
             self._segments.popleft()
-        else:
-            self._segments.append(seg.new_segment(self._size, identity))
-        self._cut += cut
         return True
 
     def tap(
@@ -117,21 +112,18 @@ class Recorder:
         where = self._points.get(point)
         if where is None or not self.enabled:
             return 0
-        waiting = len(ring)
-        number = waiting if count is None else count if newest else min(skip + count, waiting)
         which = s.DIRECTION_OF[direction]
-        done = first = 0 if newest else skip
-        while done < number:
-            done += int(
-                seg.tap(
-                    ring.array, int(newest), done, number, self._segments[-1], where, which, int(point == "tunnel"),
-                    now + self.epoch_ns, self._kept,
-                )
-            )  # fmt: skip
-            if done < number and not self._next_segment():
-                self._drop("full", number - done)
-                break
-        return max(0, done - first)
+        number, messages, at = -1 if count is None else count, point == "tunnel", now + self.epoch_ns
+        done = 0
+        while True:
+            segment = self._segments[-1]
+            went = int(seg.tap(ring.array, newest, done, number, segment, where, which, messages, at, self._kept))
+            if went < seg.LEFT:
+                return done + went
+            done += went % seg.LEFT
+            if not self._next_segment():
+                self._drop("full", went // seg.LEFT)
+                return done
 
     def add(self, frame: bytes, point: str, direction: str, now: int, frame_id: int = 0, message_len: int = 0) -> bool:
         """Keep one frame that is not in a ring; False when it was dropped or its point is not recorded."""
@@ -188,9 +180,8 @@ class Recorder:
     @property
     def counters(self) -> dict[str, int]:
         """Frames kept, bytes of memory in use, frames cut to the snap length."""
-        segments = tuple(self._segments)
-        cut = self._cut + seg.header_of(segments[-1])[3]
-        return {"frames": len(self), "bytes": self.bytes, "cut": cut}
+        headers = [seg.header_of(segment) for segment in tuple(self._segments)]
+        return {"frames": len(self), "bytes": self.bytes, "cut": sum(cut for _, _, _, cut in headers)}
 
     @property
     def bytes(self) -> int:

@@ -18,7 +18,7 @@ from ..compiled.memory import copy, load_acquire, put_i64_native_field, store_re
 from ..compiled.memory import i64_native_field as native
 from ..compiled.registry import BYTES, I64, READ_ONLY, entry, kernel
 from ..rings import frame_ring as ring_of
-from .access import put_u8, store_field
+from .access import store_field
 from .schema import INDEX_SIZE
 
 HEADER_SIZE = 64
@@ -26,6 +26,7 @@ COUNT = 0
 used, put_used = native(8), put_i64_native_field(8)
 next_id, put_next_id = native(16), put_i64_native_field(16)
 cut, put_cut = native(24), put_i64_native_field(24)
+LEFT = 1 << 32
 
 MESSAGE_START = 0xA203
 """First two bytes of a tunnel message: magic and version (``aero-l2-tunnel-v1``)."""
@@ -76,15 +77,19 @@ def message_kind(data, at, size):
 @entry
 @kernel(I64(BYTES, I64, I64, I64, BYTES, I64, I64, I64, I64, I64))
 def tap(ring, newest, skip, number, segment, point, direction, messages, now, snap):
-    """Copy waiting frames ``skip`` to ``number`` of the oldest (or newest) ``number`` of a ring; returns how many went.
+    """Copy waiting frames ``skip`` to ``number`` of the oldest (or newest) ``number`` of a ring.
 
-    Fewer than asked means that the segment is full. A frame without identity is given one, in the ring too, so that the
-    points behind this one see it. With ``messages`` the ring holds tunnel messages: what is kept is the frame inside. The caller is
-    the ring's producer (newest) or its consumer (oldest), so the bytes hold still.
+    -1 for ``number`` means all that wait. Returns how many went, and :data:`LEFT` for each that found no room. A frame
+    without identity is given one, in the ring too, so that the points behind this one see it. With ``messages`` the
+    ring holds tunnel messages: what is kept is the frame inside. The caller is the ring's producer (newest) or its
+    consumer (oldest), so the bytes hold still.
     """
+    waiting = ring_of.count(ring)
+    if number < 0 or (not newest and number > waiting):
+        number = waiting
     if newest:
-        tail = ring_of.get_tail(ring, 0)
-        first = tail - number
+        number = min(number, min(ring_of.slots(ring, 0), ring_of.get_tail(ring, 0)))
+        first = ring_of.get_tail(ring, 0) - number
     else:
         first = ring_of.get_head(ring, 0)
     mask = ring_of.slots(ring, 0) - 1
@@ -113,7 +118,7 @@ def tap(ring, newest, skip, number, segment, point, direction, messages, now, sn
         copy(segment, off, ring, at, captured)
         describe(segment, off, captured, size, now, identity, message_len, point, direction, kind)
         done += 1
-    return done
+    return done + LEFT * (number - skip - done)
 
 
 @entry

@@ -1,8 +1,9 @@
 """A hash table in one byte array: numbers addresses and conversations, finds frames by identity.
 
-A header, then a power of two of slots of 32 bytes: two 64-bit halves of the key, a tag that is part of the key and never 0
-(0 marks a free slot), and a value. Linear probing; never more than half full, so a search ends. The kernel that fills one
-stops before it would overfill it, Python replaces it by a larger one with :func:`grown`, and the kernel goes on.
+A header, then a power of two of slots of 32 bytes: two 64-bit halves of the key, a tag that is part of the key and
+never 0 (0 marks a free slot), and a value. Linear probing; never more than half full, so a search ends. The kernel that
+fills one stops before it would overfill it, Python replaces it by a larger one with :func:`grown`, and the kernel goes
+on.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..compiled.memory import i64_native_field, put_i64_native_field
-from ..compiled.registry import BYTES, I64, kernel
+from ..compiled.registry import BYTES, I64, entry, kernel
 
 HEADER_SIZE, SLOT_SIZE = 64, 32
 M32 = 0xFFFFFFFF
@@ -25,7 +26,7 @@ slot_value, put_slot_value = i64_native_field(24), put_i64_native_field(24)
 
 @kernel(I64(BYTES, I64, I64, I64))
 def find_slot(table, hi, lo, tag):
-    """Offset of the slot of this key, taken now (value -1) when it was not there; the caller keeps the table half empty."""
+    """Offset of the slot of this key, taken now (value -1) if it was not there; the caller keeps the table half empty."""
     mask = table_slots(table, 0) - 1
     mix = ((hi ^ (hi >> 32)) & M32) * 0x9E3779B1 & M32
     mix = ((mix ^ (mix >> 15) ^ lo) & M32) * 0x85EBCA6B & M32
@@ -61,8 +62,21 @@ def has_space(table, more):
     return 1 if 2 * (table_count(table, 0) + more) <= table_slots(table, 0) else 0
 
 
-def new_table(slots: int) -> np.ndarray:
-    """An empty table of ``slots`` slots, a power of two."""
+@entry
+@kernel(I64(BYTES, BYTES))
+def rehash(table, larger):
+    """Put every key of one table, with its value, into an empty larger one; returns how many."""
+    for i in range(table_slots(table, 0)):
+        slot = HEADER_SIZE + SLOT_SIZE * i
+        if key_tag(table, slot) != 0:
+            to = find_slot(larger, key_hi(table, slot), key_lo(table, slot), key_tag(table, slot))
+            put_slot_value(larger, to, slot_value(table, slot))
+    return table_count(larger, 0)
+
+
+def new_table(keys: int) -> np.ndarray:
+    """An empty table that takes at least ``keys`` keys."""
+    slots = 1 << max(6, (2 * keys).bit_length())
     table = np.zeros(HEADER_SIZE + SLOT_SIZE * slots, np.uint8)
     table[8:16] = np.frombuffer(np.int64(slots).tobytes(), np.uint8)
     return table
@@ -77,8 +91,6 @@ def entries(table: np.ndarray) -> np.ndarray:
 
 def grown(table: np.ndarray) -> np.ndarray:
     """The same keys and values in a table four times as large."""
-    larger = new_table(4 * int(table[8:16].view(np.int64)[0]))
-    for hi, lo, tag, value in entries(table).tolist():
-        slot = int(find_slot(larger, hi, lo, tag))
-        larger[slot + 24 : slot + 32] = np.frombuffer(np.int64(value).tobytes(), np.uint8)
+    larger = new_table(int(table[8:16].view(np.int64)[0]))
+    rehash(table, larger)
     return larger
