@@ -1,0 +1,1 @@
+"""Guests: the hosts whose frames the lab carries. ``scripted`` is a TCP/IP host in Python with the habits of a chosen system."""

@@ -1,0 +1,410 @@
+"""The scripted guest: a TCP/IP host with the habits of a chosen operating system, as one node.
+
+Theory of operation
+-------------------
+A guest is a guest-role :class:`~aero_lab.stack.Stack` and a set of cooperative tasks. Each :meth:`ScriptedGuest.step`
+
+1. shows the arriving frames that configure the interface (ARP, neighbour discovery, DHCP) to those who wait for them;
+2. lets the stack take its frames, and tells its events to the sockets, whose signals wake tasks;
+3. runs the tasks that are due, then the stack again, so that what they wrote goes out at once.
+
+What the guest does of its own accord (:mod:`.startup`) is a task like any workload. Between steps nothing happens: the
+guest knows no clock, and one seed gives one run.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ...causes import Cause
+from ...errors import Malformed, UsageError
+from ...limits import GUEST_CONNECTIONS, IPV6_MTU_MIN, MTU_DEFAULT, NEIGHBOUR_RETRY, NEVER, SECOND
+from ...rings import FrameRing
+from ...stack import (
+    Closed,
+    Datagram,
+    EndOfStream,
+    Established,
+    IcmpMessage,
+    Readable,
+    Stack,
+    StackConfig,
+    TcpConfig,
+    Writable,
+)
+from ...wire import ethernet, icmp, icmpv6
+from ...wire.address import ip, is_link_local
+from ...wire.arp import Arp
+from . import profiles
+from .conflict import ConflictDetector
+from .dhcp_client import DhcpClient, Lease
+from .dns_client import Resolver
+from .ipv6_autoconf import Ipv6Autoconf
+from .profiles import Profile
+from .sockets import Arrival, EchoSocket, TcpSocket, UdpSocket
+from .startup import startup
+from .tasks import Signal, Task, TaskError, TaskGenerator, Tasks, TaskTimeout, Wait
+from .watch import DHCP_CLIENT_PORT, Watch
+
+_UNREACHABLE = {0: "unreachable", 1: "unreachable", 2: "refused", 3: "refused", 9: "denied", 10: "denied", 13: "denied"}
+_UNREACHABLE6 = {1: "denied", 4: "refused"}
+
+
+@dataclass(frozen=True)
+class StaticAddress:
+    """An IPv4 configuration that needs no DHCP."""
+
+    address: bytes
+    prefix: int = 24
+    router: bytes | None = None
+    dns: tuple[bytes, ...] = ()
+
+
+class ScriptedGuest:
+    """A scripted host.
+
+    Parameters
+    ----------
+    profile: ``"windows7"``, ``"linux"`` or a :class:`~.profiles.Profile`.
+    rng: seeded generator (``random.Random`` or alike) for everything the host chooses.
+    now: time of power-on (ns).
+    mac: hardware address; made from ``rng`` when absent.
+    tcp: TCP parameters instead of the profile's.
+    static: address configuration instead of DHCP.
+    boot: configure the interface from the first step on; otherwise when :meth:`boot` is called.
+    """
+
+    def __init__(
+        self,
+        profile: str | Profile,
+        rng: Any,
+        now: int = 0,
+        mac: bytes | None = None,
+        mtu: int = MTU_DEFAULT,
+        tcp: TcpConfig | None = None,
+        static: StaticAddress | None = None,
+        boot: bool = True,
+        host_name: str | None = None,
+        max_connections: int = GUEST_CONNECTIONS,
+    ):
+        self.profile = profiles.find(profile)
+        if host_name is not None:
+            self.profile = replace(self.profile, host_name=host_name)
+        self.rng = rng
+        self.now = now
+        self.mac = mac if mac is not None else b"\x52\x54\x00" + rng.getrandbits(24).to_bytes(3, "big")
+        self.mtu = mtu
+        config = StackConfig(
+            role="guest",
+            mac=self.mac,
+            mtu=mtu,
+            ttl=self.profile.ttl,
+            max_connections=max_connections,
+            tcp=tcp if tcp is not None else self.profile.tcp,
+        )
+        self.stack = Stack(config, rng, now)
+        self.tasks = Tasks()
+        self.network = Signal()
+        """Fires when the address configuration changes."""
+        self.dhcp_signal = Signal()
+        """Fires when a DHCP answer came, or the client was told something."""
+        self.counters: Counter[str] = Counter()
+        """Frames, datagrams and events that were dropped, by reason."""
+        self.static = static
+        self.lease: Lease | None = None
+        self.address: bytes | None = None
+        """IPv4 address in use."""
+        self.prefix = 0
+        self.router: bytes | None = None
+        self.dns_servers: tuple[bytes, ...] = ()
+        self.domain = ""
+        self.awareness: str | None = None
+        """What the awareness probe found: ``"internet"``, ``"sign-in"``, ``"none"``; None before or without it."""
+        self.dhcp = DhcpClient(self.profile.dhcp, self.mac, self.profile.host_name, rng)
+        self.conflicts = ConflictDetector(self)
+        self.ipv6 = Ipv6Autoconf(self) if self.profile.ipv6 is not None and mtu >= IPV6_MTU_MIN else None
+        self.resolver = Resolver(self)
+        self._watch = Watch(self.stack.rx)
+        self._sockets: dict[int, TcpSocket] = {}
+        self._udp: dict[int, UdpSocket] = {}
+        self._echo: dict[int, EchoSocket] = {}
+        self._services: dict[int, Callable[[Datagram], None]] = {}
+        first, last = self.profile.ephemeral
+        self._next_port = rng.randint(first, last)
+        self._next_ip_id = rng.randint(1, 0x7FFF)
+        self._booted = False
+        if boot:
+            self.boot()
+
+    # A node ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def nic_tx(self) -> FrameRing:
+        """Frames from the guest."""
+        return self.stack.tx
+
+    @property
+    def nic_rx(self) -> FrameRing:
+        """Frames to the guest."""
+        return self.stack.rx
+
+    def step(self, now: int) -> None:
+        """Do all that is due at ``now``."""
+        self.now = max(now, self.now)
+        for frame in self._watch.frames():
+            self._see(frame)
+        self.stack.step(self.now)
+        self._tell_events()
+        if self.tasks.run(self.now):
+            self.stack.step(self.now)
+            self._tell_events()
+
+    def poll_at(self, now: int) -> int:
+        """When the guest next has something to do (ns)."""
+        return min(self.tasks.poll_at(now), self.stack.poll_at(now))
+
+    # Life -----------------------------------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """Power on: configure the interface, then do what the operating system does on a new link."""
+        if not self._booted:
+            self._booted = True
+            self.start(startup(self), "startup")
+
+    def start(self, generator: TaskGenerator, name: str = "task") -> Task:
+        """Run a task; it begins in the next step."""
+        return self.tasks.start(generator, name)
+
+    def relink(self) -> None:
+        """The cable was pulled and plugged in again: the DHCP client asks for its address again."""
+        self.dhcp.restart(self.now)
+        self.dhcp_signal.fire()
+
+    def close(self) -> None:
+        """End every task and connection."""
+        self.tasks.cancel_all()
+        for socket in list(self._sockets.values()):
+            socket.abort()
+
+    # Configuration --------------------------------------------------------------------------------------------------
+
+    @property
+    def online(self) -> bool:
+        """Whether there is an IPv4 address to work with."""
+        return self.address is not None
+
+    def wait_online(self, timeout: int = 120 * SECOND) -> TaskGenerator:
+        """Task: wait until there is an IPv4 address; raises on timeout (ns)."""
+        until = self.now + timeout
+        while not self.online:
+            if not (yield Wait((self.network,), until)) and not self.online:
+                raise TaskTimeout("no address")
+
+    def configure(self, lease: Lease | StaticAddress | None) -> None:
+        """Use this IPv4 configuration, or none."""
+        before = self.address
+        self.address = lease.address if lease else None
+        self.prefix = lease.prefix if lease else 0
+        self.router = lease.router if lease else None
+        self.dns_servers = lease.dns if lease else ()
+        self.domain = lease.domain if isinstance(lease, Lease) else ""
+        self.lease = lease if isinstance(lease, Lease) else None
+        self.dhcp.domain = self.domain
+        self.apply_addresses()
+        if before is not None and before != self.address:
+            for socket in list(self._sockets.values()):  # an address that is gone takes its connections along
+                if socket.connection.local[0] == before:
+                    socket.abort()
+        self.network.fire()
+
+    def apply_addresses(self) -> None:
+        """Tell the stack the addresses of both families."""
+        own = ((self.address, self.prefix),) if self.address is not None else ()
+        router6 = self.ipv6.router if self.ipv6 is not None else None
+        own6 = tuple(self.ipv6.addresses.items()) if self.ipv6 is not None else ()
+        self.stack.set_address(own + own6, self.router, router6)
+
+    def source_for(self, address: bytes) -> bytes | None:
+        """Own address to talk to ``address`` from; None when there is none of its family."""
+        if len(address) == 4:
+            return self.address
+        own = self.ipv6.addresses if self.ipv6 is not None else {}
+        local = is_link_local(address) or address[0] == 0xFF
+        fitting = [candidate for candidate in own if is_link_local(candidate) == local]
+        return fitting[0] if fitting else next(iter(own), None)
+
+    # Sockets --------------------------------------------------------------------------------------------------------
+
+    def next_port(self) -> int:
+        """The next ephemeral port."""
+        first, last = self.profile.ephemeral
+        port = self._next_port
+        self._next_port = first if port >= last else port + 1
+        return port
+
+    def resolve(self, name: str) -> TaskGenerator:
+        """Task: an address of ``name`` (which may be an address already); raises :class:`TaskError`."""
+        try:
+            return ip(name)
+        except UsageError:
+            return (yield from self.resolver.address(name))
+
+    def connect(self, address: bytes | str, port: int, until: int = NEVER) -> TaskGenerator:
+        """Task: a connected :class:`TcpSocket`. Raises ``refused``, ``unreachable``, ``timeout`` or another reason."""
+        if isinstance(address, str):
+            address = yield from self.resolve(address)
+        connection = None
+        for _ in range(16):  # a port still in TIME_WAIT towards this peer is passed over
+            connection = self.stack.connect(address, port, sport=self.next_port(), now=self.now)
+            if connection is not None:
+                break
+        if connection is None:
+            raise TaskError("no-connection-slot")
+        socket = TcpSocket(self, connection, self.now)
+        connection.context = socket
+        self._sockets[connection.id] = socket
+        try:
+            while socket.established_at is None:
+                if socket.reason is not None:
+                    raise TaskError(socket.reason, "connect")
+                if not (yield Wait((socket.signal,), until)) and socket.established_at is None:
+                    raise TaskTimeout("connect")
+        except BaseException:
+            socket.abort()
+            raise
+        return socket
+
+    def udp_socket(self, port: int | None = None) -> UdpSocket:
+        """A UDP port, an ephemeral one unless named."""
+        if port is None:
+            first, last = self.profile.ephemeral
+            port = self.rng.randint(first, last)
+            while port in self._udp:
+                port = first if port >= last else port + 1
+        elif port in self._udp or port == DHCP_CLIENT_PORT:
+            raise UsageError(f"UDP port {port} is in use")
+        socket = self._udp[port] = UdpSocket(self, port)
+        return socket
+
+    def echo_socket(self, identifier: int | None = None) -> EchoSocket:
+        """Something to send echo requests with."""
+        wanted = identifier if identifier is not None else self.rng.randint(1, 0xFFFF)
+        while wanted in self._echo:
+            wanted = wanted % 0xFFFF + 1
+        socket = self._echo[wanted] = EchoSocket(self, wanted)
+        return socket
+
+    # Frames of our own making ---------------------------------------------------------------------------------------
+
+    def next_ip_id(self) -> int:
+        """Identification for an IPv4 packet that does not come from the stack: counts up, never 0."""
+        value = self._next_ip_id
+        self._next_ip_id = value % 0xFFFF + 1
+        return value
+
+    def send_frame(self, frame: bytes, cause: Cause) -> bool:
+        """Send a whole frame now; False when there is no room."""
+        return bool(self.stack.send_frame(frame, self.now, cause))
+
+    def transmit(self, frame: bytes, cause: Cause) -> TaskGenerator:
+        """Task: send a whole frame, waiting for room."""
+        while not self.send_frame(frame, cause):
+            yield Wait((), self.now + NEIGHBOUR_RETRY)
+
+    # Arrivals -------------------------------------------------------------------------------------------------------
+
+    def _see(self, frame: bytes) -> None:
+        """A frame that concerns the configuration; the stack gets it as well."""
+        kind = int.from_bytes(frame[12:14], "big")
+        try:
+            if kind == ethernet.TYPE_ARP:
+                if self.conflicts.saw(Arp.parse(frame[14:]), self.now):
+                    self.dhcp.address_checked(False, self.now)
+                    self.dhcp_signal.fire()
+            elif kind == ethernet.TYPE_IPV6:
+                if self.ipv6 is not None:
+                    self.ipv6.saw(frame[14:], self.now)
+            elif frame[:6] == self.mac or frame[0] & 1:
+                size = int.from_bytes(frame[38:40], "big")
+                self.dhcp.receive(frame[42 : 34 + size], self.now)
+                self.dhcp_signal.fire()
+        except Malformed as error:
+            self.counters[error.reason] += 1
+
+    def _tell_events(self) -> None:
+        for event in self.stack.events():
+            if isinstance(event, Datagram):
+                self._datagram(event)
+            elif isinstance(event, IcmpMessage):
+                self._icmp(event)
+            else:
+                socket = event.conn.context
+                if isinstance(socket, TcpSocket):
+                    self._tcp_event(socket, event)
+
+    def _tcp_event(self, socket: TcpSocket, event: Any) -> None:
+        if isinstance(event, Readable | Writable):
+            socket.signal.fire()
+        elif isinstance(event, Established):
+            socket._established(self.now)
+        elif isinstance(event, EndOfStream):
+            socket._end_of_stream()
+        elif isinstance(event, Closed):
+            self._sockets.pop(socket.connection.id, None)
+            socket._closed(event.reason)
+
+    def _datagram(self, event: Datagram) -> None:
+        socket = self._udp.get(event.dport)
+        if socket is not None:
+            socket._arrived(Arrival(event.payload, event.src, event.sport, self.now))
+        elif event.dport != DHCP_CLIENT_PORT:  # that one was seen on its way in
+            self.counters["udp-no-port"] += 1
+
+    def _icmp(self, event: IcmpMessage) -> None:
+        reply = icmp.ECHO_REPLY if event.family == 4 else icmpv6.ECHO_REPLY
+        if event.type == reply:
+            rest = event.rest
+            echo = self._echo.get(rest >> 16)
+            if echo is not None:
+                echo._arrived(rest & 0xFFFF, Arrival(event.payload, event.src, 0, self.now))
+            else:
+                self.counters["icmp-no-identifier"] += 1
+            return
+        why = self._meaning(event)
+        if why is not None:
+            self._blame(event, why)
+
+    @staticmethod
+    def _meaning(event: IcmpMessage) -> str | None:
+        if event.family == 4:
+            if event.type == icmp.UNREACHABLE:
+                return _UNREACHABLE.get(event.code, "unreachable") if event.code != 4 else None
+            return "ttl-exceeded" if event.type == icmp.TIME_EXCEEDED else None
+        if event.type == icmpv6.UNREACHABLE:
+            return _UNREACHABLE6.get(event.code, "unreachable")
+        return "ttl-exceeded" if event.type == icmpv6.TIME_EXCEEDED else None
+
+    def _blame(self, event: IcmpMessage, why: str) -> None:
+        """Tell the socket whose packet an ICMP error quotes. Quotes are hostile input: any length may come."""
+        quote = event.payload
+        if event.family == 4:
+            header = (quote[0] & 15) * 4 if quote else 0
+            protocol = quote[9] if len(quote) >= 20 else -1
+        else:
+            header, protocol = 40, quote[6] if len(quote) >= 40 else -1
+        transport = quote[header : header + 8]
+        if len(transport) < 8 or header < 20:
+            self.counters["icmp-quote"] += 1
+        elif protocol == 17 and (socket := self._udp.get(int.from_bytes(transport[:2], "big"))):
+            socket._failed(why)
+        elif protocol in (1, 58) and (echo := self._echo.get(int.from_bytes(transport[4:6], "big"))):
+            echo._failed(int.from_bytes(transport[6:8], "big"), why)
+
+    def __repr__(self) -> str:
+        from ...wire.address import ip_text
+
+        where = ip_text(self.address) if self.address is not None else "no address"
+        return f"<ScriptedGuest {self.profile.name} {where}, {len(self.tasks)} tasks>"

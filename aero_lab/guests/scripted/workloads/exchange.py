@@ -1,0 +1,175 @@
+"""Small exchanges: ping, DNS, request/response, bursts of connections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ....limits import MS, SECOND
+from ....services.content import content_bytes
+from ..tasks import TaskError, TaskGenerator, TaskTimeout, gather, sleep_until
+from .result import WorkloadResult, measured, median, spread
+
+if TYPE_CHECKING:
+    from ..guest import ScriptedGuest
+
+
+@measured("ping")
+def ping(
+    guest: ScriptedGuest,
+    result: WorkloadResult,
+    host: str | None = None,
+    count: int = 4,
+    size: int | None = None,
+    interval: float = 1.0,
+    timeout: float = 4.0,
+) -> TaskGenerator:
+    """``count`` echo requests with the system's own payload, one each ``interval`` seconds; by default to the router."""
+    target = (yield from guest.resolve(host)) if host is not None else guest.router
+    if target is None:
+        raise TaskError("unreachable", "no router")
+    payload = guest.profile.ping_payload
+    if size is not None:
+        payload = (payload * (size // len(payload) + 1))[:size]
+    echo = guest.echo_socket(guest.profile.ping_identifier)
+    times: list[float] = []
+    wrong = 0
+    started = guest.now
+    try:
+        for sequence in range(1, count + 1):
+            next_at = guest.now + round(interval * SECOND)
+            outcome = yield from echo.exchange(target, sequence, payload, round(timeout * SECOND))
+            if outcome is not None:
+                sent, arrival = outcome
+                times.append((arrival.at - sent) / MS)
+                wrong += arrival.payload != payload
+            if sequence < count:
+                yield from sleep_until(next_at)
+    finally:
+        echo.close()
+    result.timed(started, guest.now)
+    result.rtt_ms = median(times)
+    result.digest_ok = not wrong if times else None
+    result.details.update(sent=count, received=len(times), rtt_ms=times, spread=spread(times))
+    if not times:
+        result.fail("timeout: no echo reply")
+
+
+@measured("dns")
+def dns(
+    guest: ScriptedGuest,
+    result: WorkloadResult,
+    names: tuple[str, ...] = ("files.lab", "echo.lab", "sink.lab", "source.lab"),
+    count: int = 20,
+) -> TaskGenerator:
+    """``count`` lookups, the names in turn, nothing remembered in between."""
+    times: list[float] = []
+    started = guest.now
+    for number in range(count):
+        guest.resolver.flush()
+        asked = guest.now
+        yield from guest.resolver.lookup(names[number % len(names)])
+        times.append((guest.now - asked) / MS)
+    result.timed(started, guest.now)
+    result.rtt_ms = median(times)
+    result.details.update(rtt_ms=times, spread=spread(times))
+
+
+@measured("rr")
+def request_response(
+    guest: ScriptedGuest,
+    result: WorkloadResult,
+    count: int = 200,
+    size: int = 64,
+    host: str = "echo.lab",
+    port: int = 7,
+    timeout: float = 300.0,
+) -> TaskGenerator:
+    """``count`` exchanges of ``size`` bytes each way on one connection, each waiting for the one before."""
+    until = guest.now + round(timeout * SECOND)
+    socket = yield from guest.connect((yield from guest.resolve(host)), port, until)
+    request = content_bytes(size)
+    times: list[float] = []
+    right = True
+    try:
+        started = guest.now
+        for _ in range(count):
+            asked = guest.now
+            yield from socket.send(request, until)
+            right &= (yield from socket.receive_exactly(size, until)) == request
+            times.append((guest.now - asked) / MS)
+        ended = guest.now
+        result.timed(socket.opened_at, ended, 2 * size * count)
+        result.connect_ms = socket.connect_ns / MS
+        result.rtt_ms = median(times)
+        result.digest_ok = right
+        result.details.update(rtt_ms=times, spread=spread(times))
+        if ended > started:
+            result.details["per_second"] = count * SECOND / (ended - started)
+        yield from socket.finish(until)
+    finally:
+        socket.abort()
+
+
+def _one_connection(guest: ScriptedGuest, address: bytes, port: int, size: int, until: int) -> TaskGenerator:
+    """Connect, exchange, close. Returns ``(connect_ns, right)``."""
+    socket = yield from guest.connect(address, port, until)
+    try:
+        request = content_bytes(size)
+        right = True
+        if size:
+            yield from socket.send(request, until)
+            right = (yield from socket.receive_exactly(size, until)) == request
+        yield from socket.finish(until)
+        return socket.connect_ns, right
+    except BaseException:
+        socket.abort()
+        raise
+
+
+@measured("burst")
+def burst(
+    guest: ScriptedGuest,
+    result: WorkloadResult,
+    count: int = 100,
+    concurrency: int = 16,
+    size: int = 16,
+    host: str = "echo.lab",
+    port: int = 7,
+    timeout: float = 60.0,
+) -> TaskGenerator:
+    """``count`` connections, ``concurrency`` at a time, each exchanging ``size`` bytes. Failures count by reason."""
+    until = guest.now + round(timeout * SECOND)
+    address = yield from guest.resolve(host)
+    times: list[float] = []
+    failures: dict[str, int] = {}
+    left = iter(range(count))
+    wrong = 0
+
+    def worker() -> TaskGenerator:
+        nonlocal wrong
+        for _ in left:
+            try:
+                connect_ns, right = yield from _one_connection(guest, address, port, size, until)
+            except TaskError as error:
+                failures[error.reason] = failures.get(error.reason, 0) + 1
+                if isinstance(error, TaskTimeout):
+                    return
+            else:
+                times.append(connect_ns / MS)
+                wrong += not right
+
+    started = guest.now
+    tasks = [guest.start(worker(), f"burst-{number}") for number in range(min(concurrency, count))]
+    try:
+        yield from gather(tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+    result.timed(started, guest.now, 2 * size * len(times))
+    result.connect_ms = median(times)
+    result.digest_ok = not wrong if times and size else None
+    result.details.update(connected=len(times), failures=failures, connect_ms=times, spread=spread(times))
+    if guest.now > started:
+        result.details["per_second"] = len(times) * SECOND / (guest.now - started)
+    if len(times) < count:
+        result.fail(f"connections: {count - len(times)} of {count} failed: {failures}")
