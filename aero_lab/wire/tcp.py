@@ -85,7 +85,7 @@ class TcpOptions:
     timestamps: tuple[int, int] | None = None
     """``(TSval, TSecr)`` (RFC 7323 section 3)."""
     unknown: tuple[tuple[int, bytes], ...] = ()
-    """``(kind, data)`` of every other option, in order."""
+    """``(kind, data)`` of every other option, in the order of the layout."""
     layout: tuple[int, ...] = ()
     """Kinds in wire order, with no-operations (1) and the end mark (0), which stands last and is filled up with zeros.
     Left empty, it becomes the order Linux uses."""
@@ -111,6 +111,7 @@ class TcpOptions:
         if OPT_END in layout[:-1]:
             raise UsageError("an end mark stands last in a layout")
         object.__setattr__(self, "layout", layout)
+        object.__setattr__(self, "unknown", self._unknown_in_order())
         size = len(self._pack())
         if size % 4 and layout[-1] != OPT_END:
             object.__setattr__(self, "layout", (*layout, OPT_END))
@@ -125,6 +126,18 @@ class TcpOptions:
             (OPT_SACK, bool(self.sack)),
         )
         return [kind for kind, there in known if there]
+
+    def _unknown_in_order(self) -> tuple[tuple[int, bytes], ...]:
+        known, waiting = self._known_kinds(), list(self.unknown)
+        out = []
+        for kind in self.layout:
+            if kind in known:
+                known.remove(kind)
+            elif kind > OPT_NOP:
+                option = next(each for each in waiting if each[0] == kind)
+                waiting.remove(option)
+                out.append(option)
+        return tuple(out)
 
     def _kinds(self) -> list[int]:
         return self._known_kinds() + [kind for kind, _ in self.unknown]
