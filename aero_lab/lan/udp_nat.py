@@ -12,7 +12,7 @@ from typing import Any
 
 from ..egress.contract import Egress, Why
 from ..limits import NEVER
-from ..wire import icmp, icmpv6, ipv4, ipv6, udp
+from ..services.unreachable import HOST, PORT, unreachable
 from ..wire.address import directed_broadcast
 from .config import LanConfig
 from .dns import DnsServer
@@ -127,16 +127,10 @@ class UdpNat:
         self._table.end(record, reason, now)
 
     def _tell_unreachable(self, record: FlowRecord, port: bool, now: int) -> None:
-        """ICMP unreachable about a datagram of this flow: its headers, made again from the flow (RFC 792, RFC 4443)."""
-        (src, sport), (dst, dport) = record.guest, record.target
-        head = udp.Udp(sport, dport).emit(src, dst)
-        if len(dst) == 4:
-            quoted = ipv4.Ipv4(src, dst, udp.PROTOCOL, head, df=True).emit()
-            kind, code = icmp.UNREACHABLE, icmp.PORT_UNREACHABLE if port else icmp.HOST_UNREACHABLE
-            sender = dst if port else self._config.gateway
-        else:
-            quoted = ipv6.Ipv6(src, dst, udp.PROTOCOL, head).emit()
-            kind, code = icmpv6.UNREACHABLE, icmpv6.PORT_UNREACHABLE if port else icmpv6.ADDRESS_UNREACHABLE
-            sender = dst if port else self._config.gateway6 or dst
+        """ICMP unreachable about a datagram of this flow: the port's owner says so, or the router."""
+        sender = record.target[0] if port else self._config.gateway
+        if not port and len(record.target[0]) == 16:
+            sender = self._config.gateway6 or record.target[0]
         self.counters["told-unreachable"] += 1
-        self._stack.icmp_send(sender, src, kind, code, 0, quoted, now)
+        message = unreachable(PORT if port else HOST, record.guest, record.target)
+        self._stack.icmp_send(sender, record.guest[0], *message, now)
