@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..tables import html_table
 from .record import Run, cells, to_document, write_json
 
 if TYPE_CHECKING:
@@ -73,13 +74,7 @@ class Table:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        headings, rows = cells(self.runs)
-        head = "".join(f"<th>{escape(h).replace(chr(10), '<br>')}</th>" for h in headings)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        caption = escape(self.title())
-        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(*cells(self.runs), self.title())
 
     def __repr__(self) -> str:
         headings, rows = cells(self.runs)

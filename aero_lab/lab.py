@@ -1,0 +1,371 @@
+"""The bench of one notebook, script or test.
+
+Theory of operation
+-------------------
+A :class:`Lab` is an engine (real time on its own thread, or virtual time), a world beyond the proxy, a recorder, and
+for each guest a pipeline of its own::
+
+    guest ── client half ══ transport, perhaps with a link ══ server half ── LAN ── egress ── world
+
+The order of starting is: kernels first, with a progress bar; then the thread; then sockets, on loopback and on
+ports that the kernel picks. The order of closing is the reverse, and nothing is left behind. A lab that is forgotten,
+or whose process ends, closes itself.
+"""
+
+from __future__ import annotations
+
+import random
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .errors import UsageError
+from .limits import CAPTURE_BYTES, MTU_DEFAULT, MTU_MAX, MTU_MIN, NEVER, SECOND
+from .tables import html_table
+
+if TYPE_CHECKING:
+    import pandas
+
+    from .capture import Recorder
+    from .engine import RealEngine, VirtualEngine
+    from .guests.scripted.guest import ScriptedGuest
+    from .lan import Lan, Policy
+    from .link import Link
+
+
+class Lab:
+    """A lab: guests, a proxy, services for them to talk to, and a capture of all that passes.
+
+    Parameters
+    ----------
+    virtual: run in virtual time: nothing waits, no sockets are used, and the same seed gives the same bytes.
+    seed: seed of everything random in the lab.
+    option: where the pipeline is cut; ``"C"``.
+    link: impairment between guest and proxy, a :class:`~aero_lab.Link` or text such as ``"rtt=40ms, loss=1%"``.
+    mtu: MTU of the guests' network, 576 to 65520.
+    capture: record frames at the NIC and at the tunnel.
+    capture_bytes: bound of the capture's memory; when it is full new frames are counted and not kept.
+    policy: what guests may reach beside the lab's own services (real time only); by default the public internet.
+    progress: show a bar when kernels have to be compiled first.
+    """
+
+    def __init__(
+        self,
+        *,
+        virtual: bool = False,
+        seed: int = 1,
+        option: str = "C",
+        link: Link | str | None = None,
+        mtu: int = MTU_DEFAULT,
+        capture: bool = True,
+        capture_bytes: int = CAPTURE_BYTES,
+        policy: Policy | None = None,
+        progress: bool = True,
+    ):
+        from .capture import Recorder
+        from .kernels import warmup
+        from .link import Link
+        from .paths import get_path
+
+        if not MTU_MIN <= mtu <= MTU_MAX:
+            raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {mtu}")
+        self.path = get_path(option)
+        self.link = Link.parse(link) if isinstance(link, str) else link
+        self.mtu = mtu
+        self.seed = seed
+        self.virtual = virtual
+        self.guests: list[Guest] = []
+        warmup(progress)
+        start = _start_virtual if virtual else _start_real
+        self._engine, self._world, self.services = start(policy)
+        self.capture: Recorder = Recorder(
+            most_bytes=capture_bytes,
+            epoch_ns=0 if virtual else _wall_offset(self._engine),
+            meta={"seed": seed, "mtu": mtu, "option": self.path.letter, "link": self.link and self.link.to_dict()},
+        )
+        """The recorder: ``frames()``, ``save(path)``, ``save_parquet(path)``, ``clear()``."""
+        self.capture.enabled = capture
+        self._finalizer = weakref.finalize(self, self._engine.close)
+
+    # Guests ---------------------------------------------------------------------------------------------------------
+
+    def guest(
+        self, kind: str = "scripted", *, profile: str = "linux", name: str | None = None, **options: Any
+    ) -> Guest:
+        """Plug a guest in, on a network of its own, and power it on.
+
+        Parameters
+        ----------
+        kind: ``"scripted"``: a TCP/IP host with the habits of ``profile``.
+        profile: ``"linux"`` or ``"windows7"``.
+        name: how tables call it.
+        options: further arguments of :class:`~aero_lab.guests.scripted.guest.ScriptedGuest`, such as ``tcp=``.
+        """
+        if kind != "scripted":
+            raise UsageError(f"guest {kind!r} does not exist; there is 'scripted'")
+        number = len(self.guests) + 1
+        guest = self._engine.call(self._plug_in, number, name or f"guest{number}", profile, options)
+        self.guests.append(guest)
+        return guest
+
+    def _plug_in(self, number: int, name: str, profile: str, options: dict[str, Any]) -> Guest:
+        from .guests.scripted.guest import ScriptedGuest
+        from .lan import Lan
+        from .paths.base import Wire
+        from .transports.impaired import impaired_pair
+        from .transports.memory import memory_pair
+
+        now, engine, world, mtu = self._engine.now(), self._engine, self._world, self.mtu
+        host = ScriptedGuest(profile, self._rng(number, "guest"), now, mtu=mtu, **options)
+        links: tuple = ()
+        if self.link is None:
+            near, far = memory_pair()
+        else:
+            near, far, links = impaired_pair(self.link, self._rng(number, "link"))
+
+        def make_lan() -> Lan:
+            def make_egress(sink: Any) -> Any:
+                return world.make_egress(sink, self._rng(number, "egress"), now)
+
+            return Lan(world.lan_config(mtu), make_egress, self._rng(number, "lan"), now)
+
+        client = self.path.client(Wire(host.nic_tx, host.nic_rx), near, self.capture, mtu)
+        server: Any = self.path.server(far, make_lan, self.capture, mtu)
+        engine.add(host, client, *links, server)
+        engine.on_close(lambda: (near.close(), far.close()))
+        return Guest(self, name, host, client, server, links)
+
+    def _rng(self, number: int, part: str) -> random.Random:
+        # A text as seed does not depend on hash randomisation; each part has its own, so that one draws nothing
+        # from another's.
+        return random.Random(f"{self.seed}/{number}/{part}")
+
+    # What can be looked at ------------------------------------------------------------------------------------------
+
+    @property
+    def flows(self) -> Flows:
+        """The flows through the proxy, live: looking at it again shows what they are now."""
+        return Flows(self)
+
+    @property
+    def now(self) -> int:
+        """Nanoseconds of the lab's clock: virtual time, or the machine's monotonic clock."""
+        return self._engine.now()
+
+    @property
+    def closed(self) -> bool:
+        return self._engine.closed
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time go by; in real time it goes by itself."""
+        if not self.virtual:
+            raise UsageError("only a lab in virtual time can be advanced: Lab(virtual=True)")
+        self._engine.advance(round(seconds * SECOND))  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        """End everything: guests, proxy, services, thread. May be called twice."""
+        self._finalizer()
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        time = "virtual time" if self.virtual else "real time"
+        state = "closed" if self.closed else time
+        return f"<Lab option {self.path.letter} ({self.path.name}), {state}, {len(self.guests)} guests>"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("option", f"{self.path.letter}: {self.path.name}, {self.path.carries} in the messages"),
+            ("time", "closed" if self.closed else "virtual" if self.virtual else "real"),
+            ("link", str(self.link) if self.link is not None else "none"),
+            ("services", ", ".join(f"{name}:{port}" for name, port in self.services.items()) or "in virtual time"),
+            ("guests", ", ".join(guest.name for guest in self.guests) or "none yet"),
+            ("capture", repr(self.capture).strip("<>")),
+        ]
+        return html_table(("lab", ""), rows)
+
+
+class Guest:
+    """A guest as the user handles it; the host itself lives on the lab's thread."""
+
+    def __init__(self, lab: Lab, name: str, host: ScriptedGuest, client: Any, server: Any, links: tuple):
+        self._lab, self.name = lab, name
+        self._host, self._client, self._server, self._links = host, client, server, links
+
+    @property
+    def lan(self) -> Lan:
+        """The proxy's side of this guest's network."""
+        return self._server.lan
+
+    @property
+    def profile(self) -> str:
+        return self._host.profile.name
+
+    @property
+    def mac(self) -> str:
+        from .wire.address import mac_text
+
+        return mac_text(self._host.mac)
+
+    @property
+    def address(self) -> str | None:
+        """IPv4 address, None before DHCP gave one."""
+        from .wire.address import ip_text
+
+        return ip_text(self._host.address) if self._host.address is not None else None
+
+    @property
+    def awareness(self) -> str | None:
+        """What the system's own probe found: ``"internet"``, ``"sign-in"``, ``"none"``; None: no answer yet."""
+        return self._host.awareness
+
+    @property
+    def tunnel(self) -> dict[str, int]:
+        """Counters of the tunnel as the guest's side sees it: messages and bytes each way, frames, drops by reason."""
+        return self._call(lambda: self._client.counters)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Counters of the proxy's side of this guest: LAN, NAT, stack, egress."""
+        return self._call(lambda: self._server.lan.counters)
+
+    @property
+    def link(self) -> dict[str, dict[str, int]]:
+        """Counters of the link, by direction; empty when there is none."""
+        return self._call(lambda: {side: link.counters for side, link in zip(("up", "down"), self._links)})
+
+    def run(self, workload: str, *, timeout: float | None = None, **parameters: Any) -> Any:
+        """Run a workload and wait for its :class:`~aero_lab.guests.scripted.workloads.WorkloadResult`.
+
+        Parameters
+        ----------
+        workload: ``"download"``, ``"upload"``, ``"ping"``, ``"dns"``, ``"rr"``, ``"burst"``, ``"parallel"``,
+            ``"udp-echo"``, ``"voip"``, ``"game"``, ``"ntp"``, ``"source"`` or ``"sink"``.
+        timeout: seconds of the lab's time; then the workload is cancelled and an error raised.
+        parameters: of the workload, such as ``size="10MB"``.
+        """
+        from .guests.scripted.workloads import make
+
+        return self.do(lambda host: make(workload, host, **parameters), workload, timeout)
+
+    def do(self, task: Callable[[ScriptedGuest], Any], name: str = "task", timeout: float | None = None) -> Any:
+        """Run a task of your own, ``task(host)`` giving its generator, and wait for what it returns.
+
+        >>> def hello(host):
+        ...     socket = yield from host.connect("echo.lab", 7)
+        ...     ...
+        """
+        limit = NEVER if timeout is None else round(timeout * SECOND)
+        return self._lab._engine.run(lambda: self._host.start(task(self._host), name), limit)
+
+    def wait_online(self, timeout: float = 60.0) -> str:
+        """Wait until DHCP has given an address; returns it."""
+        self.do(lambda host: host.wait_online(round(timeout * SECOND)), "wait-online")
+        assert self.address is not None
+        return self.address
+
+    def relink(self) -> None:
+        """Pull the cable and plug it in again."""
+        self._call(self._host.relink)
+
+    def _call(self, function: Callable[[], Any]) -> Any:
+        return self._lab._engine.call(function)
+
+    def __repr__(self) -> str:
+        return f"<Guest {self.name}: scripted {self.profile}, {self.mac}, {self.address or 'no address yet'}>"
+
+
+class Flows:
+    """The live table of flows: every look at it is a fresh one."""
+
+    COLUMNS = ("guest", "protocol", "from", "to", "name", "state", "up", "down", "reason")
+
+    def __init__(self, lab: Lab):
+        self._lab = lab
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One dictionary a flow, oldest first, guests in order; times in ns of the lab's clock."""
+
+        def collect() -> list[dict[str, Any]]:
+            return [
+                {"guest_name": guest.name, **row}
+                for guest in self._lab.guests
+                for row in guest._server.lan.flows.rows()
+            ]
+
+        return self._lab._engine.call(collect)
+
+    def frame(self) -> pandas.DataFrame:
+        """The same as a DataFrame."""
+        import pandas
+
+        return pandas.DataFrame(self.rows())
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        return [
+            (
+                row["guest_name"],
+                row["protocol"],
+                row["guest"],
+                row["target"],
+                row["name"] or "",
+                row["state"],
+                f"{row['bytes_up']:,}",
+                f"{row['bytes_down']:,}",
+                row["reason"] or "",
+            )
+            for row in self.rows()
+        ]
+
+    def __len__(self) -> int:
+        return len(self.rows())
+
+    def __iter__(self) -> Any:
+        return iter(self.rows())
+
+    def _repr_html_(self) -> str:
+        return html_table(self.COLUMNS, self._cells())
+
+    def __repr__(self) -> str:
+        rows = [self.COLUMNS, *self._cells()]
+        widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def _start_real(policy: Policy | None) -> tuple[RealEngine, Any, dict[str, int]]:
+    from .egress.services_host import ServicesHost
+    from .engine import RealEngine
+    from .worlds import HostWorld
+
+    engine = RealEngine()
+    try:
+        services = ServicesHost()
+        engine.on_close(services.stop)
+        engine.call(services.start, engine.loop)
+        world = HostWorld(engine.driver, services.forward_tcp, services.forward_udp, policy)
+        engine.on_close(world.close)
+    except BaseException:
+        engine.close()
+        raise
+    return engine, world, dict(services.ports)
+
+
+def _start_virtual(policy: Policy | None) -> tuple[VirtualEngine, Any, dict[str, int]]:
+    from .engine import VirtualEngine
+    from .worlds import FarEndWorld
+
+    if policy is not None:
+        raise UsageError("a lab in virtual time has no world to keep guests from: policy= is for real time")
+    engine, world = VirtualEngine(), FarEndWorld()
+    engine.on_close(world.close)
+    return engine, world, {}
+
+
+def _wall_offset(engine: RealEngine | VirtualEngine) -> int:
+    from time import time_ns
+
+    return time_ns() - engine.now()

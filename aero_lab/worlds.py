@@ -1,0 +1,94 @@
+"""What lies beyond the proxy: the host's own sockets, or a far end in virtual time.
+
+A world gives the egress of each LAN and says which names and addresses of the hermetic lab lead where. Everything
+else about a lab is the same in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from .driver import Driver
+from .egress.contract import Egress, EgressSink
+from .lan import LanConfig, Policy
+from .limits import MTU_DEFAULT
+from .services import identity_forwards, names
+
+Endpoint = tuple[bytes, int]
+
+
+class World(Protocol):
+    """Where the flows of a LAN end."""
+
+    def lan_config(self, mtu: int = MTU_DEFAULT) -> LanConfig:
+        """Configuration of a LAN that leads into this world."""
+        ...
+
+    def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
+        """A fresh egress for one LAN."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything. May be called twice."""
+        ...
+
+
+class HostWorld:
+    """Ordinary sockets of this host; used on the driver's loop.
+
+    Parameters
+    ----------
+    driver: woken when a socket has something to say.
+    forward_tcp, forward_udp: (lab address, port) -> where the services really listen.
+    policy: what guests may reach beside that.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        forward_tcp: Mapping[Endpoint, Endpoint],
+        forward_udp: Mapping[Endpoint, Endpoint],
+        policy: Policy | None = None,
+    ):
+        self._driver = driver
+        self._forward_tcp, self._forward_udp = dict(forward_tcp), dict(forward_udp)
+        self._policy = policy or Policy()
+        self._made: list[Any] = []
+
+    def lan_config(self, mtu: int = MTU_DEFAULT) -> LanConfig:
+        return LanConfig(
+            mtu=mtu,
+            names=names() if self._forward_tcp else {},
+            forward_tcp=self._forward_tcp,
+            forward_udp=self._forward_udp,
+            policy=self._policy,
+        )
+
+    def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
+        from .egress.host import HostEgress
+
+        egress = HostEgress(sink, self._driver.loop, self._driver.wake)
+        self._made.append(egress)
+        return egress
+
+    def close(self) -> None:
+        for egress in self._made:
+            egress.stop()
+        self._made.clear()
+
+
+class FarEndWorld:
+    """The services of the lab in virtual time, behind our own TCP; no sockets at all."""
+
+    def lan_config(self, mtu: int = MTU_DEFAULT) -> LanConfig:
+        forward_tcp, forward_udp = identity_forwards()
+        return LanConfig(mtu=mtu, names=names(), forward_tcp=forward_tcp, forward_udp=forward_udp)
+
+    def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
+        from .egress.virtual import VirtualEgress
+
+        return VirtualEgress(sink, rng, now)
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
