@@ -65,6 +65,8 @@ SERVICE_BUFFER = 256 << 10
 """Bytes an echo or HTTP session holds for a peer that does not read; then it takes no more until the peer does."""
 SERVICE_SESSIONS = 4096
 """Sessions one host of services serves at once; further connections are closed at once and counted."""
+FAR_END_ROUNDS = 8
+"""Turns between a far end's stack and its sessions in one step; what is left waits for the next."""
 HTTP_DIGEST_BYTES = 256 << 20
 """Bodies up to this size are announced with their MD5; beyond it the digest would cost seconds before the first
 byte."""
@@ -154,6 +156,8 @@ CAPTURE_BYTES = 256 << 20
 16 MiB.)"""
 CAPTURE_SEGMENT_MIN, CAPTURE_SEGMENT_MAX = 128 << 10, 8 << 20
 """A recorder's memory grows by segments between these: the least holds the largest frame, the most keeps the step small."""
+CAPTURE_READY = 16 << 20
+"""Memory of a recorder that is touched when it is made; what it needs beyond costs about 1 us a page on the way."""
 CAPTURE_HALF_FLOWS = 1 << 16
 """Directions of flows whose TCP state the cause classification remembers (about 13 MB); then the oldest are forgotten and
 begin anew."""

@@ -28,7 +28,7 @@ from ..wire import ipv4, tcp
 from . import columns as c
 from . import schema as s
 from .access import put_u8, put_u32le, put_u64le, u16le, u32le, u64le
-from .tables import find_slot, has_space, put_slot_value, slot_value
+from .tables import mixed
 
 REORDER_WINDOW = 3 * MS
 HOLES = 4
@@ -49,11 +49,11 @@ ARP, DHCP, DNS, ICMP = int(Cause.ARP), int(Cause.DHCP), int(Cause.DNS), int(Caus
 BROADCAST, FRAMING = int(Cause.BROADCAST), int(Cause.TUNNEL_FRAMING)
 
 A_CAUSE = s.AT["cause"]
-A_DELAY = s.AT["tunnel_delay"]
+A_DELAY, A_SEEN = s.AT["tunnel_delay"], s.AT["seen"]
 M32 = 0xFFFFFFFF
 POINTS = len(s.POINTS)
 HALVES_OF_FLOW = 2 * POINTS
-ID, FLOW_STATE = 1, 32
+FLOW_STATE = 32
 """``FLOW_STATE`` bytes a conversation: number of its present connection + 1, and the initial sequence numbers + 1 of both sides,
 and whether anything but SYNs was seen."""
 
@@ -230,18 +230,33 @@ def _plain_cause(out, rows, row, has):
     return BROADCAST if group else PAYLOAD
 
 
+@kernel(I64(BYTES, I64, I64, BYTES))
+def _origin(out, rows, row, seen):
+    """Row in which the frame of this identity and direction was first seen; ``seen`` is a hash table of rows + 1."""
+    identity, direction = u64le(out, rows * c.A_ID + 8 * row), u8(out, rows * c.A_DIRECTION + row)
+    mask = (len(seen) >> 2) - 1
+    at = mixed(identity, direction, 0) & mask
+    while True:
+        held = u32le(seen, 4 * at)
+        if held == 0:
+            put_u32le(seen, 4 * at, row + 1)
+            return row
+        other = held - 1
+        if u64le(out, rows * c.A_ID + 8 * other) == identity and u8(out, rows * c.A_DIRECTION + other) == direction:
+            return other
+        at = (at + 1) & mask
+
+
 @entry
 @kernel(I64(BYTES, I64, I64, I64, BYTES, BYTES, HALVES, BYTES, BYTES))
 def classify(out, rows, first, number, world, conversations, halves, slots, seen):
     """Set ``cause`` and ``tunnel_delay`` of rows ``first`` to ``first + number`` and number their flows by connection.
 
     ``world`` holds the flows numbered and the next half to give; ``conversations`` has :data:`FLOW_STATE` bytes for each number that
-    the dissector gave; ``slots`` four bytes for each half of each connection; ``seen`` is a table of frames by identity.
-    Returns how many rows were done: fewer when ``seen`` must grow.
+    the dissector gave; ``slots`` four bytes for each half of each connection; ``seen`` is a
+    power of two of four-byte slots, more than there are rows with an identity.
     """
     for i in range(number):
-        if not has_space(seen, 1):
-            return i
         row = first + i
         has = u32le(out, rows * c.A_HAS + 4 * row)
         kind = u8(out, rows * c.A_KIND + row)
@@ -273,21 +288,15 @@ def classify(out, rows, first, number, world, conversations, halves, slots, seen
         if not has & s.HAS_TCP:
             why = _plain_cause(out, rows, row, has)
         if has & s.HAS_ID:
-            direction = u8(out, rows * c.A_DIRECTION + row)
-            slot = find_slot(seen, direction, u64le(out, rows * c.A_ID + 8 * row), ID)
-            value = slot_value(seen, slot)
-            if value < 0:
-                put_slot_value(seen, slot, (row << 8) | (1 << point))
-            elif u32le(out, rows * c.A_LEN + 4 * (value >> 8)) == u32le(out, rows * c.A_LEN + 4 * row):
-                origin = value >> 8
-                if value & (1 << point):
-                    why = DUPLICATE
-                else:
-                    why = u8(out, rows * A_CAUSE + origin)
-                    put_slot_value(seen, slot, value | (1 << point))
+            origin = _origin(out, rows, row, seen)
+            if origin == row:
+                put_u8(out, rows * A_SEEN + row, 1 << point)
+            elif u32le(out, rows * c.A_LEN + 4 * origin) == u32le(out, rows * c.A_LEN + 4 * row):
+                points = u8(out, rows * A_SEEN + origin)
+                why = DUPLICATE if points & (1 << point) else u8(out, rows * A_CAUSE + origin)
+                put_u8(out, rows * A_SEEN + origin, points | (1 << point))
                 if u8(out, rows * c.A_POINT + origin) != point:
                     put_u64le(out, rows * A_DELAY + 8 * row, now - u64le(out, rows * c.A_TIME + 8 * origin))
-                    has |= s.HAS_DELAY
-                    put_u32le(out, rows * c.A_HAS + 4 * row, has)
+                    put_u32le(out, rows * c.A_HAS + 4 * row, has | s.HAS_DELAY)
         put_u8(out, rows * A_CAUSE + row, why)
     return number

@@ -15,8 +15,9 @@ from . import schema as s
 from .access import load_field, put_u8, put_u16le, put_u32le, put_u64le
 from .tables import has_space, intern
 
-MAC, IPV4, IPV6, FLOW = 1, 2, 3, 4
-"""Tags of keys in the tables of addresses and conversations."""
+MAC, FLOW, IPV4, IPV6 = 4, 8, 12, 13
+"""Tags of keys in the table of names: MAC addresses, conversations, IP addresses of both versions."""
+NAMES_A_FRAME = 5
 MAX_EXTENSION_HEADERS = 8
 MAX_DHCP_OPTIONS = 64
 DHCP_OPTIONS, DHCP_COOKIE, DHCP_MESSAGE_TYPE = 240, 0x63825363, 53
@@ -100,13 +101,13 @@ def _dhcp_type(data, at, end):
 
 
 @kernel(I64(BYTES, BYTES, I64, I64, I64, I64, I64, I64, I64))
-def _flow(flows, out, rows, row, src, srcport, dst, dstport, proto):
+def _flow(names, out, rows, row, src, srcport, dst, dstport, proto):
     """Number the conversation between two ends and note which end sent."""
     if src > dst or (src == dst and srcport > dstport):
         src, dst = dst, src
         srcport, dstport = dstport, srcport
         put_u8(out, rows * A_SIDE + row, 1)
-    number = intern(flows, (srcport << 24) | (dstport << 8) | proto, (src << 32) | dst, FLOW)
+    number = intern(names, (srcport << 24) | (dstport << 8) | proto, (src << 32) | dst, FLOW)
     put_u32le(out, rows * A_FLOW + 4 * row, number)
     return s.HAS_FLOW
 
@@ -183,8 +184,8 @@ def _transport(data, at, end, captured, proto, out, rows, row):
     return has
 
 
-@kernel(I64(READ_ONLY, I64, I64, I64, BYTES, I64, I64, BYTES, BYTES))
-def _ip(data, at, end, captured, out, rows, row, addresses, flows):
+@kernel(I64(READ_ONLY, I64, I64, I64, BYTES, I64, I64, BYTES))
+def _ip(data, at, end, captured, out, rows, row, names):
     """Columns of the IP packet at ``at`` of a frame that ends at ``end``, whose bytes were kept up to ``captured``."""
     version = u8(data, at) >> 4 if at < captured else 0
     proto, offset = 0, 0
@@ -198,8 +199,8 @@ def _ip(data, at, end, captured, out, rows, row, addresses, flows):
             return 0
         if total > 0:  # 0: segmentation was left to the NIC, the frame is the packet
             end = min(end, at + total)
-        src = intern(addresses, 0, ipv4.get_src(data, at), IPV4)
-        dst = intern(addresses, 0, ipv4.get_dst(data, at), IPV4)
+        src = intern(names, 0, ipv4.get_src(data, at), IPV4)
+        dst = intern(names, 0, ipv4.get_dst(data, at), IPV4)
         put_u8(out, rows * A_TTL + row, ipv4.get_ttl(data, at))
         put_u8(out, rows * A_DSFIELD + row, ipv4.get_tos(data, at))
         put_u16le(out, rows * A_IP_ID + 2 * row, ipv4.get_id(data, at))
@@ -217,8 +218,8 @@ def _ip(data, at, end, captured, out, rows, row, addresses, flows):
         put_u32le(out, rows * A_IP_LEN + 4 * row, total + ipv6.HEADER_SIZE)
         if total > 0:
             end = min(end, at + ipv6.HEADER_SIZE + total)
-        src = intern(addresses, ipv6.get_src_hi(data, at), ipv6.get_src_lo(data, at), IPV6)
-        dst = intern(addresses, ipv6.get_dst_hi(data, at), ipv6.get_dst_lo(data, at), IPV6)
+        src = intern(names, ipv6.get_src_hi(data, at), ipv6.get_src_lo(data, at), IPV6)
+        dst = intern(names, ipv6.get_dst_hi(data, at), ipv6.get_dst_lo(data, at), IPV6)
         put_u8(out, rows * A_TTL + row, ipv6.get_hop_limit(data, at))
         put_u8(out, rows * A_DSFIELD + row, (ipv6.get_version_class_flow(data, at) >> 20) & 0xFF)
         has = s.HAS_IP
@@ -256,21 +257,21 @@ def _ip(data, at, end, captured, out, rows, row, addresses, flows):
         return has
     has |= _transport(data, at, end, captured, proto, out, rows, row)
     if has & s.HAS_PORTS:
-        has |= _flow(flows, out, rows, row, src, u16(data, at), dst, u16(data, at + 2), proto)
+        has |= _flow(names, out, rows, row, src, u16(data, at), dst, u16(data, at + 2), proto)
     elif proto != ipv4.TCP and proto != ipv4.UDP:
         ident = u16(data, at + 4) if has & s.HAS_ECHO else 0
-        has |= _flow(flows, out, rows, row, src, ident, dst, ident, proto)
+        has |= _flow(names, out, rows, row, src, ident, dst, ident, proto)
     return has
 
 
-@kernel(I64(READ_ONLY, I64, I64, I64, BYTES, I64, I64, BYTES, BYTES, BYTES))
-def _frame(data, at, captured, end, out, rows, row, macs, addresses, flows):
+@kernel(I64(READ_ONLY, I64, I64, I64, BYTES, I64, I64, BYTES))
+def _frame(data, at, captured, end, out, rows, row, names):
     """Columns of the Ethernet frame at ``at``; returns what was found."""
     if at + ethernet.HEADER_SIZE > captured:
         return 0
     dst_hi = ethernet.get_dst_hi(data, at)
-    src = intern(macs, 0, (ethernet.get_src_hi(data, at) << 32) | ethernet.get_src_lo(data, at), MAC)
-    dst = intern(macs, 0, (dst_hi << 32) | ethernet.get_dst_lo(data, at), MAC)
+    src = intern(names, 0, (ethernet.get_src_hi(data, at) << 32) | ethernet.get_src_lo(data, at), MAC)
+    dst = intern(names, 0, (dst_hi << 32) | ethernet.get_dst_lo(data, at), MAC)
     put_u32le(out, rows * A_ETH_SRC + 4 * row, src)
     put_u32le(out, rows * A_ETH_DST + 4 * row, dst)
     put_u8(out, rows * A_GROUP + row, (dst_hi >> 8) & 1)
@@ -289,7 +290,7 @@ def _frame(data, at, captured, end, out, rows, row, macs, addresses, flows):
             kind = u16(data, at + 2)
             at += ethernet.VLAN_TAG_SIZE
     if kind == ethernet.TYPE_IPV4 or kind == ethernet.TYPE_IPV6:
-        has |= _ip(data, at, end, captured, out, rows, row, addresses, flows)
+        has |= _ip(data, at, end, captured, out, rows, row, names)
     elif kind == ethernet.TYPE_ARP and at + 8 <= captured:
         put_u16le(out, rows * A_OPCODE + 2 * row, arp.get_op(data, at))
         has |= s.HAS_ARP
@@ -299,22 +300,22 @@ def _frame(data, at, captured, end, out, rows, row, macs, addresses, flows):
             and arp.get_ptype(data, at) == ethernet.TYPE_IPV4
             and arp.get_lengths(data, at) == 0x0604
         ):
-            put_u32le(out, rows * A_ARP_SRC + 4 * row, intern(addresses, 0, arp.get_spa(data, at), IPV4))
-            put_u32le(out, rows * A_ARP_DST + 4 * row, intern(addresses, 0, arp.get_tpa(data, at), IPV4))
+            put_u32le(out, rows * A_ARP_SRC + 4 * row, intern(names, 0, arp.get_spa(data, at), IPV4))
+            put_u32le(out, rows * A_ARP_DST + 4 * row, intern(names, 0, arp.get_tpa(data, at), IPV4))
             has |= s.HAS_ARP_IP
     return has
 
 
 @entry
-@kernel(I64(READ_ONLY, READ_ONLY, I64, I64, I64, BYTES, I64, I64, BYTES, BYTES, BYTES))
-def dissect(data, index, start, step, number, out, rows, row, macs, addresses, flows):
+@kernel(I64(READ_ONLY, READ_ONLY, I64, I64, I64, BYTES, I64, I64, BYTES))
+def dissect(data, index, start, step, number, out, rows, row, names):
     """Dissect frames into raw columns.
 
     Descriptors are at ``start + step * i`` of ``index``, the bytes they point to in ``data``. Frame ``i`` becomes row ``row + i`` of ``out``,
-    zeroed and ``rows`` rows long. Returns how many were done: fewer than ``number`` when a table must grow first.
+    zeroed and ``rows`` rows long. Returns how many were done: fewer than ``number`` when ``names`` must grow first.
     """
     for i in range(number):
-        if not (has_space(macs, 2) and has_space(addresses, 2) and has_space(flows, 1)):
+        if not has_space(names, NAMES_A_FRAME):
             return i
         d = start + step * i
         off, captured, size = index_off(index, d), index_cap_len(index, d), index_frame_len(index, d)
@@ -327,7 +328,7 @@ def dissect(data, index, start, step, number, out, rows, row, macs, addresses, f
         put_u8(out, rows * A_POINT + to, u8(index, d + 36))
         put_u8(out, rows * A_DIRECTION + to, u8(index, d + 37))
         put_u8(out, rows * A_KIND + to, u8(index, d + 38))
-        has = _frame(data, off, off + captured, off + size, out, rows, to, macs, addresses, flows)
+        has = _frame(data, off, off + captured, off + size, out, rows, to, names)
         if index_message_len(index, d) > 0:
             has |= s.HAS_MESSAGE
         if index_frame_id(index, d) != 0:

@@ -30,7 +30,7 @@ class Columns:
         self.count = len(capture)
         self.rows = max(8, (self.count + 7) & ~7)
         self.out = np.zeros(self.rows * s.ROW_SIZE, np.uint8)
-        self.macs, self.addresses, self.flows = (tables.new_table(FIRST_KEYS) for _ in range(3))
+        self.names = tables.new_table(FIRST_KEYS)
         row = 0
         for block in capture.blocks:
             row = self._dissect(block, row)
@@ -42,32 +42,25 @@ class Columns:
             done += int(
                 columns.dissect(
                     block.data, block.index, block.start + block.step * done, block.step, block.count - done,
-                    self.out, self.rows, row + done, self.macs, self.addresses, self.flows,
+                    self.out, self.rows, row + done, self.names,
                 )
             )  # fmt: skip
             if done < block.count:
-                self.macs, self.addresses, self.flows = (
-                    tables.grown(t) for t in (self.macs, self.addresses, self.flows)
-                )
+                self.names = tables.grown(self.names)
         return row + done
 
     def _classify(self) -> None:
         has = self["has"]
         syns = int(np.count_nonzero((has & s.HAS_TCP != 0) & (self["tcp_flags"] & 0x12 == 0x02)))
-        conversations = int(self.flows[:8].view(np.int64)[0])
-        connections = conversations + syns
+        conversations = len(tables.entries(self.names, columns.FLOW >> 2))
+        half_numbers = causes.HALVES_OF_FLOW * (conversations + syns)
         world = np.zeros(64, np.uint8)
         state = np.zeros(max(1, conversations) * causes.FLOW_STATE, np.uint8)
-        halves = new_records(causes.HALF, min(CAPTURE_HALF_FLOWS, max(2, causes.HALVES_OF_FLOW * connections)))
-        slots = np.zeros(4 * max(1, causes.HALVES_OF_FLOW * connections), np.uint8)
-        seen = tables.new_table(max(FIRST_KEYS, int(np.count_nonzero(has & s.HAS_ID))))
-        done = 0
-        while done < self.count:
-            done += int(
-                causes.classify(self.out, self.rows, done, self.count - done, world, state, halves, slots, seen)
-            )
-            if done < self.count:
-                seen = tables.grown(seen)
+        halves = new_records(causes.HALF, min(CAPTURE_HALF_FLOWS, max(2, half_numbers)))
+        slots = np.zeros(4 * max(1, half_numbers), np.uint8)
+        identities = int(np.count_nonzero(has & s.HAS_ID))
+        seen = np.zeros(4 << (2 * identities + 1).bit_length(), np.uint8)
+        causes.classify(self.out, self.rows, 0, self.count, world, state, halves, slots, seen)
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A raw column, without copying it."""
@@ -89,8 +82,8 @@ def address_name(hi: int, lo: int, tag: int) -> str:
 
 
 def _categories(raw: Columns) -> dict[str, list[str]]:
-    macs = [mac_name(lo) for _, lo, _, _ in tables.entries(raw.macs).tolist()]
-    addresses = [address_name(hi, lo, tag) for hi, lo, tag, _ in tables.entries(raw.addresses).tolist()]
+    macs = [mac_name(lo) for _, lo, _ in tables.entries(raw.names, columns.MAC >> 2)]
+    addresses = [address_name(*key) for key in tables.entries(raw.names, columns.IPV4 >> 2)]
     return {
         "eth_src": macs, "eth_dst": macs,
         "ip_src": addresses, "ip_dst": addresses, "arp_src": addresses, "arp_dst": addresses,
@@ -125,9 +118,9 @@ def to_frames(capture: Capture) -> pd.DataFrame:
         elif column.dtype == "boolean":
             data[column.name] = _masked("boolean", raw[column.raw] & _FLAGS[column.name] != 0, missing.copy())
         elif column.dtype[0].isupper():
-            data[column.name] = _masked(column.dtype, raw[column.raw].copy(), missing.copy())
+            data[column.name] = _masked(column.dtype, raw[column.raw], missing.copy())
         else:
-            data[column.name] = raw[column.raw].copy()
+            data[column.name] = raw[column.raw]
     frames = pd.DataFrame(data, copy=False)
     frames.attrs["drops"] = dict(capture.drops)
     return frames

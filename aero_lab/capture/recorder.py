@@ -74,6 +74,11 @@ class Recorder:
     def clear(self) -> None:
         """Forget the frames and the counters."""
         self._segments: deque[np.ndarray] = deque([seg.new_segment(self._size, FIRST_ID)])
+        # Touched now: the first touch of fresh memory costs more than copying a frame into it.
+        ready = min(self._most_segments - 1, limits.CAPTURE_READY // self._size)
+        self._spare = [np.zeros(self._size, np.uint8) for _ in range(ready)]
+        for segment in self._spare:
+            segment.fill(0)
         self._drops: dict[str, int] = {}
 
     def _drop(self, reason: str, number: int) -> None:
@@ -89,7 +94,7 @@ class Recorder:
             return False
         if full:
             self._drop("overwritten", seg.header_of(self._segments[0])[0])
-        self._segments.append(seg.new_segment(self._size, identity))
+        self._segments.append(seg.new_segment(self._size, identity, self._spare.pop() if self._spare else None))
         if full:
             self._segments.popleft()
         return True

@@ -77,12 +77,13 @@ RAW: dict[str, str] = {
     "eth_type": "u2", "vlan_id": "u2", "ip_id": "u2", "ip_frag": "u2", "srcport": "u2", "dstport": "u2",
     "tcp_flags": "u2", "tcp_window_size": "u2", "tcp_len": "u2", "mss": "u2", "udp_length": "u2",
     "icmp_ident": "u2", "icmp_seq": "u2", "arp_opcode": "u2", "dns_id": "u2",
-    "point": "u1", "direction": "u1", "kind": "u1", "side": "u1", "group": "u1", "cause": "u1",
+    "point": "u1", "direction": "u1", "kind": "u1", "side": "u1", "group": "u1", "cause": "u1", "seen": "u1",
     "ip_version": "u1", "ip_proto": "u1", "ip_ttl": "u1", "ip_dsfield": "u1", "ip_flags": "u1", "tcp_hdr_len": "u1",
     "wscale": "u1", "sack_count": "u1", "icmp_type": "u1", "icmp_code": "u1", "dhcp_type": "u1", "dns_response": "u1",
 }  # fmt: skip
 """Raw columns, widest first. Addresses and flows are numbers into the tables of the dissection; ``side`` is 1 when the
-sender is the second of its conversation's two ends; ``group`` is 1 for frames to a multicast or broadcast MAC address."""
+sender is the second of its conversation's two ends; ``group`` is 1 for frames to a multicast or broadcast MAC address;
+``seen`` has a bit for each point at which the frame first seen in this row was seen."""
 
 WIDTH = {name: np.dtype(raw).itemsize for name, raw in RAW.items()}
 

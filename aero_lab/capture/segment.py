@@ -137,9 +137,9 @@ def record(segment, data, skip, now, identity, message_len, point, direction, ki
     return describe(segment, off, captured, size, now, identity, message_len, point, direction, kind)
 
 
-def new_segment(size: int, first_id: int) -> np.ndarray:
+def new_segment(size: int, first_id: int, memory: np.ndarray | None = None) -> np.ndarray:
     """An empty segment of ``size`` bytes, a multiple of 64, that numbers frames from ``first_id``."""
-    segment = np.empty(size, np.uint8)
+    segment = np.empty(size, np.uint8) if memory is None else memory
     segment[:HEADER_SIZE] = 0
     header = segment[:HEADER_SIZE].view(np.int64)
     header[1], header[2] = HEADER_SIZE, first_id
