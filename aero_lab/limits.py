@@ -164,3 +164,7 @@ begin anew."""
 CAPTURE_INTERFACES, CAPTURE_BLOCK = 256, 64 << 20
 """Interfaces and bytes of one block that a capture file may have: beyond, it is called corrupt. (Wireshark refuses
 blocks over 16 MiB.)"""
+
+# Experiments ----------------------------------------------------------------------------------------------------------
+WORKER_PATIENCE = 120.0
+"""Seconds to wait for a child process of a run: a cold compile of all kernels fits in, twice."""

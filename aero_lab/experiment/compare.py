@@ -1,0 +1,241 @@
+"""One workload over options and transports: the same question put to each, answered in one table.
+
+In real time each run has a client process and a proxy process joined by shared memory, and real sockets to a real
+HTTP server in this process; in virtual time a run is one lab without sockets, and the same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AeroLabError, UsageError
+from ..limits import MS, MTU_DEFAULT, MTU_MAX, MTU_MIN
+from .measure import take_cpu, take_frames, take_result, take_tunnel
+from .record import Run
+from .table import Table
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+    from ..link import Link
+
+TRANSPORTS = ("memory",)
+SIZED = ("download", "upload", "parallel", "source", "sink")
+"""Workloads that take a ``size``."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run to be made."""
+
+    option: str
+    transport: str
+    workload: str
+    parameters: dict[str, Any]
+    profile: str
+    mtu: int
+    seed: int
+    repeat: int
+    virtual: bool
+    link: Link | None
+    timeout: float
+
+    @property
+    def name(self) -> str:
+        """Stem of this run's files."""
+        mode = "virtual" if self.virtual else "real"
+        return f"{self.option}-{self.transport}-{self.workload}-{mode}-seed{self.seed}-{self.repeat}"
+
+    def blank(self) -> Run:
+        """A run with nothing measured."""
+        from ..guests.scripted.profiles import find
+
+        tcp = find(self.profile).tcp
+        return Run(
+            option=self.option,
+            transport=self.transport,
+            guest=f"scripted/{self.profile}",
+            nic=None,
+            workload=self.workload,
+            link=self.link.to_dict() if self.link is not None else None,
+            mode="virtual" if self.virtual else "real",
+            mtu=self.mtu,
+            ack_policy=f"{tcp.delack_segments} segments or {tcp.delack_time / MS:g} ms",
+            seed=self.seed,
+            repeat=self.repeat,
+        )
+
+
+def compare(
+    options: str | Sequence[str] = "C",
+    transports: Sequence[str] = ("memory",),
+    workloads: Sequence[str] = ("download",),
+    *,
+    size: int | str | None = None,
+    parameters: dict[str, Any] | None = None,
+    profile: str = "linux",
+    virtual: bool = False,
+    link: Link | str | None = None,
+    mtu: int = MTU_DEFAULT,
+    seed: int = 1,
+    repeats: int = 1,
+    out: str | Path | None = None,
+    timeout: float = 120.0,
+    progress: bool = True,
+) -> Table:
+    """Run each workload over each option and transport; returns the table.
+
+    Parameters
+    ----------
+    options: letters, for instance ``"C"``.
+    transports: names; ``"memory"``.
+    workloads: names, see :meth:`aero_lab.lab.Guest.run`.
+    size: of bulk transfers, ``"10MB"`` or a number of bytes.
+    parameters: further parameters of the workload; only with a single one.
+    profile: what the scripted guest looks like.
+    virtual: in virtual time.
+    link: impairment of the tunnel; needs ``virtual=True``.
+    seed: of everything random; repeat ``n`` runs with ``seed + n``.
+    out: folder for pcapng, parquet, JSON and report; None writes nothing.
+    timeout: seconds, of the lab's clock, after which a run has failed.
+    """
+    cases = list(
+        _cases(options, transports, workloads, size, parameters, profile, virtual, link, mtu, seed, repeats, timeout)
+    )
+    folder = Path(out) if out is not None else None
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
+    from tqdm.auto import tqdm
+
+    from ..kernels import warmup
+
+    warmup(progress)
+    runs, files = [], []
+    for case in tqdm(cases, desc="runs", unit="run", leave=False, disable=not progress or len(cases) < 2):
+        run = case.blank()
+        try:
+            capture = (_run_virtual if virtual else _run_real)(case, run)
+        except UsageError:
+            raise
+        except AeroLabError as error:
+            run.ok, run.error = False, str(error)
+        else:
+            if folder is not None:
+                files += _write(capture, folder / case.name)
+                run.capture = str(files[-2])
+        runs.append(run)
+    table = Table(runs, seed)
+    if folder is not None:
+        table.files = files
+        table.write(folder)
+    return table
+
+
+def _cases(
+    options: str | Sequence[str],
+    transports: Sequence[str],
+    workloads: Sequence[str],
+    size: int | str | None,
+    parameters: dict[str, Any] | None,
+    profile: str,
+    virtual: bool,
+    link: Link | str | None,
+    mtu: int,
+    seed: int,
+    repeats: int,
+    timeout: float,
+) -> Iterator[Case]:
+    from ..guests.scripted.profiles import find
+    from ..guests.scripted.workloads import WORKLOADS, size_of
+    from ..link import Link
+    from ..paths import get_path
+
+    letters = [get_path(letter).letter for letter in options]
+    if not letters or not transports or not workloads:
+        raise UsageError("compare needs at least one option, transport and workload")
+    for transport in transports:
+        if transport not in TRANSPORTS:
+            raise UsageError(f"transport {transport!r} does not exist; there is {', '.join(TRANSPORTS)}")
+    for workload in workloads:
+        if workload not in WORKLOADS:
+            raise UsageError(f"workload must be one of {', '.join(WORKLOADS)}, not {workload!r}")
+    if parameters and len(workloads) > 1:
+        raise UsageError("parameters= belong to one workload; name only that one")
+    find(profile)
+    if not MTU_MIN <= mtu <= MTU_MAX:
+        raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {mtu}")
+    if repeats < 1:
+        raise UsageError(f"repeats must be 1 or more, not {repeats}")
+    if not timeout > 0:
+        raise UsageError(f"timeout must be above 0 seconds, not {timeout:g}")
+    link = Link.parse(link) if isinstance(link, str) else link
+    if link is not None and not virtual:
+        raise UsageError("a link is simulated in virtual time only so far: add --virtual")
+    given = dict(parameters or {})
+    for option, transport, workload, repeat in product(letters, transports, workloads, range(repeats)):
+        own = dict(given)
+        if size is not None and workload in SIZED:
+            own.setdefault("size", size_of(size))
+        yield Case(
+            option, transport, workload, own, profile, mtu, seed + repeat, repeat, virtual, link, timeout
+        )  # fmt: skip
+
+
+def _meta(case: Case) -> dict[str, Any]:
+    return {
+        "option": case.option,
+        "transport": case.transport,
+        "workload": case.workload,
+        "seed": case.seed,
+        "mtu": case.mtu,
+        "link": case.link.to_dict() if case.link is not None else None,
+    }
+
+
+def _run_virtual(case: Case, run: Run) -> Capture:
+    from ..lab import Lab
+
+    with Lab(virtual=True, seed=case.seed, option=case.option, link=case.link, mtu=case.mtu, progress=False) as lab:
+        lab.capture.meta = _meta(case)
+        guest = lab.guest("scripted", profile=case.profile)
+        guest.wait_online(case.timeout)
+        since, before = lab.now, guest.tunnel
+        result = guest.run(case.workload, timeout=case.timeout, **case.parameters)
+        take_result(run, result.to_dict())
+        take_tunnel(run, before, guest.tunnel)
+        capture = lab.capture.capture()
+    take_frames(run, capture.frames(), since)
+    return capture
+
+
+def _run_real(case: Case, run: Run) -> Capture:
+    from .processes import RealRun
+
+    with RealRun(case.option, case.profile, case.mtu, case.seed, _meta(case)) as halves:
+        halves.client.ask("online", timeout=case.timeout, patience=case.timeout + 10)
+        before = [worker.ask("measure") for worker in (halves.client, halves.proxy)]
+        answer = halves.client.ask(
+            "run",
+            workload=case.workload,
+            parameters=case.parameters,
+            timeout=case.timeout,
+            patience=case.timeout + 10,
+        )
+        after = [worker.ask("measure") for worker in (halves.client, halves.proxy)]
+        take_result(run, answer)
+        take_tunnel(run, before[0]["counters"], after[0]["counters"])
+        take_cpu(run, *(b["cpu"] - a["cpu"] for a, b in zip(before, after)))
+        capture = halves.capture()
+        since = before[0]["now"] + halves.epoch_ns
+    take_frames(run, capture.frames(), since)
+    return capture
+
+
+def _write(capture: Capture, stem: Path) -> list[Path]:
+    return [capture.save(f"{stem}.pcapng"), capture.save_parquet(f"{stem}.parquet")]
