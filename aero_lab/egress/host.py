@@ -18,6 +18,7 @@ import asyncio
 import errno
 import selectors
 import socket
+import struct
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,7 +37,7 @@ from .resolver import HostResolver
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
-_LINGER_RESET = b"\x01\x00\x00\x00\x00\x00\x00\x00" if socket.htons(1) != 1 else b"\x00\x00\x00\x01\x00\x00\x00\x00"
+_LINGER_RESET = struct.pack("ii", 1, 0)
 _WHY: dict[int, Why] = {
     errno.ECONNREFUSED: "refused",
     errno.ETIMEDOUT: "timeout",
