@@ -85,7 +85,7 @@ def record(kind: int, held: bytes, cls: int = 1) -> bytes:
 
 
 def pointer_chain(length: int) -> bytes:
-    """Two answers: the RDATA of the first holds a name and pointers to pointers; the second's name is the last of them."""
+    """Two answers: RDATA of a name and pointers to pointers, and a record named by the last of them."""
     start = 23
     targets = [start] + [start + 3 + 2 * i for i in range(length - 1)]
     held = b"\1a\0" + b"".join((0xC000 | target).to_bytes(2, "big") for target in targets[:-1])
