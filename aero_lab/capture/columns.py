@@ -117,12 +117,15 @@ def _transport(data, at, end, captured, proto, out, rows, row):
     """Columns of the transport header at ``at`` of a packet that ends at ``end``; returns what was found."""
     has = 0
     room = min(end, captured) - at
+    if proto == ipv4.TCP or proto == ipv4.UDP:
+        if room < 4:
+            return 0
+        put_u16le(out, rows * A_SRCPORT + 2 * row, u16(data, at))
+        put_u16le(out, rows * A_DSTPORT + 2 * row, u16(data, at + 2))
+        has |= s.HAS_PORTS
     if proto == ipv4.TCP:
         if room < tcp.HEADER_SIZE:
-            return 0
-        put_u16le(out, rows * A_SRCPORT + 2 * row, tcp.get_srcport(data, at))
-        put_u16le(out, rows * A_DSTPORT + 2 * row, tcp.get_dstport(data, at))
-        has |= s.HAS_PORTS
+            return has
         size = (tcp.get_data_offset(data, at) >> 4) * 4
         if size < tcp.HEADER_SIZE or at + size > end:
             return has
@@ -138,12 +141,10 @@ def _transport(data, at, end, captured, proto, out, rows, row):
             has |= _tcp_options(data, at + tcp.HEADER_SIZE, min(at + size, captured), out, rows, row)
     elif proto == ipv4.UDP:
         if room < udp.HEADER_SIZE:
-            return 0
+            return has
         srcport, dstport = udp.get_srcport(data, at), udp.get_dstport(data, at)
-        put_u16le(out, rows * A_SRCPORT + 2 * row, srcport)
-        put_u16le(out, rows * A_DSTPORT + 2 * row, dstport)
         put_u16le(out, rows * A_UDP_LEN + 2 * row, udp.get_length(data, at))
-        has |= s.HAS_PORTS | s.HAS_UDP
+        has |= s.HAS_UDP
         if udp.get_length(data, at) < udp.HEADER_SIZE or at + udp.get_length(data, at) > end:
             return has
         stop = min(at + udp.get_length(data, at), captured)
