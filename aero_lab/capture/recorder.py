@@ -109,20 +109,23 @@ class Recorder:
         skip: int = 0,
         newest: bool = False,
     ) -> int:
-        """Copy ``count`` waiting frames of a ring (all when None): the oldest behind the first ``skip``, or the newest.
+        """Copy ``count`` waiting frames of a ring (all when None), oldest first, after leaving out the ``skip`` oldest.
 
         At the point ``"tunnel"`` the ring holds tunnel messages; the row is about the frame inside. Call it as the
-        ring's consumer before taking the frames out, or as its producer (``newest``) after putting them in. Returns how many were kept.
+        ring's consumer before taking the frames out, or as its producer after putting them in: then ``newest`` says that
+        the last ``count`` are meant. Returns how many were kept.
         """
         where = self._points.get(point)
         if where is None or not self.enabled:
             return 0
-        which = s.DIRECTION_OF[direction]
-        number, messages, at = -1 if count is None else count, point == "tunnel", now + self.epoch_ns
+        which, messages, at = s.DIRECTION_OF[direction], point == "tunnel", now + self.epoch_ns
+        number = -1 if count is None else count + skip
         done = 0
         while True:
             segment = self._segments[-1]
-            went = int(seg.tap(ring.array, newest, done, number, segment, where, which, messages, at, self._kept))
+            went = int(
+                seg.tap(ring.array, newest, skip + done, number, segment, where, which, messages, at, self._kept)
+            )
             if went < seg.LEFT:
                 return done + went
             done += went % seg.LEFT

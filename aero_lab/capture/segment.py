@@ -118,7 +118,7 @@ def tap(ring, newest, skip, number, segment, point, direction, messages, now, sn
         copy(segment, off, ring, at, captured)
         describe(segment, off, captured, size, now, identity, message_len, point, direction, kind)
         done += 1
-    return done + LEFT * (number - skip - done)
+    return done + LEFT * max(0, number - skip - done)
 
 
 @entry

@@ -1,0 +1,11 @@
+"""Analysis: from the frames of a capture to tables that answer a question.
+
+Each function takes any DataFrame with the columns of ``docs/columns.md`` (a running lab's, a file's, somebody else's
+capture) and returns a DataFrame or a small record; none keeps state.
+"""
+
+from .acks import Acks, acks
+from .bandwidth import bandwidth, by_cause
+from .flows import flows
+
+__all__ = ["Acks", "acks", "bandwidth", "by_cause", "flows"]

@@ -1,0 +1,93 @@
+"""One row a conversation: who, how long, how much, and at what cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..limits import MS, SECOND
+from .select import at_point, need
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
+
+
+def flows(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
+    """The conversations at one point, in order of their first frame, indexed by ``flow_id``.
+
+    ``proto``; ``client``, ``client_port``, ``server``, ``server_port``: the client sent the first frame; ``start_s`` since
+    the capture's first frame and ``seconds`` to the last; ``frames_up``, ``bytes_up``, ``payload_up`` from the client and
+    ``.._down`` to it, where bytes are frame bytes and payload is new data only (cause ``payload`` or ``dns``, without headers);
+    ``retransmissions``, ``duplicates``: frames; ``connect_ms``: SYN to SYN-ACK (null when not seen); ``end``: ``fin``, ``reset``
+    or ``open``.
+    """
+    import pandas as pd
+
+    need(frames, "flow_id", "frame_time", "frame_len", "ip_src", "ip_dst", "ip_proto", "cause")
+    every = at_point(frames, point)
+    rows = every[every["flow_id"].notna()]
+    table = pd.DataFrame(
+        {
+            "flow_id": rows["flow_id"].to_numpy(np.int64),
+            "time": rows["frame_time"].to_numpy(np.int64),
+            "bytes": rows["frame_len"].to_numpy(np.int64),
+            "src": rows["ip_src"].astype(str).to_numpy(object),
+            "dst": rows["ip_dst"].astype(str).to_numpy(object),
+            "sport": rows["srcport"].to_numpy(np.int64, na_value=-1),
+            "dport": rows["dstport"].to_numpy(np.int64, na_value=-1),
+            "proto": rows["ip_proto"].to_numpy(np.int64, na_value=-1),
+            "flags": rows["tcp_flags"].to_numpy(np.int64, na_value=0),
+            "payload": _payload(rows),
+            "again": (rows["cause"] == "retransmission").to_numpy(np.int64),
+            "twice": (rows["cause"] == "duplicate").to_numpy(np.int64),
+        }
+    )
+    grouped = table.groupby("flow_id", sort=True)
+    first = grouped.first()
+    up = (table["src"] == first["src"].reindex(table["flow_id"]).to_numpy()) & (
+        table["sport"] == first["sport"].reindex(table["flow_id"]).to_numpy()
+    )
+    begin = int(every["frame_time"].min()) if len(every) else 0
+    out = pd.DataFrame(
+        {
+            "proto": first["proto"].map(lambda number: PROTOCOLS.get(number, str(number))),
+            "client": first["src"],
+            "client_port": _port(first["sport"]),
+            "server": first["dst"],
+            "server_port": _port(first["dport"]),
+            "start_s": (first["time"] - begin) / SECOND,
+            "seconds": (grouped["time"].max() - first["time"]) / SECOND,
+        }
+    )
+    for name, chosen in (("up", up), ("down", ~up)):
+        part = table[chosen].groupby("flow_id")
+        for column, values in (
+            ("frames", part.size()),
+            ("bytes", part["bytes"].sum()),
+            ("payload", part["payload"].sum()),
+        ):
+            out[f"{column}_{name}"] = values.reindex(out.index, fill_value=0)
+    out["retransmissions"] = grouped["again"].sum()
+    out["duplicates"] = grouped["twice"].sum()
+    syn = table[(table["flags"] & 0x12 == 0x02) & up].groupby("flow_id")["time"].first()
+    answer = table[(table["flags"] & 0x12 == 0x12) & ~up].groupby("flow_id")["time"].first()
+    out["connect_ms"] = ((answer - syn) / MS).reindex(out.index)
+    bits = pd.DataFrame({"flow_id": table["flow_id"], "fin": table["flags"] & 1, "reset": table["flags"] & 4})
+    ends = bits.groupby("flow_id").max()
+    out["end"] = np.where(ends["reset"] > 0, "reset", np.where(ends["fin"] > 0, "fin", "open"))
+    return out
+
+
+def _port(ports: pd.Series) -> pd.Series:
+    return ports.where(ports >= 0).astype("UInt16")
+
+
+def _payload(rows: pd.DataFrame) -> np.ndarray:
+    """New application bytes of each row."""
+    new = rows["cause"].isin(["payload", "dns"]).to_numpy(bool)
+    tcp = rows["tcp_len"].to_numpy(np.int64, na_value=0)
+    udp = np.maximum(rows["udp_length"].to_numpy(np.int64, na_value=0) - 8, 0)
+    return np.where(new, tcp + udp, 0)
