@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from ...causes import Cause
 from ...limits import NEVER, SECOND
+from ...stack import ArpSeen
+from ...wire.address import IP4_ANY
 from ...wire.arp import Arp
 from ...wire.frame import arp_frame
 from .profiles import ProbeProfile
@@ -30,25 +32,24 @@ class ConflictDetector:
         self.conflicts = 0
         """Conflicts seen since the guest was made."""
 
-    def saw(self, packet: Arp, now: int) -> bool:
+    def saw(self, packet: ArpSeen, now: int) -> bool:
         """Judge an ARP packet. True when an address in use is lost to another host."""
-        mine = self._guest.mac
-        if packet.sha == mine:
+        if packet.sender_mac == self._guest.mac:
             return False
         if self._probing is not None:
-            probe_of_other = packet.spa == bytes(4) and packet.tpa == self._probing
-            if packet.spa == self._probing or probe_of_other:
+            probe_of_other = packet.sender_ip == IP4_ANY and packet.target_ip == self._probing
+            if packet.sender_ip == self._probing or probe_of_other:
                 self._conflict = True
                 self.conflicts += 1
                 self._signal.fire()
             return False
-        if self._guest.address is None or packet.spa != self._guest.address:
+        if self._guest.address is None or packet.sender_ip != self._guest.address:
             return False
         self.conflicts += 1
         lost = now - self._last_conflict < DEFEND_INTERVAL
         self._last_conflict = now
         if not lost:
-            self._guest.send_frame(arp_frame(Arp.announcement(mine, self._guest.address)), Cause.ARP)
+            self._guest.send_frame(arp_frame(Arp.announcement(self._guest.mac, self._guest.address)), Cause.ARP)
         return lost
 
     def probe(self, address: bytes, profile: ProbeProfile) -> TaskGenerator:

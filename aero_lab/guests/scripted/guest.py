@@ -4,8 +4,9 @@ Theory of operation
 -------------------
 A guest is a guest-role :class:`~aero_lab.stack.Stack` and a set of cooperative tasks. Each :meth:`ScriptedGuest.step`
 
-1. shows the arriving frames that configure the interface (ARP, neighbour discovery, DHCP) to those who wait for them;
-2. lets the stack take its frames, and tells its events to the sockets, whose signals wake tasks;
+1. lets the stack take its frames;
+2. tells the stack's events: to the sockets, whose signals wake tasks, and what concerns the configuration of the
+   interface (ARP, neighbour discovery, DHCP) to those who see to it;
 3. runs the tasks that are due, then the stack again, so that what they wrote goes out at once.
 
 What the guest does of its own accord (:mod:`.startup`) is a task like any workload. Between steps nothing happens: the
@@ -14,16 +15,16 @@ guest knows no clock, and one seed gives one run.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ...causes import Cause
-from ...errors import Malformed, UsageError
+from ...errors import AeroLabError, Malformed, UsageError
 from ...limits import GUEST_CONNECTIONS, IPV6_MTU_MIN, MTU_DEFAULT, NEIGHBOUR_RETRY, NEVER, SECOND
 from ...rings import FrameRing
 from ...stack import (
+    ArpSeen,
     Closed,
     Datagram,
     EndOfStream,
@@ -35,9 +36,8 @@ from ...stack import (
     TcpConfig,
     Writable,
 )
-from ...wire import ethernet, icmp, icmpv6
+from ...wire import dhcp, icmp, icmpv6, ndp
 from ...wire.address import ip, is_link_local
-from ...wire.arp import Arp
 from . import profiles
 from .conflict import ConflictDetector
 from .dhcp_client import DhcpClient, Lease
@@ -47,8 +47,9 @@ from .profiles import Profile
 from .sockets import Arrival, EchoSocket, TcpSocket, UdpSocket
 from .startup import startup
 from .tasks import Signal, Task, TaskError, TaskGenerator, Tasks, TaskTimeout, Wait
-from .watch import DHCP_CLIENT_PORT, Watch
 
+FAILURES = 16
+"""Failed tasks remembered."""
 _UNREACHABLE = {0: "unreachable", 1: "unreachable", 2: "refused", 3: "refused", 9: "denied", 10: "denied", 13: "denied"}
 _UNREACHABLE6 = {1: "denied", 4: "refused"}
 
@@ -106,7 +107,9 @@ class ScriptedGuest:
             tcp=tcp if tcp is not None else self.profile.tcp,
         )
         self.stack = Stack(config, rng, now)
-        self.tasks = Tasks()
+        self.tasks = Tasks(self._task_failed)
+        self.failures: deque[Task] = deque(maxlen=FAILURES)
+        """The last tasks that ended with an error that is no :class:`TaskError`: mistakes to be looked at."""
         self.network = Signal()
         """Fires when the address configuration changes."""
         self.dhcp_signal = Signal()
@@ -127,11 +130,9 @@ class ScriptedGuest:
         self.conflicts = ConflictDetector(self)
         self.ipv6 = Ipv6Autoconf(self) if self.profile.ipv6 is not None and mtu >= IPV6_MTU_MIN else None
         self.resolver = Resolver(self)
-        self._watch = Watch(self.stack.rx)
         self._sockets: dict[int, TcpSocket] = {}
         self._udp: dict[int, UdpSocket] = {}
         self._echo: dict[int, EchoSocket] = {}
-        self._services: dict[int, Callable[[Datagram], None]] = {}
         first, last = self.profile.ephemeral
         self._next_port = rng.randint(first, last)
         self._next_ip_id = rng.randint(1, 0x7FFF)
@@ -154,8 +155,6 @@ class ScriptedGuest:
     def step(self, now: int) -> None:
         """Do all that is due at ``now``."""
         self.now = max(now, self.now)
-        for frame in self._watch.frames():
-            self._see(frame)
         self.stack.step(self.now)
         self._tell_events()
         if self.tasks.run(self.now):
@@ -256,13 +255,19 @@ class ScriptedGuest:
         """Task: a connected :class:`TcpSocket`. Raises ``refused``, ``unreachable``, ``timeout`` or another reason."""
         if isinstance(address, str):
             address = yield from self.resolve(address)
+        source = self.source_for(address)
+        if source is None:
+            raise TaskError("unreachable", "no address of this family")
         connection = None
         for _ in range(16):  # a port still in TIME_WAIT towards this peer is passed over
-            connection = self.stack.connect(address, port, sport=self.next_port(), now=self.now)
-            if connection is not None:
+            try:
+                connection = self.stack.connect(address, port, sport=self.next_port(), src=source, now=self.now)
                 break
+            except AeroLabError as error:
+                if not self.stack.free_slots:
+                    raise TaskError("no-connection-slot", str(error)) from None
         if connection is None:
-            raise TaskError("no-connection-slot")
+            raise TaskError("no-port", "all tried are in use")
         socket = TcpSocket(self, connection, self.now)
         connection.context = socket
         self._sockets[connection.id] = socket
@@ -284,7 +289,7 @@ class ScriptedGuest:
             port = self.rng.randint(first, last)
             while port in self._udp:
                 port = first if port >= last else port + 1
-        elif port in self._udp or port == DHCP_CLIENT_PORT:
+        elif port in self._udp or port == dhcp.CLIENT_PORT:
             raise UsageError(f"UDP port {port} is in use")
         socket = self._udp[port] = UdpSocket(self, port)
         return socket
@@ -316,30 +321,16 @@ class ScriptedGuest:
 
     # Arrivals -------------------------------------------------------------------------------------------------------
 
-    def _see(self, frame: bytes) -> None:
-        """A frame that concerns the configuration; the stack gets it as well."""
-        kind = int.from_bytes(frame[12:14], "big")
-        try:
-            if kind == ethernet.TYPE_ARP:
-                if self.conflicts.saw(Arp.parse(frame[14:]), self.now):
-                    self.dhcp.address_checked(False, self.now)
-                    self.dhcp_signal.fire()
-            elif kind == ethernet.TYPE_IPV6:
-                if self.ipv6 is not None:
-                    self.ipv6.saw(frame[14:], self.now)
-            elif frame[:6] == self.mac or frame[0] & 1:
-                size = int.from_bytes(frame[38:40], "big")
-                self.dhcp.receive(frame[42 : 34 + size], self.now)
-                self.dhcp_signal.fire()
-        except Malformed as error:
-            self.counters[error.reason] += 1
-
     def _tell_events(self) -> None:
         for event in self.stack.events():
             if isinstance(event, Datagram):
                 self._datagram(event)
             elif isinstance(event, IcmpMessage):
                 self._icmp(event)
+            elif isinstance(event, ArpSeen):
+                if self.conflicts.saw(event, self.now):
+                    self.dhcp.address_checked(False, self.now)
+                    self.dhcp_signal.fire()
             else:
                 socket = event.conn.context
                 if isinstance(socket, TcpSocket):
@@ -360,8 +351,13 @@ class ScriptedGuest:
         socket = self._udp.get(event.dport)
         if socket is not None:
             socket._arrived(Arrival(event.payload, event.src, event.sport, self.now))
-        elif event.dport != DHCP_CLIENT_PORT:  # that one was seen on its way in
+        elif event.dport == dhcp.CLIENT_PORT and len(event.dst) == 4:
+            self.dhcp.receive(event.payload, self.now)
+            self.dhcp_signal.fire()
+        else:
             self.counters["udp-no-port"] += 1
+            if not event.group:  # RFC 1122 section 4.1.3.1
+                self.stack.unreachable(event, "port-unreachable", self.now)
 
     def _icmp(self, event: IcmpMessage) -> None:
         reply = icmp.ECHO_REPLY if event.family == 4 else icmpv6.ECHO_REPLY
@@ -372,9 +368,13 @@ class ScriptedGuest:
                 echo._arrived(rest & 0xFFFF, Arrival(event.payload, event.src, 0, self.now))
             else:
                 self.counters["icmp-no-identifier"] += 1
-            return
-        why = self._meaning(event)
-        if why is not None:
+        elif event.family == 6 and event.type in ndp.MESSAGES:
+            if self.ipv6 is not None:
+                try:
+                    self.ipv6.saw(event)
+                except Malformed as error:
+                    self.counters[error.reason] += 1
+        elif (why := self._meaning(event)) is not None:
             self._blame(event, why)
 
     @staticmethod
@@ -402,6 +402,10 @@ class ScriptedGuest:
             socket._failed(why)
         elif protocol in (1, 58) and (echo := self._echo.get(int.from_bytes(transport[4:6], "big"))):
             echo._failed(int.from_bytes(transport[6:8], "big"), why)
+
+    def _task_failed(self, task: Task) -> None:
+        self.counters["task-failed"] += 1
+        self.failures.append(task)
 
     def __repr__(self) -> str:
         from ...wire.address import ip_text

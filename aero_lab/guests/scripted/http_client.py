@@ -47,7 +47,7 @@ class Answer:
 
     @property
     def announced(self) -> dict[str, bytes]:
-        """Digests that the server announced: Content-MD5 (RFC 1864), Repr-Digest (RFC 9530), Digest (RFC 3230)."""
+        """Digests the server announced: Content-MD5 (RFC 1864), Repr-Digest (RFC 9530), Digest (RFC 3230)."""
         return announced_digests(self.headers)
 
     @property
@@ -58,7 +58,7 @@ class Answer:
 
 
 def announced_digests(headers: dict[str, str]) -> dict[str, bytes]:
-    """``{"md5" | "sha256": digest}`` from the headers of an answer; a value that is no base64 counts as a wrong digest."""
+    """``{"md5" | "sha256": digest}`` from an answer's headers; a value that is no base64 counts as a wrong digest."""
     found: dict[str, bytes] = {}
     if "content-md5" in headers:
         found["md5"] = _base64(headers["content-md5"])

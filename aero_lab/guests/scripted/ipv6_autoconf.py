@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...causes import Cause
 from ...limits import MS, NEVER, SECOND
+from ...stack import IcmpMessage
 from ...wire import icmpv6
 from ...wire.address import (
     IP6_ALL_ROUTERS,
@@ -17,7 +18,6 @@ from ...wire.address import (
     solicited_node,
 )
 from ...wire.frame import icmp_frame, mld_frame
-from ...wire.ipv6 import Ipv6
 from ...wire.multicast import MldReport
 from ...wire.ndp import (
     LIFETIME_INFINITE,
@@ -166,18 +166,16 @@ class Ipv6Autoconf:
 
     # Arrivals -------------------------------------------------------------------------------------------------------
 
-    def saw(self, packet: bytes, now: int) -> None:
-        """A neighbour-discovery packet arrived. Raises :class:`Malformed` for one that RFC 4861 says to ignore."""
-        outer = Ipv6.parse(packet)
-        if outer.next_header != icmpv6.PROTOCOL or outer.extensions:
-            return
-        message: NdMessage = parse(outer.payload, outer.src, outer.dst, outer.hop_limit)
+    def saw(self, event: IcmpMessage) -> None:
+        """A neighbour-discovery message arrived. Raises :class:`Malformed` for one that RFC 4861 says to ignore."""
+        data = event.packet[len(event.packet) - len(event.payload) - icmpv6.HEADER_SIZE :]
+        message: NdMessage = parse(data, event.src, event.dst, event.ttl)
         if isinstance(message, NeighbourAdvert) and message.target in self._tentative:
             self._object(message.target)
-        elif isinstance(message, NeighbourSolicit) and message.target in self._tentative and outer.src == IP6_ANY:
+        elif isinstance(message, NeighbourSolicit) and message.target in self._tentative and event.src == IP6_ANY:
             self._object(message.target)
         elif isinstance(message, RouterAdvert):
-            self._advertised(message, outer.src)
+            self._advertised(message, event.src)
 
     def _object(self, address: bytes) -> None:
         self._objected.add(address)

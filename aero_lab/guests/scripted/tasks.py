@@ -138,7 +138,9 @@ class Task:
 class Tasks:
     """Runs tasks in time that others keep."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[Task], None] = lambda task: None) -> None:
+        self._failed = failed
+        """Told each task that ended with an error other than :class:`TaskError`: a mistake in its code."""
         self._ready: deque[tuple[Task, bool]] = deque()
         self._deadlines: list[tuple[int, int, Task, int]] = []
         self._order = 0
@@ -193,6 +195,8 @@ class Tasks:
 
     def _ended(self, task: Task) -> None:
         self._running.pop(task, None)
+        if task.error is not None and not isinstance(task.error, TaskError):
+            self._failed(task)
 
 
 def sleep_until(when: int) -> TaskGenerator:

@@ -113,7 +113,7 @@ def parallel(
     port: int = 80,
     timeout: float = PATIENCE,
 ) -> TaskGenerator:
-    """``flows`` transfers of ``size`` bytes each at once: ``direction`` ``down``, ``up`` or ``both`` (every other one)."""
+    """``flows`` transfers of ``size`` bytes each at once, ``direction`` ``down``, ``up`` or ``both`` (in turn)."""
     until = guest.now + round(timeout * SECOND)
     total = size_of(size)
     address = yield from guest.resolve(host)

@@ -55,7 +55,7 @@ def _stream(
 
 
 def _collect(socket: UdpSocket, answered: dict[int, tuple[int, int, int]]) -> int:
-    """Take waiting answers: sequence -> (sent, received by the service, back here). Returns how many were duplicates."""
+    """Take waiting answers: sequence -> (sent, received by the service, back here). Returns how many were double."""
     duplicates = 0
     while socket.queue:
         arrival = socket.queue.popleft()

@@ -23,7 +23,7 @@ def ping(
     interval: float = 1.0,
     timeout: float = 4.0,
 ) -> TaskGenerator:
-    """``count`` echo requests with the system's own payload, one each ``interval`` seconds; by default to the router."""
+    """``count`` echo requests with the system's payload, one each ``interval`` seconds; to the router by default."""
     target = (yield from guest.resolve(host)) if host is not None else guest.router
     if target is None:
         raise TaskError("unreachable", "no router")
