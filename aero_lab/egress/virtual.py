@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import Malformed
+from ..errors import AeroLabError, Malformed
 from ..limits import ECHO_PENDING, ECHO_TIMEOUT, FAR_END_ROUNDS, LAN_READ_LOW_WATER, MTU_DEFAULT, SECOND
 from ..link import Link
 from ..services.far_end import FarEnd
@@ -129,11 +129,11 @@ class VirtualEgress:
 
     def open_tcp(self, flow: int, address: bytes, port: int, now: int) -> None:
         f = self._flows[flow] = _Flow(flow, "tcp", (address, port))
-        if len(address) != 4:
-            f.conn = None  # the paper world speaks IPv4 only
-        else:
+        try:
             f.conn = self.stack.connect(address, port, now=now)
-        if f.conn is None:
+        except AeroLabError:
+            # No slot or port left, or an IPv6 address: the paper world speaks IPv4 only.
+            self._count["tcp-not-possible"] += 1
             self._fail(f, "unreachable")
         else:
             f.conn.context = f

@@ -16,6 +16,7 @@ from ..limits import (
     LAN_UDP_IDLE,
     MTU_DEFAULT,
     RESOLVE_TIMEOUT,
+    SECOND,
 )
 from ..stack.config import StackConfig, TcpConfig
 from ..wire.address import ip, link_local, mac
@@ -38,8 +39,10 @@ class LanConfig:
     """IPv6 address of the gateway in a /64, for instance ``fd00:aee0::2``; None: IPv4 only."""
     mtu: int = MTU_DEFAULT
     medium: str = "ethernet"
-    tcp: TcpConfig = field(default_factory=lambda: TcpConfig(nagle=False))
-    """TCP towards the guest. Without Nagle: the far side has decided already how to cut its stream."""
+    tcp: TcpConfig = field(default_factory=lambda: TcpConfig(nagle=False, time_wait=SECOND))
+    """TCP towards the guest. Without Nagle: the far side has decided already how to cut its stream. TIME-WAIT is
+    short: on
+    one wire nothing old can still be under way, and a slot that waits cannot serve."""
     names: Mapping[str, bytes] = field(default_factory=dict)
     """Names answered from here, lower case, without asking anyone."""
     forward_tcp: Mapping[Endpoint, Endpoint] = field(default_factory=dict)

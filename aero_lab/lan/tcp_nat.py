@@ -39,8 +39,6 @@ class TcpFlow:
         "outside_gone",
         "record",
         "shut",
-        "tail",
-        "why",
     )
 
     def __init__(self, record: FlowRecord, conn: Any):
@@ -52,8 +50,6 @@ class TcpFlow:
         self.shut = False  # the guest's end was passed on
         self.blocked = False  # the egress took less than offered and will say when it takes more
         self.outside_gone = False
-        self.tail = b""  # what was unread when the connection closed
-        self.why: str | None = None  # reason of an end that we brought about
 
 
 class TcpNat:
@@ -127,23 +123,20 @@ class TcpNat:
         f = conn.context
         if f is None:
             return
-        conn.context = None
         if reason == "closed" and f.far_eof:
-            f.tail = conn.read(conn.readable)
             f.guest_eof = True
-            f.conn = None
             if not f.blocked:
                 self._pump(f, now)
             return
-        f.conn = None
-        self._end(f, f.why or _REASONS.get(reason, reason), now, abrupt=True)
+        conn.context = None
+        self._end(f, _REASONS.get(reason, reason), now, abrupt=True)
 
     def tick(self, now: int) -> None:
         """Read on for connections that have room again. The stack tells of room only after a write that it cut
         short."""
         if self._starved:
             for flow, f in list(self._starved.items()):
-                if f.conn is None or f.conn.room >= self._low:
+                if f.conn.room >= self._low:
                     del self._starved[flow]
                     self.egress.credit(flow, now)
 
@@ -151,7 +144,7 @@ class TcpNat:
 
     def opened(self, flow: int, now: int) -> None:
         f = self._flows.get(flow)
-        if f is not None and f.conn is not None:
+        if f is not None:
             f.record.state, f.record.answered_at = "open", now
             f.conn.accept(now)
 
@@ -160,16 +153,13 @@ class TcpNat:
         if f is None:
             return
         f.outside_gone = True
-        f.why = why
-        conn = f.conn
+        f.conn.context = None
         self._end(f, why, now)
-        if conn is not None:
-            conn.context = None
-            conn.refuse(_REFUSALS[why], now)
+        f.conn.refuse(_REFUSALS[why], now)
 
     def room(self, flow: int) -> int:
         f = self._flows.get(flow)
-        if f is None or not f.established or f.conn is None:
+        if f is None or not f.established:
             return 0
         room = f.conn.room
         if room < self._low:
@@ -179,7 +169,7 @@ class TcpNat:
 
     def data(self, flow: int, view: memoryview, now: int) -> None:
         f = self._flows.get(flow)
-        if f is None or f.conn is None:
+        if f is None:
             return
         size = f.conn.write(view, now)
         f.record.bytes_down += size
@@ -187,9 +177,9 @@ class TcpNat:
         if size < len(view):
             # The connection ended in the same instant: bytes are lost, and the far side must not think otherwise.
             self.counters["data-after-end"] += 1
-            f.conn.abort(now)
-            f.conn.context, f.conn = None, None
+            f.conn.context = None
             self._end(f, "aborted", now, abrupt=True)
+            f.conn.abort(now)
 
     def drained(self, flow: int, now: int) -> None:
         f = self._flows.get(flow)
@@ -202,8 +192,7 @@ class TcpNat:
         if f is not None:
             f.far_eof = True
             f.record.state = "far-finished"
-            if f.conn is not None:
-                f.conn.shutdown(now)
+            f.conn.shutdown(now)
             self._finish(f, now)
 
     def reset(self, flow: int, now: int) -> None:
@@ -211,20 +200,16 @@ class TcpNat:
         if f is None:
             return
         f.outside_gone = True
-        conn = f.conn
+        f.conn.context = None
         self._end(f, "reset-by-far-side", now)
-        if conn is not None:
-            conn.context = None
-            conn.abort(now)
+        f.conn.abort(now)
 
     def close_all(self, reason: str, now: int) -> None:
         """End every flow abruptly, both ways."""
         for f in list(self._flows.values()):
-            conn = f.conn
+            f.conn.context = None
             self._end(f, reason, now, abrupt=True)
-            if conn is not None:
-                conn.context = None
-                conn.abort(now)
+            f.conn.abort(now)
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
@@ -233,23 +218,15 @@ class TcpNat:
         if f.outside_gone:
             return
         flow = f.record.flow
-        if f.conn is not None:
-            while f.conn.readable:
-                parts = [part for part in f.conn.peek() if len(part)]
-                offered = sum(map(len, parts))
-                taken = self.egress.send(flow, parts, now)
-                if taken:
-                    f.conn.consume(taken, now)
-                    f.record.bytes_up += taken
-                    f.record.last_at = now
-                if taken < offered:
-                    f.blocked = True
-                    return
-        elif f.tail:
-            taken = self.egress.send(flow, (memoryview(f.tail),), now)
-            f.record.bytes_up += taken
-            f.tail = f.tail[taken:]
-            if f.tail:
+        while f.conn.readable:
+            parts = [part for part in f.conn.peek() if len(part)]
+            offered = sum(map(len, parts))
+            taken = self.egress.send(flow, parts, now)
+            if taken:
+                f.conn.consume(taken, now)
+                f.record.bytes_up += taken
+                f.record.last_at = now
+            if taken < offered:
                 f.blocked = True
                 return
         if f.guest_eof and not f.shut:
@@ -257,14 +234,11 @@ class TcpNat:
             f.record.state = "guest-finished"
             self.egress.shutdown(flow, now)
             self._finish(f, now)
-        elif f.conn is None:
-            self._finish(f, now)
 
     def _finish(self, f: TcpFlow, now: int) -> None:
         """Both directions done: the flow has ended, whatever the connection still has to wait for."""
         if f.shut and f.far_eof:
-            if f.conn is not None:
-                f.conn.context = None
+            f.conn.context = None
             self._end(f, "closed", now)
 
     def _end(self, f: TcpFlow, reason: str, now: int, abrupt: bool = False) -> None:
