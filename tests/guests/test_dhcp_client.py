@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aero_lab.guests.scripted.dhcp_client import (
     DECLINE_PAUSE,
+    NAK_PAUSE,
     TRANSITIONS,
     DhcpClient,
     Input,
@@ -186,6 +187,16 @@ def test_nak_to_a_remembered_address_begins_anew():
     machine.receive(answer(request, dhcp.NAK), 0)
     discover, _ = sent(machine)
     assert machine.state is State.SELECTING and discover.message_type == dhcp.DISCOVER and 50 not in codes(discover)
+
+
+def test_a_server_that_takes_its_offers_back_is_not_asked_at_line_rate():
+    machine = client()
+    machine.start(0)
+    machine.receive(answer(sent(machine)[0], dhcp.OFFER), 0)
+    machine.receive(answer(sent(machine)[0], dhcp.NAK), 0)
+    assert machine.state is State.PAUSING and not machine.outbox and machine.deadline == NAK_PAUSE
+    machine.timeout(machine.deadline)
+    assert machine.state is State.SELECTING and sent(machine)[0].message_type == dhcp.DISCOVER
 
 
 def test_an_address_in_use_is_declined_and_tried_again_after_ten_seconds():

@@ -38,6 +38,8 @@ MINIMUM_RENEWAL_WAIT = 60 * SECOND
 """RFC 2131 section 4.4.5: repetitions in RENEWING and REBINDING come after half the time left, at least a minute."""
 DECLINE_PAUSE = 10 * SECOND
 """RFC 2131 section 3.1 step 5: wait ten seconds after a DECLINE."""
+NAK_PAUSE = 3 * SECOND
+"""After a server took its own offer back; udhcpc waits as long, lest the two go round at the speed of the link."""
 INFINITE_LEASE = 0xFFFFFFFF
 
 
@@ -86,7 +88,7 @@ TRANSITIONS: dict[tuple[State, Input], tuple[str, State]] = {
     (S.SELECTING, I.REPEAT): ("_repeat", S.SELECTING),
     (S.SELECTING, I.SILENCE): ("_pause", S.PAUSING),
     (S.REQUESTING, I.ACK): ("_take", S.CHECKING),
-    (S.REQUESTING, I.NAK): ("_refused", S.INIT),
+    (S.REQUESTING, I.NAK): ("_refused_again", S.PAUSING),
     (S.REQUESTING, I.REPEAT): ("_repeat", S.REQUESTING),
     (S.REQUESTING, I.SILENCE): ("_begin_again", S.INIT),
     (S.INIT_REBOOT, I.START): ("_ask_again", S.REBOOTING),
@@ -339,6 +341,10 @@ class DhcpClient:
     def _refused(self, now: int) -> None:
         self.known = None
         self._lose(now)
+
+    def _refused_again(self, now: int) -> None:
+        self._refused(now)
+        self._repeat_at = now + NAK_PAUSE
 
     def _begin_again(self, now: int) -> None:
         self.offered = None

@@ -114,6 +114,8 @@ class ScriptedGuest:
         """Fires when the address configuration changes."""
         self.dhcp_signal = Signal()
         """Fires when a DHCP answer came, or the client was told something."""
+        self.neighbours = Signal()
+        """Fires when a link address may have become known."""
         self.counters: Counter[str] = Counter()
         """Frames, datagrams and events that were dropped, by reason."""
         self.static = static
@@ -328,6 +330,7 @@ class ScriptedGuest:
             elif isinstance(event, IcmpMessage):
                 self._icmp(event)
             elif isinstance(event, ArpSeen):
+                self.neighbours.fire()
                 if self.conflicts.saw(event, self.now):
                     self.dhcp.address_checked(False, self.now)
                     self.dhcp_signal.fire()
@@ -369,6 +372,7 @@ class ScriptedGuest:
             else:
                 self.counters["icmp-no-identifier"] += 1
         elif event.family == 6 and event.type in ndp.MESSAGES:
+            self.neighbours.fire()
             if self.ipv6 is not None:
                 try:
                     self.ipv6.saw(event)

@@ -182,7 +182,7 @@ class UdpSocket:
         while not self.try_send(address, port, payload):
             if guest.now >= give_up:
                 raise TaskError("unreachable", "no answer from the next hop")
-            yield Wait((), guest.now + NEIGHBOUR_RETRY)
+            yield Wait((guest.neighbours,), guest.now + NEIGHBOUR_RETRY)
 
     def receive(self, until: int = NEVER) -> TaskGenerator:
         """Task: the next :class:`Arrival`; raises on timeout and on an ICMP error about this port."""
@@ -239,7 +239,7 @@ class EchoSocket:
             while not guest.stack.icmp_echo(source, address, self.identifier, sequence, payload, guest.now):
                 if guest.now >= until:
                     return None
-                yield Wait((), min(guest.now + NEIGHBOUR_RETRY, until))
+                yield Wait((guest.neighbours,), min(guest.now + NEIGHBOUR_RETRY, until))
             sent = guest.now
             while sequence not in self.replies:
                 if sequence in self.errors:

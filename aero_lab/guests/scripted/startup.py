@@ -83,7 +83,7 @@ def _send(guest: ScriptedGuest, message: Message) -> TaskGenerator:
         give_up = guest.now + NEIGHBOUR_PATIENCE
         ports = (dhcp.CLIENT_PORT, message.destination, dhcp.SERVER_PORT)
         while not guest.stack.udp_send(message.source, *ports, message.payload, guest.now) and guest.now < give_up:
-            yield Wait((), guest.now + NEIGHBOUR_RETRY)
+            yield Wait((guest.neighbours,), guest.now + NEIGHBOUR_RETRY)
         return
     frame = udp_frame(
         guest.mac,

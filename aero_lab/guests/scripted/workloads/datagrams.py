@@ -29,11 +29,10 @@ def _stream(
         # The first hop's address is asked for before the clock runs: a call does not start with an ARP request.
         yield from socket.send(address, port, b"\0")
         started = guest.now
-        interval = round(SECOND / rate)
         answered: dict[int, tuple[int, int, int]] = {}
         unsent = duplicates = sent = 0
         while sent < count:
-            due = started + sent * interval
+            due = started + round(sent * SECOND / rate)
             if guest.now < due:
                 yield Wait((socket.signal,), due)
             else:
@@ -48,7 +47,7 @@ def _stream(
     finally:
         socket.close()
     _judge(result, answered, count)
-    result.timed(started, last + interval, size * count)
+    result.timed(started, started + round(count * SECOND / rate), size * count)
     result.details.update(sent=count - unsent, unsent=unsent, received=len(answered), duplicates=duplicates)
     if not answered:
         result.fail("timeout: no datagram came back")
