@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 
 M32 = 0xFFFFFFFF
@@ -45,7 +46,7 @@ def half_siphash(key: bytes, message: bytes) -> int:
 def checksum(data: bytes) -> int:
     """Internet checksum (RFC 1071)."""
     data += b"\0" * (len(data) % 2)
-    total = sum(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return total ^ 0xFFFF
