@@ -87,6 +87,7 @@ class _Locator(caching._CacheLocator):
     """Puts a function's cache under :func:`cache_dir`, stamped by :func:`source_digest`."""
 
     def __init__(self, py_func, py_file):
+        self._py_file = py_file  # numba names it when it finds that a function cannot be cached
         self._module = py_func.__module__
         self._line = py_func.__code__.co_firstlineno
 
@@ -109,6 +110,18 @@ class _CacheImpl(caching.CompileResultCacheImpl):
 
 
 class KernelCache(caching.FunctionCache):
-    """A numba function cache that lives in the package's own directory."""
+    """A numba function cache that lives in the package's own directory.
+
+    ``variant`` keeps a function that is compiled in two ways apart from itself.
+    """
 
     _impl_class = _CacheImpl
+
+    def __init__(self, py_func, variant: str = ""):
+        super().__init__(py_func)
+        if variant:
+            self._cache_file = caching.IndexDataCacheFile(
+                cache_path=self._cache_path,
+                filename_base=f"{self._impl.filename_base}.{variant}",
+                source_stamp=self._impl.locator.get_source_stamp(),
+            )

@@ -5,17 +5,24 @@ from the cache, when it is first called, by Python or by another kernel that is 
 the cache brings its callees along and does not touch them. Having exactly one signature keeps numba from
 compiling a callee again for every literal argument (see ``docs/numba.md``).
 
+A kernel marked ``@entry`` is meant to be called from Python; the others are compiled without the wrapper that such a
+call needs, which saves a fifth of the compile time. Calling one of those from Python (tests do) compiles it once more,
+with the wrapper, and is slower per call.
+
 With ``NUMBA_DISABLE_JIT=1`` a kernel is the plain Python function.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numba
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 from .cache import KernelCache
@@ -31,38 +38,120 @@ READ_ONLY = types.Array(types.uint8, 1, "C", readonly=True)
 PLAIN = bool(numba.config.DISABLE_JIT)  # type: ignore[attr-defined]
 """True when kernels run as plain Python (``NUMBA_DISABLE_JIT=1``)."""
 
-_kernels: list[CPUDispatcher] = []
+_kernels: list[_Kernel] = []
 
 KERNEL_MODULES = (
     "aero_lab.wire.checksum",
     "aero_lab.rings.frame_ring",
+    "aero_lab.link.pipe",
     "aero_lab.framing.l2_tunnel",
+    "aero_lab.transports.memory",
     "aero_lab.stack.core",
     "aero_lab.capture.columns",
 )
 """Modules whose kernels :func:`warmup` compiles."""
 
 
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """Make numba's front end quick for as long as one kernel and its callees compile.
+
+    Two things take a third of a cold compile and are of no use to it. The garbage collector walks numba's many
+    long-lived objects again and again. And numba writes out the full text of every record type at every pass, for
+    events that nobody listens to; here each is written once. The compiler lock keeps other threads out.
+    """
+    with global_compiler_lock:
+        collecting = gc.isenabled()
+        written = types.Record.__repr__
+        texts: dict[int, tuple[Any, str]] = {}
+
+        def repr_once(record: Any) -> str:
+            known = texts.get(id(record))
+            if known is None:
+                known = texts[id(record)] = (record, written(record))
+            return known[1]
+
+        gc.disable()
+        types.Record.__repr__ = repr_once
+        try:
+            yield
+        finally:
+            types.Record.__repr__ = written
+            if collecting:
+                gc.enable()
+
+
+_compile_depth = 0
+_on_ready: Callable[[str], None] | None = None
+
+
 class _Kernel(CPUDispatcher):
     """A dispatcher with one signature, compiled on first use by Python or by another kernel."""
 
     signature: Any = None
+    is_entry = False
+    ready = False
+    _outer: _Kernel | None = None
 
     def prepare(self) -> None:
         """Compile the one signature, or load it from the cache; then refuse any other."""
-        if not self._can_compile:
+        global _compile_depth
+        if self.ready:
             return
-        self.compile(self.signature)
-        self.disable_compile()
+        self.targetoptions["no_cfunc_wrapper"] = True
+        if not self.is_entry:
+            self.targetoptions["no_cpython_wrapper"] = True
+        with global_compiler_lock:
+            if self.ready:  # another thread was here first
+                return
+            _compile_depth += 1
+            try:
+                if _compile_depth == 1:
+                    with _compiling():
+                        self.compile(self.signature)
+                else:
+                    self.compile(self.signature)
+            finally:
+                _compile_depth -= 1
+            if self.is_entry:
+                self.disable_compile()
+            self.ready = True
+        if _on_ready is not None:
+            _on_ready(self.py_func.__name__)
+
+    def add_overload(self, cres):
+        if self.is_entry:
+            super().add_overload(cres)
+        else:
+            self.overloads[tuple(cres.signature.args)] = cres  # there is nothing in it that Python could call
 
     def get_call_template(self, args, kws):
         self.prepare()
-        return super().get_call_template(args, kws)
+        able = self._can_compile
+        self._can_compile = False  # no further signatures; calls from Python must still get to _compile_for_args
+        try:
+            return super().get_call_template(args, kws)
+        finally:
+            self._can_compile = able
 
     def _compile_for_args(self, *args, **kws):
         # numba calls what this returns; calling the dispatcher again matches the arguments with the one signature.
-        self.prepare()
-        return self
+        if self.is_entry:
+            self.prepare()
+            return self
+        if self._outer is None:
+            outer = _make(self.py_func, self.signature, "outer")
+            outer.is_entry = True
+            self._outer = outer
+        return self._outer
+
+
+def _make(function: Callable, signature: Any, variant: str = "") -> _Kernel:
+    options = {"nogil": True, "nopython": True, "boundscheck": False, "error_model": "numpy"}
+    dispatcher = _Kernel(function, targetoptions=options)
+    dispatcher.signature = signature
+    dispatcher._cache = KernelCache(function, variant)
+    return dispatcher
 
 
 def kernel(signature: Any) -> Callable[[Callable], Callable]:
@@ -71,11 +160,7 @@ def kernel(signature: Any) -> Callable[[Callable], Callable]:
     def register(function: Callable) -> Callable:
         if PLAIN:
             return function
-        dispatcher = _Kernel(
-            function, targetoptions={"nogil": True, "nopython": True, "boundscheck": False, "error_model": "numpy"}
-        )
-        dispatcher.signature = signature
-        dispatcher._cache = KernelCache(function)
+        dispatcher = _make(function, signature)
         _kernels.append(dispatcher)
         return dispatcher
 
@@ -92,19 +177,19 @@ def records_type(dtype) -> Any:
     return types.Array(numba.from_dtype(dtype), 1, "C", aligned=True)
 
 
-def pending() -> list[CPUDispatcher]:
+def pending() -> list[_Kernel]:
     """Kernels that Python calls and that are neither loaded nor compiled in this process."""
     if PLAIN:
         return []
     for module in KERNEL_MODULES:
         importlib.import_module(module)
-    return [k for k in _kernels if k._can_compile and getattr(k.py_func, "entry", False)]
+    return [k for k in _kernels if k.is_entry and not k.ready]
 
 
 def entry(function: Any) -> Any:
     """Mark a kernel as an entry point, called from Python: :func:`warmup` gets it ready."""
     if not PLAIN:
-        function.py_func.entry = True
+        function.is_entry = True
     return function
 
 
@@ -115,3 +200,32 @@ def warming() -> Iterator[tuple[int, int, str]]:
         yield done, len(todo), dispatcher.py_func.__name__
         dispatcher.prepare()
     yield len(todo), len(todo), ""
+
+
+def warmup(progress: bool = True) -> int:
+    """Get every kernel that Python calls ready: compile it, callees first, or load it from the cache.
+
+    Returns how many had to be got ready; a second call in the same process does nothing. With ``progress`` a bar (in a
+    notebook a widget) counts kernels, callees included, as soon as the work takes noticeable time.
+    """
+    global _on_ready
+    todo = pending()
+    if not todo:
+        return 0
+    from tqdm.auto import tqdm  # late: it looks for notebooks and widgets
+
+    total = sum(not k.ready for k in _kernels)
+    with tqdm(total=total, desc="kernels", unit="", leave=False, delay=0.5, disable=not progress) as bar:
+
+        def show(name: str) -> None:
+            bar.set_postfix_str(name, refresh=False)
+            bar.update()
+
+        before, _on_ready = _on_ready, show
+        try:
+            for dispatcher in todo:
+                dispatcher.prepare()
+        finally:
+            _on_ready = before
+        bar.update(total - bar.n)  # what came out of the cache with its caller needed no turn of its own
+    return len(todo)

@@ -42,7 +42,6 @@ from ..rings.frame_ring import (
     frame_len,
     frame_off,
     release,
-    reserve,
     t_ns,
 )
 
@@ -227,9 +226,9 @@ def encap(frames, messages, codec, most):
         elif size + HEADER_SIZE > arena_size(messages, 0):
             put_never_fits(codec, 0, get_never_fits(codec, 0) + 1)
         else:
-            if find_room(messages, size + HEADER_SIZE) < 0:
+            at = find_room(messages, size + HEADER_SIZE)
+            if at < 0:
                 break
-            at = reserve(messages, size + HEADER_SIZE)
             put_header(messages, at, FRAME_HEADER)
             copy(messages, at + HEADER_SIZE, frames, frame_off(frames, d), size)
             commit(
@@ -275,9 +274,9 @@ def decap(messages, frames, control, codec, most):
             put_never_fits(codec, 0, get_never_fits(codec, 0) + 1)
             taken += 1
             continue
-        if find_room(target, size - skip) < 0:
+        to = find_room(target, size - skip)
+        if to < 0:
             break
-        to = reserve(target, size - skip)
         copy(target, to, messages, at + skip, size - skip)
         commit(
             target,

@@ -36,7 +36,6 @@ from ..rings.frame_ring import (
     frame_len,
     frame_off,
     release,
-    reserve,
 )
 from .stages import CORRUPT, DELAY, DUPLICATE, LOSS, RATE, REORDER
 
@@ -344,9 +343,9 @@ def drain(pipe, output, now):
             advance(pipe, slot, due)
             continue
         size = get_len(pipe, e)
-        if find_room(output, size) < 0:
+        at = find_room(output, size)
+        if at < 0:
             break
-        at = reserve(output, size)
         copy(output, at, pipe, get_off(pipe, e), size)
         commit(output, at, size, due, get_id(pipe, e), get_flow(pipe, e), get_cause(pipe, e), get_flags(pipe, e))
         drop_top(pipe)

@@ -8,10 +8,11 @@ A ring is *one* byte array, so it is handed to a kernel as one argument and live
     256      descriptors, 64 bytes each, a power of two of them
     ...      arena: the bytes of the frames
 
-Cursors only grow (they would wrap after centuries); a position is a cursor modulo the capacity. The producer
-writes bytes and descriptor, then publishes its cursor with *release*; the consumer reads that with *acquire*, and frees
-the same way. A frame is contiguous: when it does not fit before the end of the arena the rest is skipped and
-counts as used until the frame is released. An empty ring takes any frame up to the size of its arena.
+Cursors only grow (they would wrap after centuries). A descriptor's place is a cursor modulo their number; the place in
+the arena is kept beside the producer's cursor, because a division costs more than all the rest. The producer writes
+bytes and descriptor, then publishes its cursor with *release*; the consumer reads that with *acquire*, and frees the
+same way. A frame is contiguous: when it does not fit before the end of the arena the rest is skipped and counts as used
+until the frame is released. An empty ring takes any frame up to the size of its arena.
 
 When the ring is full the producer is refused (:func:`reserve` returns -1 and counts it); what happens then is the
 producer's business: TCP output waits, everything else drops under a reason. The ring itself never drops and never
@@ -38,7 +39,7 @@ MAGIC = 0x31474E4952414C41  # "ALARING1"
 HEADER_SIZE = 256
 DESCRIPTOR_SIZE = 64
 HEAD, HEAD_BYTES = 64, 72  # consumer: frames and arena bytes taken
-TAIL, TAIL_BYTES, GIVEN_BYTES = 128, 136, 144  # producer: frames and arena bytes given, bytes of frames given
+TAIL, TAIL_BYTES, GIVEN_BYTES, TAIL_AT = 128, 136, 144, 152  # producer: frames, arena and frame bytes given; position
 REFUSED, REFUSED_BYTES = 192, 200
 
 slots = i64_native_field(8)
@@ -46,6 +47,7 @@ arena_size = i64_native_field(16)
 arena_start = i64_native_field(24)
 get_tail_bytes, get_head_bytes = i64_native_field(TAIL_BYTES), i64_native_field(HEAD_BYTES)
 put_tail_bytes = put_i64_native_field(TAIL_BYTES)
+get_tail_at, put_tail_at = i64_native_field(TAIL_AT), put_i64_native_field(TAIL_AT)
 get_given_bytes, put_given_bytes = i64_native_field(GIVEN_BYTES), put_i64_native_field(GIVEN_BYTES)
 get_refused, put_refused = i64_native_field(REFUSED), put_i64_native_field(REFUSED)
 get_refused_bytes, put_refused_bytes = i64_native_field(REFUSED_BYTES), put_i64_native_field(REFUSED_BYTES)
@@ -72,21 +74,22 @@ def count(ring):
 
 @kernel(I64(BYTES, I64))
 def find_room(ring, size):
-    """Arena cursor at which a frame of ``size`` bytes would start, or -1 when it does not fit now."""
+    """Offset at which a frame of ``size`` bytes would start, or -1 when it does not fit now; counts nothing."""
     capacity = arena_size(ring, 0)
     if size > capacity:
         return -1
     waiting = get_tail(ring, 0) - load_acquire(ring, HEAD)
     if waiting >= slots(ring, 0):
         return -1
-    start = get_tail_bytes(ring, 0)
-    at = start % capacity
+    at = get_tail_at(ring, 0)
+    end = get_tail_bytes(ring, 0) + size
     if at + size > capacity:
-        start += capacity - at
+        end += capacity - at
+        at = 0
     # The skipped end of the arena is only in the way while frames before it wait.
-    if waiting > 0 and start + size - load_acquire(ring, HEAD_BYTES) > capacity:
+    if waiting > 0 and end - load_acquire(ring, HEAD_BYTES) > capacity:
         return -1
-    return start
+    return arena_start(ring, 0) + at
 
 
 @entry
@@ -99,12 +102,11 @@ def has_room(ring, size):
 @kernel(I64(BYTES, I64))
 def reserve(ring, size):
     """Offset at which the producer may write a frame of ``size`` bytes, or -1 (refused and counted) when it is full."""
-    start = find_room(ring, size)
-    if start < 0:
+    offset = find_room(ring, size)
+    if offset < 0:
         put_refused(ring, 0, get_refused(ring, 0) + 1)
         put_refused_bytes(ring, 0, get_refused_bytes(ring, 0) + size)
-        return -1
-    return arena_start(ring, 0) + start % arena_size(ring, 0)
+    return offset
 
 
 @kernel(VOID(BYTES, I64, I64, I64, I64, I64, I64, I64))
@@ -112,9 +114,14 @@ def commit(ring, offset, size, now, identity, flow_id, cause_id, flag_bits):
     """Publish the frame written at ``offset`` by the last :func:`reserve` of at least ``size`` bytes."""
     tail = get_tail(ring, 0)
     capacity = arena_size(ring, 0)
-    start = get_tail_bytes(ring, 0)
-    skip = (offset - arena_start(ring, 0) - start) % capacity
-    end = start + skip + ((size + 7) & ~7)
+    rounded = (size + 7) & ~7
+    before = get_tail_at(ring, 0)
+    at = offset - arena_start(ring, 0)
+    end = get_tail_bytes(ring, 0) + rounded
+    if at != before:
+        end += capacity - before  # the rest of the arena was skipped
+    at += rounded
+    put_tail_at(ring, 0, 0 if at == capacity else at)
     d = HEADER_SIZE + DESCRIPTOR_SIZE * (tail & (slots(ring, 0) - 1))
     put_t_ns(ring, d, now)
     put_frame_off(ring, d, offset)
@@ -166,9 +173,9 @@ def move(source, target, most):
     while moved < available:
         d = descriptor(source, moved)
         size = frame_len(source, d)
-        if find_room(target, size) < 0:
+        offset = find_room(target, size)
+        if offset < 0:
             break
-        offset = reserve(target, size)
         copy(target, offset, source, frame_off(source, d), size)
         commit(
             target,
