@@ -82,7 +82,8 @@ def bandwidth(
     direction: ``"tx"`` or ``"rx"``; both together when None.
 
     Returns one row an interval, indexed by its start in seconds since the first frame (``time_s``), and one column a
-    cause in Mbit/s. ``attrs["interval_ns"]`` is the interval. Each column times the interval adds up to the bytes of its cause.
+    cause in Mbit/s. ``attrs["interval_ns"]`` is the interval. Each column times the interval adds up to the bytes of
+    its cause.
     """
     import pandas as pd
 

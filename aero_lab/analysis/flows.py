@@ -18,11 +18,13 @@ PROTOCOLS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "icmpv6"}
 def flows(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
     """The conversations at one point, in order of their first frame, indexed by ``flow_id``.
 
-    ``proto``; ``client``, ``client_port``, ``server``, ``server_port``: the client sent the first frame; ``start_s`` since
-    the capture's first frame and ``seconds`` to the last; ``frames_up``, ``bytes_up``, ``payload_up`` from the client and
-    ``.._down`` to it, where bytes are frame bytes and payload is new data only (cause ``payload`` or ``dns``, without headers);
-    ``retransmissions``, ``duplicates``: frames; ``connect_ms``: SYN to SYN-ACK (null when not seen); ``end``: ``fin``, ``reset``
-    or ``open``.
+    * ``proto``; ``client``, ``client_port``, ``server``, ``server_port``: the client sent the first frame;
+    * ``start_s`` since the capture's first frame, ``seconds`` to the flow's last;
+    * ``frames_up``, ``bytes_up``, ``payload_up`` from the client and ``.._down`` to it: bytes are frame bytes, payload
+    is
+      new data only (cause ``payload`` or ``dns``, without headers);
+    * ``retransmissions``, ``duplicates``: frames;
+    * ``connect_ms``: first SYN to SYN-ACK, null when not seen; ``end``: ``fin``, ``reset`` or ``open``.
     """
     import pandas as pd
 

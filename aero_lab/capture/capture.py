@@ -37,7 +37,8 @@ class Block:
 class Capture:
     """Frames in the order in which they were seen.
 
-    ``meta`` travels with the files (seed, parameters; whatever JSON can say); ``drops`` counts, by reason, what is missing.
+    ``meta`` travels with the files (seed, parameters; whatever JSON can say); ``drops`` counts, by reason, what is
+    missing.
     """
 
     blocks: tuple[Block, ...] = ()
@@ -87,7 +88,7 @@ class Capture:
 
     @staticmethod
     def merged(*captures: Capture) -> Capture:
-        """Several captures of one clock as one, in order of time (then of argument); the meta of the first goes with it."""
+        """Several captures of one clock as one, in order of time (then of argument), with the meta of the first."""
         tables = [(block, block.descriptors()) for capture in captures for block in capture.blocks]
         if not tables:
             return captures[0] if captures else Capture()

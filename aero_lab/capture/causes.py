@@ -3,17 +3,19 @@
 Theory of operation
 -------------------
 Most causes follow from the row itself (ARP, DHCP, SYN). What TCP data is follows from what its direction of the
-conversation sent before, so a small state is kept for each *half*: one direction of one conversation **at one point**, as each
-point sees every frame once. A half remembers the next new sequence number, and up to four holes: ranges below it that were
-not seen here. New data is payload. Data seen before is a duplicate when the receiver had acknowledged it here, else a
-retransmission. Data that fills a hole is payload that was overtaken when it comes within the initial round-trip time (at least 3 ms,
-Wireshark's figure) of the hole's opening, else a retransmission of something lost before this point.
+conversation sent before, so a small state is kept for each *half*: one direction of one conversation **at one point**,
+as each point sees every frame once. A half remembers the next new sequence number, and up to four holes: ranges below
+it that were not seen here. New data is payload. Data seen before is a duplicate when the receiver had acknowledged it
+here, else a retransmission. Data that fills a hole is payload that was overtaken when it comes within the initial
+round-trip time (at least 3 ms, Wireshark's figure) of the hole's opening, else a retransmission of something lost
+before this point.
 
-A frame is judged where it is first seen. At later points it is the same frame (identity and direction join the rows), so it
-has the same cause there; when one point sees the same frame twice, the network duplicated it.
+A frame is judged where it is first seen. At later points it is the same frame (identity and direction join the rows),
+so it has the same cause there; when one point sees the same frame twice, the network duplicated it.
 
-These are Wireshark's categories: its ``tcp.analysis.retransmission`` and ``fast_retransmission`` are RETRANSMISSION here,
-``spurious_retransmission`` is DUPLICATE, ``out_of_order`` is PAYLOAD, ``keep_alive(_ack)`` and ``zero_window_probe(_ack)`` are KEEPALIVE.
+These are Wireshark's categories: its ``tcp.analysis.retransmission`` and ``fast_retransmission`` are RETRANSMISSION
+here, ``spurious_retransmission`` is DUPLICATE, ``out_of_order`` is PAYLOAD, ``keep_alive(_ack)`` and
+``zero_window_probe(_ack)`` are KEEPALIVE.
 """
 
 from __future__ import annotations
@@ -39,8 +41,9 @@ HALF = np.dtype(
     ]
     + [(name, np.int64, HOLES) for name in ("left", "right", "opened")]
 )
-"""What one direction of a conversation did at one point. ``owner`` is the half's number + 1; ``started`` tells that ``nxt`` is known,
-``acked`` and ``isn`` are -1 when unknown, ``window`` is as advertised (-1 unknown), ``rtt`` is the handshake's."""
+"""What one direction of a conversation did at one point. ``owner`` is the half's number + 1; ``started`` tells that
+``nxt`` is known, ``acked`` and ``isn`` are -1 when unknown, ``window`` is as advertised (-1 unknown), ``rtt`` is the
+handshake's."""
 HALF_RECORD, HALVES = record_type(HALF), records_type(HALF)
 
 UNKNOWN, PAYLOAD, ACK, HANDSHAKE = int(Cause.UNKNOWN), int(Cause.PAYLOAD), int(Cause.ACK), int(Cause.HANDSHAKE)
@@ -54,8 +57,8 @@ M32 = 0xFFFFFFFF
 POINTS = len(s.POINTS)
 HALVES_OF_FLOW = 2 * POINTS
 FLOW_STATE = 32
-"""``FLOW_STATE`` bytes a conversation: number of its present connection + 1, and the initial sequence numbers + 1 of both sides,
-and whether anything but SYNs was seen."""
+"""Bytes of state of a conversation: number of its present connection + 1, the initial sequence numbers + 1 of both
+sides, and whether anything but SYNs was seen."""
 
 
 @kernel(I64(I64, I64))
@@ -66,7 +69,7 @@ def later(a, b):
 
 @kernel(I64(HALF_RECORD, I64, I64))
 def _fill(half, seq, end):
-    """Take ``seq`` to ``end`` out of the holes; returns when the hole it fell in was opened, or -1 when it fell in none."""
+    """Take ``seq`` to ``end`` out of the holes; returns when the hole it fell in was opened, else -1."""
     opened = -1
     kept = 0
     number = half.holes
@@ -183,7 +186,7 @@ def _half(halves, slots, world, number):
 
 @kernel(I64(BYTES, BYTES, I64, I64, I64, I64, I64))
 def _connection(world, conversations, number, side, flags, seq, is_tcp):
-    """Number of the connection that conversation ``number`` is at: a SYN with a new initial sequence number begins one."""
+    """Number of the connection that a conversation is at: a SYN with a new initial sequence number begins one."""
     at = FLOW_STATE * number
     current = i64_native(conversations, at)
     if is_tcp and flags & (tcp.SYN | tcp.ACK) == tcp.SYN:
@@ -252,9 +255,9 @@ def _origin(out, rows, row, seen):
 def classify(out, rows, first, number, world, conversations, halves, slots, seen):
     """Set ``cause`` and ``tunnel_delay`` of rows ``first`` to ``first + number`` and number their flows by connection.
 
-    ``world`` holds the flows numbered and the next half to give; ``conversations`` has :data:`FLOW_STATE` bytes for each number that
-    the dissector gave; ``slots`` four bytes for each half of each connection; ``seen`` is a
-    power of two of four-byte slots, more than there are rows with an identity.
+    ``world`` holds the flows numbered and the next half to give; ``conversations`` has :data:`FLOW_STATE` bytes for
+    each number that the dissector gave; ``slots`` four bytes for each half of each connection; ``seen`` is a power of
+    two of four-byte slots, more than there are rows with an identity.
     """
     for i in range(number):
         row = first + i

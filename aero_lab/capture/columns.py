@@ -1,9 +1,9 @@
 """The dissector: frame bytes to columns, one pass, compiled.
 
-It reads what a header says only after checking that its bytes were captured, takes lengths from the frame's real length (a
-snap length may have cut it) and never beyond it, and leaves a column empty when its bytes are missing or contradict themselves;
-nothing raises. What the values mean stands in :mod:`.schema`; they agree with ``tshark -T fields``, first occurrence, for the frame's
-own headers (tshark also reports the headers quoted inside ICMP errors, this does not).
+It reads what a header says only after checking that its bytes were captured, takes lengths from the frame's real length
+(a snap length may have cut it) and never beyond it, and leaves a column empty when its bytes are missing or contradict
+themselves; nothing raises. What the values mean stands in :mod:`.schema`; they agree with ``tshark -T fields``, first
+occurrence, for the frame's own headers (tshark also reports the headers quoted inside ICMP errors, this does not).
 """
 
 from __future__ import annotations
@@ -312,8 +312,9 @@ def _frame(data, at, captured, end, out, rows, row, names):
 def dissect(data, index, start, step, number, out, rows, row, names):
     """Dissect frames into raw columns.
 
-    Descriptors are at ``start + step * i`` of ``index``, the bytes they point to in ``data``. Frame ``i`` becomes row ``row + i`` of ``out``,
-    zeroed and ``rows`` rows long. Returns how many were done: fewer than ``number`` when ``names`` must grow first.
+    Descriptors are at ``start + step * i`` of ``index``, the bytes they point to in ``data``. Frame ``i`` becomes row
+    ``row + i`` of ``out``, zeroed and ``rows`` rows long. Returns how many were done: fewer than ``number`` when
+    ``names`` must grow first.
     """
     for i in range(number):
         if not has_space(names, NAMES_A_FRAME):

@@ -18,8 +18,8 @@ KEY = b"aero_lab"
 def save_parquet(path: str | Path, frames: pd.DataFrame, meta: dict[str, Any] | None = None) -> Path:
     """Write frames (all columns or some, and any others) to ``path``.
 
-    The file's metadata has, under ``aero_lab``, the schema version, ``meta`` and for each known column unit, Wireshark field and meaning
-    as JSON; each parquet field has them as metadata of its own.
+    The file's metadata has, under ``aero_lab``, the schema version, ``meta`` and for each known column unit, Wireshark
+    field and meaning as JSON; each parquet field has them as metadata of its own.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

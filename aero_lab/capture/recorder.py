@@ -30,7 +30,7 @@ class Recorder:
 
     Parameters
     ----------
-    points: capture points to record (``"nic"``, ``"tunnel"``, ``"egress"``); taps at others cost a look and keep nothing.
+    points: capture points to record (``"nic"``, ``"tunnel"``, ``"egress"``); a tap at any other keeps nothing.
     most_bytes: bound of the memory, frames and their 64-byte descriptors.
     snap: keep at most so many bytes of each frame; 0 keeps frames whole. Lengths stay those of the whole frame.
     keep: ``"oldest"`` drops new frames when the memory is full (counted as ``full``), ``"newest"`` the oldest segment
@@ -112,8 +112,8 @@ class Recorder:
         """Copy ``count`` waiting frames of a ring (all when None), oldest first, after leaving out the ``skip`` oldest.
 
         At the point ``"tunnel"`` the ring holds tunnel messages; the row is about the frame inside. Call it as the
-        ring's consumer before taking the frames out, or as its producer after putting them in: then ``newest`` says that
-        the last ``count`` are meant. Returns how many were kept.
+        ring's consumer before taking the frames out, or as its producer after putting them in: then ``newest`` says
+        that the last ``count`` are meant. Returns how many were kept.
         """
         where = self._points.get(point)
         if where is None or not self.enabled:
@@ -139,7 +139,8 @@ class Recorder:
 
     def add_message(self, message: bytes, direction: str, now: int, frame_id: int = 0) -> bool:
         """Keep one tunnel message: the frame inside, or the length alone of a message that holds none (PING, ERROR)."""
-        kind = int(seg.message_kind(np.frombuffer(message, np.uint8), 0, len(message)))
+        conforms = len(message) >= seg.MESSAGE_HEADER and message[:2] == seg.MESSAGE_START.to_bytes(2, "big")
+        kind = message[2] if conforms else seg.KIND_UNKNOWN
         skip = seg.MESSAGE_HEADER if kind == seg.KIND_FRAME else len(message)
         return self._add(message, skip, "tunnel", direction, now, frame_id, len(message), kind)
 

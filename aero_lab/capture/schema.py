@@ -1,10 +1,10 @@
 """The columns of a capture: names, types, units, what Wireshark calls them, and how they lie in memory.
 
-One table, :data:`COLUMNS`, from which follow the layout that the dissector writes, the DataFrame, the parquet schema and
-``docs/columns.md``. Raw columns lie one after another in *one* byte array (a kernel argument costs
-seven machine words, so forty arrays would be forty times that): column ``c`` of row ``i`` of a block of
-``capacity`` rows is at ``capacity * AT[c] + i * width``. Wide columns come first and ``capacity`` is a multiple of 8, so
-each is aligned. Which values a row has is one bit set, :data:`HAS_ETHERNET` and so on, in the column ``has``.
+One table, :data:`COLUMNS`, from which follow the DataFrame, the parquet schema and ``docs/columns.md``. Raw columns lie
+one after another in *one* byte array (a kernel argument costs seven machine words, so forty arrays would be forty times
+that): column ``c`` of row ``i`` of a block of ``capacity`` rows is at ``capacity * AT[c] + i * width``. Wide columns
+come first and ``capacity`` is a multiple of 8, so each is aligned. Which values a row has is one bit set,
+:data:`HAS_ETHERNET` and so on, in the column ``has``.
 """
 
 from __future__ import annotations
@@ -100,19 +100,21 @@ AT = _layout()
 ROW_SIZE = sum(WIDTH.values())
 """Bytes one row takes in a raw block."""
 
-_IP = "ip.{0} or ipv6.{1}"
 COLUMNS: tuple[Column, ...] = (
     Column("frame_number", "", "uint32", ALWAYS, "", "frame.number", "Position in the capture, from 1."),
     Column("frame_time", "frame_time", "int64", ALWAYS, "ns", "frame.time_epoch × 10⁹",
            "When the frame passed the point: nanoseconds of the lab's clock (virtual time starts at 0)."),
-    Column("point", "point", "category", ALWAYS, "", "frame.interface_name", "Where it was seen: nic, tunnel or egress."),
+    Column("point", "point", "category", ALWAYS, "", "frame.interface_name",
+           "Where it was seen: nic, tunnel or egress."),
     Column("direction", "direction", "category", HAS_DIRECTION, "", "frame.packet_flags_direction (2 is tx, 1 is rx)",
            "tx leaves the guest, rx goes to it; null when the file does not say."),
     Column("frame_len", "frame_len", "uint32", ALWAYS, "bytes", "frame.len",
-           "Length of the frame, whatever the snap length kept of it. 0 in rows of tunnel messages that hold no frame."),
+           "Length of the frame, whatever the snap length kept of it. 0 in rows of tunnel messages that hold "
+           "no frame."),
     Column("frame_cap_len", "cap_len", "uint32", ALWAYS, "bytes", "frame.cap_len", "Bytes of it that were kept."),
     Column("frame_id", "frame_id", "Int64", HAS_ID, "", "frame.packet_id",
-           "Identity of the frame from end to end, unique within its direction: joins the rows of one frame at several points."),
+           "Identity of the frame from end to end, unique within its direction: joins the rows of one frame "
+           "at several points."),
     Column("message_len", "message_len", "UInt32", HAS_MESSAGE, "bytes", "",
            "Length of the tunnel message, framing included; tunnel rows only. `message_len - frame_len` is framing."),
     Column("tunnel_delay", "tunnel_delay", "Int64", HAS_DELAY, "ns", "",
@@ -129,12 +131,14 @@ COLUMNS: tuple[Column, ...] = (
     Column("ip_proto", "ip_proto", "UInt8", HAS_PROTO, "",
            "ip.proto; IPv6: the next header of the last extension header, else ipv6.nxt",
            "Protocol of the payload, behind any IPv6 extension headers."),
-    Column("ip_len", "ip_len", "UInt32", HAS_IP, "bytes", "ip.len or ipv6.plen + 40", "Length of the IP packet by its header."),
+    Column("ip_len", "ip_len", "UInt32", HAS_IP, "bytes", "ip.len or ipv6.plen + 40",
+           "Length of the IP packet by its header."),
     Column("ip_ttl", "ip_ttl", "UInt8", HAS_IP, "hops", "ip.ttl or ipv6.hlim", "Time to live or hop limit."),
     Column("ip_dsfield", "ip_dsfield", "UInt8", HAS_IP, "", "ip.dsfield or ipv6.tclass", "DSCP and ECN bits."),
     Column("ip_id", "ip_id", "UInt16", HAS_IPV4, "", "ip.id", "IPv4 identification."),
     Column("ip_flags_df", "ip_flags", "boolean", HAS_IPV4, "", "ip.flags.df", "Don't fragment."),
-    Column("ip_flags_mf", "ip_flags", "boolean", HAS_FRAGMENT, "", "ip.flags.mf or ipv6.fraghdr.more", "More fragments follow."),
+    Column("ip_flags_mf", "ip_flags", "boolean", HAS_FRAGMENT, "", "ip.flags.mf or ipv6.fraghdr.more",
+           "More fragments follow."),
     Column("ip_frag", "ip_frag", "UInt16", HAS_FRAGMENT, "8 bytes", "ip.frag_offset or ipv6.fraghdr.offset",
            "Fragment offset; each IPv4 packet has one, IPv6 packets with a fragment header."),
     Column("srcport", "srcport", "UInt16", HAS_PORTS, "", "tcp.srcport or udp.srcport", "Source port."),
@@ -147,31 +151,43 @@ COLUMNS: tuple[Column, ...] = (
     Column("tcp_flags_reset", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.reset", "RST."),
     Column("tcp_flags_push", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.push", "PSH."),
     Column("tcp_flags_ack", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.ack", "ACK."),
-    Column("tcp_window_size", "tcp_window_size", "UInt16", HAS_TCP, "", "tcp.window_size_value", "Window field, not scaled."),
+    Column("tcp_window_size", "tcp_window_size", "UInt16", HAS_TCP, "", "tcp.window_size_value",
+           "Window field, not scaled."),
     Column("tcp_hdr_len", "tcp_hdr_len", "UInt8", HAS_TCP, "bytes", "tcp.hdr_len", "TCP header with its options."),
     Column("tcp_len", "tcp_len", "UInt16", HAS_TCP, "bytes", "tcp.len", "Payload: IP payload without the TCP header."),
     Column("tcp_options_mss_val", "mss", "UInt16", HAS_MSS, "bytes", "tcp.options.mss_val", "Maximum segment size."),
-    Column("tcp_options_wscale_shift", "wscale", "UInt8", HAS_WSCALE, "bits", "tcp.options.wscale.shift", "Window scale."),
+    Column("tcp_options_wscale_shift", "wscale", "UInt8", HAS_WSCALE, "bits", "tcp.options.wscale.shift",
+           "Window scale."),
     Column("tcp_options_sack_perm", "", "boolean", HAS_TCP, "", "tcp.options.sack_perm present", "SACK permitted."),
     Column("tcp_options_sack_count", "sack_count", "UInt8", HAS_SACK, "", "tcp.options.sack.count", "SACK blocks."),
-    Column("tcp_options_sack_le", "sack_le", "UInt32", HAS_SACK, "", "tcp.options.sack_le", "Left edge of the first SACK block."),
-    Column("tcp_options_sack_re", "sack_re", "UInt32", HAS_SACK, "", "tcp.options.sack_re", "Right edge of the first SACK block."),
-    Column("tcp_options_timestamp_tsval", "tsval", "UInt32", HAS_TIMESTAMP, "", "tcp.options.timestamp.tsval", "Sender's timestamp."),
-    Column("tcp_options_timestamp_tsecr", "tsecr", "UInt32", HAS_TIMESTAMP, "", "tcp.options.timestamp.tsecr", "Echoed timestamp."),
-    Column("udp_length", "udp_length", "UInt16", HAS_UDP, "bytes", "udp.length", "UDP header and payload, by the header."),
+    Column("tcp_options_sack_le", "sack_le", "UInt32", HAS_SACK, "", "tcp.options.sack_le",
+           "Left edge of the first SACK block."),
+    Column("tcp_options_sack_re", "sack_re", "UInt32", HAS_SACK, "", "tcp.options.sack_re",
+           "Right edge of the first SACK block."),
+    Column("tcp_options_timestamp_tsval", "tsval", "UInt32", HAS_TIMESTAMP, "", "tcp.options.timestamp.tsval",
+           "Sender's timestamp."),
+    Column("tcp_options_timestamp_tsecr", "tsecr", "UInt32", HAS_TIMESTAMP, "", "tcp.options.timestamp.tsecr",
+           "Echoed timestamp."),
+    Column("udp_length", "udp_length", "UInt16", HAS_UDP, "bytes", "udp.length",
+           "UDP header and payload, by the header."),
     Column("icmp_type", "icmp_type", "UInt8", HAS_ICMP, "", "icmp.type or icmpv6.type", "ICMP or ICMPv6 type."),
     Column("icmp_code", "icmp_code", "UInt8", HAS_ICMP, "", "icmp.code or icmpv6.code", "ICMP or ICMPv6 code."),
-    Column("icmp_ident", "icmp_ident", "UInt16", HAS_ECHO, "", "icmp.ident or icmpv6.echo.identifier", "Identifier of an echo."),
-    Column("icmp_seq", "icmp_seq", "UInt16", HAS_ECHO, "", "icmp.seq or icmpv6.echo.sequence_number", "Sequence number of an echo."),
+    Column("icmp_ident", "icmp_ident", "UInt16", HAS_ECHO, "", "icmp.ident or icmpv6.echo.identifier",
+           "Identifier of an echo."),
+    Column("icmp_seq", "icmp_seq", "UInt16", HAS_ECHO, "", "icmp.seq or icmpv6.echo.sequence_number",
+           "Sequence number of an echo."),
     Column("arp_opcode", "arp_opcode", "UInt16", HAS_ARP, "", "arp.opcode", "1 request, 2 reply."),
     Column("arp_src", "arp_src", "category", HAS_ARP_IP, "", "arp.src.proto_ipv4", "Sender's IPv4 address in ARP."),
     Column("arp_dst", "arp_dst", "category", HAS_ARP_IP, "", "arp.dst.proto_ipv4", "Target's IPv4 address in ARP."),
-    Column("dhcp_type", "dhcp_type", "UInt8", HAS_DHCP, "", "dhcp.option.dhcp", "DHCP message type, 1 DISCOVER to 8 INFORM (DHCPv4)."),
+    Column("dhcp_type", "dhcp_type", "UInt8", HAS_DHCP, "", "dhcp.option.dhcp",
+           "DHCP message type, 1 DISCOVER to 8 INFORM (DHCPv4)."),
     Column("dns_id", "dns_id", "UInt16", HAS_DNS, "", "dns.id", "DNS transaction (UDP ports 53, 5353 and 5355)."),
     Column("dns_response", "dns_response", "boolean", HAS_DNS, "", "dns.flags.response", "Whether it is an answer."),
     Column("flow_id", "flow_id", "Int32", HAS_FLOW, "", "",
-           "Conversation, numbered from 0 in order of first appearance, the same at each point and in both directions. TCP and "
-           "UDP: both addresses and ports (a SYN with a new initial sequence number begins a new one); other protocols: "
+           "Conversation, numbered from 0 in order of first appearance, the same at each point and in both "
+           "directions. TCP and "
+           "UDP: both addresses and ports (a SYN with a new initial sequence number begins a new one); other "
+           "protocols: "
            "addresses and protocol, echoes also by identifier. Null without IP and for later fragments."),
     Column("cause", "cause", "category", ALWAYS, "", "",
            "Why the bytes of the frame were spent; see the section on causes."),

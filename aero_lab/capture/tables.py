@@ -2,9 +2,9 @@
 
 A header, then a power of two of slots of 32 bytes: two 64-bit halves of the key, a tag that is part of the key and
 never 0 (0 marks a free slot), and a number. Numbers count from 0 within a *family* of tags, ``tag >> 2``, so one table
-serves MAC addresses, IP addresses and conversations. Linear probing; never more than half full, so a search ends. The kernel that
-fills one stops before it would overfill it, Python replaces it by a larger one with :func:`grown`, and the kernel goes
-on.
+serves MAC addresses, IP addresses and conversations. Linear probing; never more than half full, so a search ends. The
+kernel that fills one stops before it would overfill it, Python replaces it by a larger one with :func:`grown`, and the
+kernel goes on.
 """
 
 from __future__ import annotations
