@@ -242,7 +242,7 @@ def consume(world, tcb, heap, tx, slot, number, now):
     c.rcv_read = c.rcv_read + number
     open_state = c.state == State.ESTABLISHED or c.state == State.FIN_WAIT_1 or c.state == State.FIN_WAIT_2
     if open_state and c.rcv_fin == -1:
-        edge = c.rcv_read + c.recv_size
+        edge = c.rcv_read + min(c.recv_size, 65535 << max(c.rcv_shift, 0))
         gain = edge - max(c.rcv_adv, c.rcv_nxt)
         left = c.rcv_adv - c.rcv_nxt
         if gain >= min(c.recv_size >> 1, 2 * (W.mtu - 40)) and (left < c.recv_size >> 1 or gain >= c.recv_size >> 2):
@@ -284,7 +284,7 @@ def abort(world, tcb, segs, heap, tx, slot, now):
 
 
 @entry
-@kernel(I64(WORLDS_T, BYTES, I64, I64, I64, I64, I64, I64, READ_ONLY, I64, I64, I64))
+@kernel(I64(WORLDS_T, BYTES, I64, I64, I64, I64, I64, I64, BYTES, I64, I64, I64))
 def datagram(world, tx, src_hi, src_lo, sport, dst_hi, dst_lo, dport, data, ttl, cause, now):
     """Send one UDP datagram: 1, or 0."""
     return send_udp(world[0], tx, src_hi, src_lo, sport, dst_hi, dst_lo, dport, data, ttl, cause, now)

@@ -239,6 +239,9 @@ def neighbour_message(W, tx, buf, now):
         return 1
     target_hi = icmpv6.get_target_hi(buf, at)
     target_lo = icmpv6.get_target_lo(buf, at)
+    if (target_hi >> 56) & 0xFF == 0xFF:
+        drop(W, Drop.ND_FORMAT)
+        return 1
     # Options: type, length in units of 8 bytes (zero is malformed), value.
     link = -1
     option = at + 24
@@ -296,6 +299,9 @@ def neighbour_message(W, tx, buf, now):
         count(W, Count.ARP_OUT)
         finish(W, tx, start, 14 + 40 + 32, -1, CAUSE_ARP, now)
         return 1
+    for k in range(OWN6):
+        if k < W.own6_n and W.own6_hi[k] == target_hi and W.own6_lo[k] == target_lo:
+            return 0  # somebody claims an address of ours: Python's business
     if link >= 0:
         learn(W, target_hi, target_lo, ethernet.get_dst_hi(buf, link + 2), ethernet.get_dst_lo(buf, link + 2), now)
     return 0

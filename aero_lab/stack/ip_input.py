@@ -380,19 +380,34 @@ def parse6(W, buf, at, size, now):
     return 1
 
 
-@kernel(I64(W_T, TCBS_T, SEGS_T, BYTES, BYTES, BYTES, BYTES, I64, I64, RECORD, BYTES, I64))
-def ip_arrived(W, tcb, segs, heap, tx, up, buf, at, size, R, arena, now):
-    """An IP packet of either family, as told by its first four bits."""
-    if size < 1:
-        return drop(W, Drop.IPV4_SHORT)
-    v6 = u8(buf, at) >> 4 == 6
+@kernel(I64(W_T, BYTES, I64))
+def learn_sender(W, buf, now):
+    """A gateway learns where a checked packet's source lives from the frame that carried it; the usual frame is from the usual guest."""
+    hi, lo = W.seg_src_hi, W.seg_src_lo
+    at = W.pkt_link
+    mac_hi, mac_lo = ethernet.get_src_hi(buf, at), ethernet.get_src_lo(buf, at)
+    if W.last_lo == lo and W.last_hi == hi and W.last_mac_lo == mac_lo and W.last_mac_hi == mac_hi:
+        return 0
+    if hi == 0 and (lo == V4_MAPPED or lo == 0):  # 0.0.0.0 and :: speak before they have an address
+        return 0
+    W.last_hi, W.last_lo, W.last_mac_hi, W.last_mac_lo = hi, lo, mac_hi, mac_lo
+    return learn(W, hi, lo, mac_hi, mac_lo, now)
+
+
+@kernel(I64(W_T, TCBS_T, SEGS_T, BYTES, BYTES, BYTES, BYTES, I64, I64, I64, RECORD, BYTES, I64))
+def ip_arrived(W, tcb, segs, heap, tx, up, buf, at, size, v6, R, arena, now):
+    """An IPv6 (``v6`` 1) or IPv4 packet."""
     whole = parse6(W, buf, at, size, now) if v6 else parse4(W, buf, at, size, now)
+    if whole == 0:
+        return 0
+    if W.pkt_link >= 0 and W.role == ROLE_GATEWAY:
+        learn_sender(W, buf, now)
     if whole == 1:
         return transport_arrived(W, tcb, segs, heap, tx, up, buf, now)
-    if whole != 2:
-        return 0
     if v6:
         slot = reassemble_v6(R, arena, buf, at, W.pkt_len, now)
+        if R.problem >= 0 and slot < -1:
+            send_error(W, tx, buf, icmpv6.PARAMETER_PROBLEM, R.problem >> 16, R.problem & 0xFFFF, now)
     else:
         slot = reassemble_v4(R, arena, buf, at, W.pkt_len, now)
     if slot < 0:
@@ -410,29 +425,6 @@ def ip_arrived(W, tcb, segs, heap, tx, up, buf, at, size, R, arena, now):
     return 1
 
 
-@kernel(I64(W_T, BYTES, I64, I64, I64))
-def learn_sender(W, buf, at, size, now):
-    """A gateway learns where a source address lives from the frame that carried it; the usual frame is from the usual guest."""
-    if size < 34:
-        return 0
-    version = u8(buf, at + 14) >> 4
-    if version == 4:
-        hi, lo = 0, V4_MAPPED | ipv4.get_src(buf, at + 14)
-    elif version == 6 and size >= 54:
-        hi, lo = ipv6.get_src_hi(buf, at + 14), ipv6.get_src_lo(buf, at + 14)
-    else:
-        return 0
-    mac_hi, mac_lo = ethernet.get_src_hi(buf, at), ethernet.get_src_lo(buf, at)
-    if W.last_lo == lo and W.last_hi == hi and W.last_mac_lo == mac_lo and W.last_mac_hi == mac_hi:
-        return 0
-    if lo & 0xFFFFFFFF == 0 or hi == 0 and (lo >> 32) == 0xFFFF and source_allowed4(W, lo & 0xFFFFFFFF) == 0:
-        return 0
-    if (hi >> 56) & 0xFF == 0xFF:
-        return 0
-    W.last_hi, W.last_lo, W.last_mac_hi, W.last_mac_lo = hi, lo, mac_hi, mac_lo
-    return learn(W, hi, lo, mac_hi, mac_lo, now)
-
-
 @kernel(I64(W_T, TCBS_T, SEGS_T, BYTES, BYTES, BYTES, BYTES, I64, I64, RECORD, BYTES, I64))
 def frame_arrived(W, tcb, segs, heap, tx, up, buf, at, size, R, arena, now):
     """One frame of the receive ring: ``size`` bytes at ``at`` (a bare IP packet on an IP medium)."""
@@ -440,8 +432,11 @@ def frame_arrived(W, tcb, segs, heap, tx, up, buf, at, size, R, arena, now):
     W.counts[Count.BYTES_IN] = W.counts[Count.BYTES_IN] + size
     W.pkt_group = 0
     W.pkt_l4_len = 0
+    W.pkt_link = -1
     if W.ethernet == 0:
-        return ip_arrived(W, tcb, segs, heap, tx, up, buf, at, size, R, arena, now)
+        v6 = 1 if size > 0 and u8(buf, at) >> 4 == 6 else 0
+        return ip_arrived(W, tcb, segs, heap, tx, up, buf, at, size, v6, R, arena, now)
+    W.pkt_link = at
     if size < ethernet.HEADER_SIZE:
         return drop(W, Drop.ETHERNET_SHORT)
     dst_hi = ethernet.get_dst_hi(buf, at)
@@ -459,9 +454,8 @@ def frame_arrived(W, tcb, segs, heap, tx, up, buf, at, size, R, arena, now):
         kind = ethernet.get_vlan_type(buf, at)
         header = 18
     if kind == ethernet.TYPE_IPV4 or kind == ethernet.TYPE_IPV6:
-        if W.role == ROLE_GATEWAY and header == 14:
-            learn_sender(W, buf, at, size, now)
-        return ip_arrived(W, tcb, segs, heap, tx, up, buf, at + header, size - header, R, arena, now)
+        v6 = 1 if kind == ethernet.TYPE_IPV6 else 0
+        return ip_arrived(W, tcb, segs, heap, tx, up, buf, at + header, size - header, v6, R, arena, now)
     if kind == ethernet.TYPE_ARP:
         return arp_arrived(W, tx, up, buf, at + header, size - header, now)
     return drop(W, Drop.ETHERNET_TYPE)

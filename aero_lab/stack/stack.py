@@ -362,7 +362,7 @@ class Stack:
         cause: Cause = Cause.PAYLOAD,
     ) -> bool:
         """Send a datagram, in fragments where it must be. False: no room, or the link address is being asked for."""
-        data = np.frombuffer(payload, np.uint8)
+        data = np.frombuffer(bytearray(payload), np.uint8)
         return bool(
             core.datagram(
                 self._world,

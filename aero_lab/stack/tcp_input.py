@@ -150,7 +150,7 @@ def take_syn(W, c, now):
 def take_connection(W, tcb, segs, heap, tx, now):
     """A segment for no known connection: a SYN may open one, anything else is refused."""
     flags = W.seg_flags
-    if flags & (SYN | ACK | RST | FIN) != SYN:
+    if flags & (ACK | RST) or flags & (SYN | FIN) == SYN | FIN:
         drop(W, Drop.TCP_NO_CONNECTION)
         return refuse_segment(W, tx, now)
     wanted = 1 if W.role == ROLE_GATEWAY else 0
@@ -160,6 +160,8 @@ def take_connection(W, tcb, segs, heap, tx, now):
     if wanted == 0:
         drop(W, Drop.TCP_NO_CONNECTION)
         return refuse_segment(W, tx, now)
+    if flags & SYN == 0:
+        return drop(W, Drop.TCP_FLAGS)  # nothing that a listener answers (RFC 9293 section 3.10.7.2)
     if W.half_open >= BACKLOG:
         return drop(W, Drop.TCP_BACKLOG)
     slot = open_slot(

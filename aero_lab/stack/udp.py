@@ -1,7 +1,7 @@
 """Sending UDP datagrams, whole or in fragments (RFC 768, RFC 791, RFC 8200 section 4.5)."""
 
 from ..compiled.memory import copy, ones_complement_sum, put_u8, put_u16, put_u32
-from ..compiled.registry import BYTES, I64, READ_ONLY, kernel
+from ..compiled.registry import BYTES, I64, kernel
 from ..wire import ethernet, udp
 from .drops import Count, Drop
 from .neighbours import resolve
@@ -11,7 +11,7 @@ from .world import W_T, count, drop, random32
 FRAGMENT = 44
 
 
-@kernel(I64(W_T, BYTES, I64, I64, READ_ONLY, I64, I64, I64))
+@kernel(I64(W_T, BYTES, I64, I64, BYTES, I64, I64, I64))
 def put_piece(W, tx, at, skip, data, length, ports, checksum):
     """Write bytes ``skip`` .. ``skip + length`` of the datagram (its eight header bytes included) at ``at``."""
     done = 0
@@ -25,7 +25,7 @@ def put_piece(W, tx, at, skip, data, length, ports, checksum):
     return 0
 
 
-@kernel(I64(W_T, BYTES, I64, I64, I64, I64, I64, I64, READ_ONLY, I64, I64, I64))
+@kernel(I64(W_T, BYTES, I64, I64, I64, I64, I64, I64, BYTES, I64, I64, I64))
 def send_udp(W, tx, src_hi, src_lo, sport, dst_hi, dst_lo, dport, data, ttl, cause, now):
     """Send one datagram. 1; 0 when there is no room or no link address yet, or when it exceeds 65,535 bytes."""
     family4 = dst_hi == 0 and (dst_lo >> 32) == 0xFFFF

@@ -82,7 +82,7 @@ WORLD = np.dtype(
         seg_off seg_len seg_data seg_seq seg_ack seg_flags seg_wnd seg_family seg_ecn seg_ttl
         seg_src_hi seg_src_lo seg_dst_hi seg_dst_lo seg_sport seg_dport
         seg_mss seg_wscale seg_sack_ok seg_has_ts seg_tsval seg_tsecr seg_blocks
-        pkt_off pkt_len pkt_l4 pkt_l4_len pkt_protocol pkt_group pkt_own frame_seq link_wait link_retry_at
+        pkt_off pkt_len pkt_l4 pkt_l4_len pkt_protocol pkt_group pkt_own pkt_link frame_seq link_wait link_retry_at
         """),
         *_arrays(4, "seg_block_l seg_block_r"),
         *_arrays(OWN4, "own4 own4_mask"),
