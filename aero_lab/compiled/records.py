@@ -37,10 +37,33 @@ def _zero(dtype: np.dtype) -> Any:
     return 0.0 if dtype.kind == "f" else 0
 
 
+class _PlainRecords:
+    """Slotted records by index, each made when it is first touched: large tables cost nothing until used."""
+
+    def __init__(self, dtype: np.dtype, count: int):
+        self.dtype = dtype
+        self._count = count
+        self._made: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> Any:
+        record = self._made.get(index)
+        if record is None:
+            if not 0 <= index < self._count:
+                raise IndexError(f"record {index} of {self._count}")
+            record = self._made[index] = _zero(self.dtype)
+        return record
+
+    def __setitem__(self, index: int, record: Any) -> None:
+        self._made[index] = record
+
+
 def new_records(dtype: np.dtype, count: int) -> Any:
     """``count`` zeroed records: a structured array, or slotted objects in plain mode."""
     if PLAIN:
-        return [_zero(dtype) for _ in range(count)]
+        return _PlainRecords(dtype, count)
     return np.zeros(count, dtype)
 
 
@@ -54,7 +77,7 @@ def to_array(records: Any, dtype: np.dtype) -> np.ndarray:
     if not PLAIN:
         return records.copy()
     out = np.zeros(len(records), dtype)
-    for i, record in enumerate(records):
+    for i in range(len(records)):
         for name in dtype.names or ():
-            out[name][i] = getattr(record, name)
+            out[name][i] = getattr(records[i], name)
     return out

@@ -13,6 +13,7 @@ from .tcp_options import update_mss
 from .world import (
     C_T,
     EV_CLOSED,
+    R_CLOSED,
     HASH_SIZE,
     TCBS_T,
     W_T,
@@ -104,6 +105,20 @@ def initial_sequence(W, local_hi, local_lo, lport, remote_hi, remote_lo, rport, 
     return (now // 4000 + secret) & 0xFFFFFFFF
 
 
+@kernel(I64(W_T, TCBS_T))
+def recycle(W, tcb):
+    """With all slots taken, end the TIME-WAIT that has waited longest (RFC 9293 section 3.10.8 allows less when resources run out)."""
+    best = -1
+    for slot in range(W.conn_high):
+        c = tcb[slot]
+        if c.state == State.TIME_WAIT and c.released and (best < 0 or c.t_wait < tcb[best].t_wait):
+            best = slot
+    if best < 0:
+        return 0
+    close_slot(W, tcb, best, R_CLOSED)
+    return 1
+
+
 @kernel(I64(W_T, TCBS_T, I64, I64, I64, I64, I64, I64, I64, I64))
 def open_slot(W, tcb, family, local_hi, local_lo, lport, remote_hi, remote_lo, rport, now):
     """A fresh connection in CLOSED with everything set that does not depend on the peer, or -1 when all slots are taken."""
@@ -115,7 +130,11 @@ def open_slot(W, tcb, family, local_hi, local_lo, lport, remote_hi, remote_lo, r
         slot = W.conn_high
         W.conn_high = slot + 1
     else:
-        return -1
+        if recycle(W, tcb) == 0:
+            return -1
+        slot = W.free_list[W.free_head]
+        W.free_head = (W.free_head + 1) & (MAX_CONNECTIONS - 1)
+        W.free_count = W.free_count - 1
     c = tcb[slot]
     # A slot may still stand in a queue from its last life; the queue entry then serves the new one.
     c.slot = slot

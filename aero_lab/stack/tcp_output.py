@@ -59,7 +59,8 @@ def in_flight(c):
 def window_field(W, c):
     """Value of the window field, with the right edge it offers noted in ``rcv_adv``.
 
-    The edge never moves left, and moves right only by a segment or half the buffer at a time (RFC 9293 section 3.8.6.2.2).
+    The edge moves right only by a segment or half the buffer at a time (RFC 9293 section 3.8.6.2.2). What the scale cannot
+    express is rounded down, or the peer would fill bytes that the buffer does not have; ``rcv_adv`` keeps the furthest edge ever offered.
     """
     free = c.recv_size - (c.rcv_nxt - c.rcv_read)
     edge = c.rcv_nxt + max(free, 0)
@@ -67,10 +68,7 @@ def window_field(W, c):
         edge = c.rcv_adv
     edge = max(edge, c.rcv_adv)
     shift = max(c.rcv_shift, 0)
-    field = (edge - c.rcv_nxt + (1 << shift) - 1) >> shift
-    if free <= 0 and edge <= c.rcv_nxt:
-        field = 0
-    field = min(field, 65535)
+    field = min((edge - c.rcv_nxt) >> shift, 65535)
     c.rcv_adv = max(c.rcv_adv, c.rcv_nxt + (field << shift))
     return field
 
