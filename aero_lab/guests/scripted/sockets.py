@@ -18,7 +18,7 @@ View = bytes | bytearray | memoryview
 class TcpSocket:
     """One TCP connection. Made by :meth:`ScriptedGuest.connect`."""
 
-    __slots__ = ("_guest", "connection", "ended", "established_at", "opened_at", "reason", "signal")
+    __slots__ = ("_finished", "_guest", "connection", "ended", "established_at", "opened_at", "reason", "signal")
 
     def __init__(self, guest: ScriptedGuest, connection: Any, now: int):
         self._guest = guest
@@ -31,6 +31,7 @@ class TcpSocket:
         self.established_at: int | None = None
         self.ended = False
         """The peer sent FIN, or the connection is over; unread bytes may remain."""
+        self._finished = False
         self.reason: str | None = None
         """Why the connection is over, in the stack's words; None while it is not."""
 
@@ -124,8 +125,8 @@ class TcpSocket:
         self.connection.shutdown(self._guest.now)
 
     def abort(self) -> None:
-        """Send RST and forget the connection."""
-        if self.reason is None:
+        """Send RST and forget the connection; one that both sides have closed is left to its TIME-WAIT."""
+        if self.reason is None and not self._finished:
             self.connection.abort(self._guest.now)
 
     def finish(self, until: int = NEVER) -> TaskGenerator:
@@ -134,6 +135,7 @@ class TcpSocket:
             self.shutdown()
         while (yield from self.readable(until)):
             self.drain(lambda view: None, 1 << 30)
+        self._finished = True
 
 
 class Arrival(NamedTuple):
