@@ -20,7 +20,7 @@ _PUBLIC = {
     "Link": (".link", "Link"),
     "compare": (".experiment.compare", "compare"),
     "plot": (".viz", None),
-    "warmup": (".kernels", "warmup"),
+    "warmup": (".compiled.registry", "warmup"),
     "AeroLabError": (".errors", "AeroLabError"),
     "UsageError": (".errors", "UsageError"),
 }
@@ -29,9 +29,9 @@ __all__ = ["AeroLabError", "Lab", "Link", "UsageError", "compare", "plot", "warm
 
 if TYPE_CHECKING:
     from . import viz as plot
+    from .compiled.registry import warmup
     from .errors import AeroLabError, UsageError
     from .experiment.compare import compare
-    from .kernels import warmup
     from .lab import Lab
     from .link import Link
 

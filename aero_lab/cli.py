@@ -55,9 +55,12 @@ def compare_command(
         str, typer.Option("--profile", help="Operating system the scripted guest looks like.")
     ] = "linux",
     virtual: Annotated[bool, typer.Option("--virtual", help="In virtual time: exact, repeatable, no sockets.")] = False,
-    rtt: Annotated[str | None, typer.Option(help="Round-trip time of the tunnel's link, for instance 40ms.")] = None,
-    loss: Annotated[float, typer.Option(help="Loss of the link in each direction, 0 to 1.")] = 0.0,
-    rate: Annotated[str | None, typer.Option(help="Rate of the link, for instance 10Mbit/s.")] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            "--link", help="Impair the tunnel, for instance 'rtt=40ms, loss=1%, rate=10Mbit/s'; with --virtual."
+        ),
+    ] = None,
     mtu: Annotated[int, typer.Option(help="MTU of the guest's network, 576 to 65520.")] = 1500,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
     repeat: Annotated[int, typer.Option(help="Runs of each combination.")] = 1,
@@ -69,11 +72,7 @@ def compare_command(
 ) -> None:
     """Run workloads over options and transports; print the table, write pcapng, parquet, JSON and a report."""
     from .experiment.compare import compare
-    from .link import Link
 
-    link = None
-    if rtt is not None or loss or rate is not None:
-        link = Link(**{k: v for k, v in {"rtt": rtt, "loss": loss, "rate": rate}.items() if v})
     table = compare(
         options=option,
         transports=_split(transport),
@@ -103,10 +102,62 @@ def compare_command(
         raise typer.Exit(1)
 
 
+@app.command("bench")
+def bench_command(
+    name: Annotated[str, typer.Argument(help="What to measure: stack.")],
+    seconds: Annotated[float, typer.Option(help="Time for each case.")] = 1.0,
+    case: Annotated[list[str] | None, typer.Option("--case", help="Only cases that begin so; may be repeated.")] = None,
+    no_peers: Annotated[bool, typer.Option("--no-peers", help="Leave other implementations out.")] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Measure a part beside its peers in one interleaved run; ratios above 1 are in our favour."""
+    from tqdm.auto import tqdm
+
+    from .bench import BENCHES, run, table
+    from .compiled.registry import warmup
+    from .experiment.record import write_json
+
+    if name not in BENCHES:
+        raise UsageError(f"no bench named {name!r}; there is {', '.join(BENCHES)}")
+    warmup()
+    with tqdm(desc=name, unit="case", leave=False) as bar:
+
+        def progress(done: int, total: int, what: str) -> None:
+            bar.total, bar.n = total, done
+            bar.set_postfix_str(what)
+
+        document = run(name, seconds, case, not no_peers, progress)
+    if json_file != "-":
+        typer.echo(table(document))
+    if json_file:
+        write_json(document, json_file)
+
+
+@app.command("inspect")
+def inspect_command(
+    file: Annotated[Path, typer.Argument(help="A pcapng or pcap file.")],
+    point: Annotated[str | None, typer.Option(help="Capture point: nic, tunnel or egress.")] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Show the flows of a capture, its ACKs per data segment, and its bytes by cause."""
+    from .experiment.inspect import Inspection
+    from .experiment.record import write_json
+
+    found = Inspection(file, point)
+    if json_file != "-":
+        from rich.console import Console
+
+        for part in found.tables():
+            Console().print(part)
+    if json_file:
+        write_json(found.document(), json_file)
+
+
 @app.command("warmup")
 def warmup_command() -> None:
     """Compile the kernels now, with a progress bar."""
-    from .kernels import cache_dir, warmup
+    from .compiled.cache import cache_dir
+    from .compiled.registry import warmup
 
     number = warmup()
     typer.echo(f"{number} kernels ready, kept in {cache_dir()}")

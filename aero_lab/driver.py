@@ -42,6 +42,7 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._watched: list[int] = []
         self._stopped = False
+        self._input = False
 
     def now(self) -> int:
         return self.clock.now()
@@ -67,7 +68,14 @@ class Driver:
         self._watched.append(fd)
 
     def wake(self) -> None:
-        """There may be work: have a turn as soon as the loop gets to it. Cheap, and many calls make one turn."""
+        """Something came from outside: step every node once, as soon as the loop gets to it, whatever its deadline.
+
+        Only the node itself can see what a socket holds, so it is not asked first. Cheap; many calls make one turn.
+        """
+        self._input = True
+        self._again()
+
+    def _again(self) -> None:
         if self._soon is None and not self._stopped:
             self._soon = self.loop.call_soon(self._round)
 
@@ -106,9 +114,9 @@ class Driver:
             self._timer.cancel()
             self._timer = None
         if deadline <= now:
-            self.wake()
+            self._again()
         elif deadline < NEVER:
-            self._timer = self.loop.call_later((deadline - now) / SECOND, self.wake)
+            self._timer = self.loop.call_later((deadline - now) / SECOND, self._again)
 
     def _turns(self) -> int:
         """Step what has work; returns the next deadline, in the past when work was left over."""
@@ -117,8 +125,9 @@ class Driver:
             now = self.clock.now()
             deadline = NEVER
             idle = True
+            every, self._input = self._input, False
             for node in self.nodes:
-                due = node.poll_at(now)
+                due = now if every else node.poll_at(now)
                 if due <= now:
                     node.step(now)
                     idle = False

@@ -63,7 +63,7 @@ class Lab:
         progress: bool = True,
     ):
         from .capture import Recorder
-        from .kernels import warmup
+        from .compiled.registry import warmup
         from .link import Link
         from .paths import get_path
 

@@ -20,6 +20,6 @@ settings.load_profile("default")
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Compile the kernels once, before the workers of pytest-xdist would each do it at the same time."""
     if getattr(session.config.option, "numprocesses", None) and not hasattr(session.config, "workerinput"):
-        from aero_lab.kernels import warmup
+        from aero_lab.compiled.registry import warmup
 
         warmup(progress=False)

@@ -214,8 +214,11 @@ def warmup(progress: bool = True) -> int:
         return 0
     from tqdm.auto import tqdm  # late: it looks for notebooks and widgets
 
+    class Bar(tqdm):
+        monitor_interval = 0  # tqdm's own watching thread would outlive whoever waits here
+
     total = sum(not k.ready for k in _kernels)
-    with tqdm(total=total, desc="kernels", unit="", leave=False, delay=0.5, disable=not progress) as bar:
+    with Bar(total=total, desc="kernels", unit="", leave=False, delay=0.5, disable=not progress) as bar:
 
         def show(name: str) -> None:
             bar.set_postfix_str(name, refresh=False)

@@ -113,7 +113,7 @@ def compare(
             raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
     from tqdm.auto import tqdm
 
-    from ..kernels import warmup
+    from ..compiled.registry import warmup
 
     warmup(progress)
     runs, files = [], []

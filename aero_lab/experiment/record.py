@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..errors import UsageError
+
 SCHEMA = 1
 """Version of the JSON layout; a change that breaks a reader raises it."""
 
@@ -120,9 +122,12 @@ def write_json(document: dict[str, Any], target: str) -> None:
     if target == "-":
         sys.stdout.write(text)
         sys.stdout.flush()
-    else:
+        return
+    try:
         with open(target, "w", encoding="utf-8") as out:
             out.write(text)
+    except OSError as error:
+        raise UsageError(f"cannot write {target}: {error.strerror}") from None
 
 
 COLUMNS: Sequence[tuple[str, str, str]] = (

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..capture import Recorder
+from ..compiled.registry import warmup
 from ..engine import RealEngine
 from ..errors import AeroLabError
-from ..kernels import warmup
 from ..limits import SECOND
 from ..paths import get_path
 from ..paths.base import Wire
