@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aero_lab.wire import ndp
@@ -74,6 +74,7 @@ def test_neighbour_discovery(value, ends):
 
 @pytest.mark.parametrize("kind, values", PLAIN, ids=lambda each: getattr(each, "__name__", ""))
 def test_values_outlive_their_buffer(kind, values):
+    @settings(max_examples=20)
     @given(values)
     def check(value):
         buffer = bytearray(value.emit())
