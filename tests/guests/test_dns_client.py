@@ -36,9 +36,7 @@ def test_text_of_an_address_is_no_name():
     assert ask(peer, "192.0.2.7") == ip("192.0.2.7") and not peer.queries
 
 
-@pytest.mark.parametrize(
-    "profile, times, give_up", [("windows7", [0, 1, 2, 4, 8], 10), ("linux", [0, 0, 5, 5], 10)]
-)
+@pytest.mark.parametrize("profile, times, give_up", [("windows7", [0, 1, 2, 4, 8], 10), ("linux", [0, 0, 5, 5], 10)])
 def test_repetitions(profile, times, give_up):
     peer = online(profile)
     peer.names["files.lab"] = None
@@ -63,7 +61,8 @@ def test_only_what_is_missing_is_asked_again():
 
 
 @pytest.mark.parametrize(
-    "code, reason", [(dns.NXDOMAIN, "nxdomain"), (dns.SERVFAIL, "servfail"), (dns.REFUSED, "dns-refused"), (9, "dns-error")]
+    "code, reason",
+    [(dns.NXDOMAIN, "nxdomain"), (dns.SERVFAIL, "servfail"), (dns.REFUSED, "dns-refused"), (9, "dns-error")],
 )
 def test_failures_by_name(code, reason):
     peer = online()
@@ -107,7 +106,9 @@ def test_an_alias_that_leads_in_a_circle_ends():
     peer = online()
 
     def circle(query, client, port):
-        records = tuple(Record(a, dns.CNAME, dns.IN, 60, b) for a, b in (("files.lab", "b.lab"), ("b.lab", "files.lab")))
+        records = tuple(
+            Record(a, dns.CNAME, dns.IN, 60, b) for a, b in (("files.lab", "b.lab"), ("b.lab", "files.lab"))
+        )
         peer.udp(53, client, port, query.reply(answers=records).emit())
 
     peer._dns = circle

@@ -192,6 +192,7 @@ LINUX = Profile(
         initial_cwnd_segments=10,
         rto_initial=SECOND,
         rto_min=200 * MS,
+        rto_max=120 * SECOND,
         syn_retries=6,
         data_retries=15,
         delack_segments=2,
