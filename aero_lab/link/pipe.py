@@ -315,7 +315,10 @@ def advance(pipe, slot, now):
                 return
             if kind == DUPLICATE:
                 hit(pipe, s, size)
-                duplicate(pipe, e, stage, now)
+                put_stage(pipe, e, stage)
+                wait(pipe, slot, now)
+                duplicate(pipe, e, stage, now)  # behind its original
+                return
             elif kind == REORDER:
                 hit(pipe, s, size)
                 due = now + get_ns(pipe, s)
