@@ -24,6 +24,7 @@ FLAG_RB = 0x8000
 FLAG_DF, FLAG_MF, OFFSET_MASK = 0x4000, 0x2000, 0x1FFF
 OPTIONS_MAX = 40
 OPT_END, OPT_NOP, OPT_RECORD_ROUTE, OPT_ROUTER_ALERT = 0, 1, 7, 148
+OPT_COPIED = 0x80
 ROUTER_ALERT = (OPT_ROUTER_ALERT, b"\0\0")  # RFC 2113
 
 get_version_ihl, put_version_ihl = u8_field(0), put_u8_field(0)
@@ -222,8 +223,12 @@ class Ipv4:
         return bytes(header) + self.payload
 
     def fragments(self, mtu: int) -> list[Ipv4]:
-        """This packet cut into pieces that fit ``mtu``, whatever its DF flag says; options go into the first only."""
-        most = (mtu - HEADER_SIZE) & ~7
+        """This packet cut into pieces that fit ``mtu``, whatever its DF flag says.
+
+        Options whose copied bit is set go into each piece, the others into the first only (RFC 791 section 3.1).
+        """
+        copied = tuple(option for option in self.options if option[0] & OPT_COPIED)
+        most = (mtu - replace(self, payload=b"", options=copied).header_len) & ~7
         first = (mtu - self.header_len) & ~7
         if min(most, first) < 8:
             raise UsageError(f"no fragment fits an MTU of {mtu}")
@@ -234,7 +239,7 @@ class Ipv4:
         while at < len(self.payload):
             piece = self.payload[at : at + size]
             more = self.mf or at + size < len(self.payload)
-            options = self.options if at == 0 else ()
+            options = self.options if at == 0 else copied
             out.append(replace(self, payload=piece, df=False, mf=more, offset=self.offset + at, options=options))
             at, size = at + size, most
         return out

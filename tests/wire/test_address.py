@@ -86,6 +86,11 @@ def test_prefixes_of_ipv6(packed, length, other):
     assert not a.in_prefix(b"abcd", packed, 0)
 
 
+def test_a_mask_has_a_length():
+    with pytest.raises(UsageError):
+        a.prefix_mask(33)
+
+
 @pytest.mark.parametrize("text", ["10.0.2.0", "10.0.2.0/33", "10.0.2.0/", "::/129", "10.0.2.0/-1", "10.0.2.0/x", "/24"])
 def test_what_is_no_network(text):
     with pytest.raises(UsageError):

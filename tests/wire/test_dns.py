@@ -176,6 +176,21 @@ def test_what_cannot_be_sent(kind, held):
         Record("lab", kind, dns.IN, 0, held)
 
 
+def test_a_long_message_is_written_and_read():
+    """Names beyond the reach of a pointer (14 bits) are written out."""
+    answers = tuple(Record(f"host{i}.lab", dns.TXT, dns.IN, 0, (bytes(200),)) for i in range(200))
+    value = DnsMessage(1, dns.QR, answers=answers + answers[-1:])
+    data = value.emit()
+    assert len(data) > 0x8000 and DnsMessage.parse(data) == value
+    with pytest.raises(UsageError, match="65535"):
+        DnsMessage(1, additional=tuple(Edns(options=((1, bytes(60000)),)).record() for _ in range(2))).emit()
+
+
+def test_header_bits():
+    value = DnsMessage(1, 5 << 11 | dns.TC | dns.QR | dns.REFUSED)
+    assert (value.opcode, value.rcode, value.truncated, value.is_response) == (5, dns.REFUSED, True, True)
+
+
 def test_counts_are_bounded():
     with pytest.raises(UsageError):
         DnsMessage(1, 0, (Question("a"),) * (DNS_RECORDS_MAX + 1))

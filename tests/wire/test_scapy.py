@@ -103,9 +103,10 @@ def split_options(data: bytes) -> list[bytes]:
 
 
 @few
-@given(st.binary(min_size=1, max_size=3000), st.integers(60, 700))
-def test_ipv4_fragments(payload, mtu):
+@given(st.integers(1, 3000), st.integers(60, 700))
+def test_ipv4_fragments(size, mtu):
     """The pieces go together again; scapy cuts at the same places."""
+    payload = bytes(i % 251 for i in range(size))
     whole = ipv4.Ipv4(A4, B4, 17, payload, id=77)
     pieces = whole.fragments(mtu)
     assert all(len(piece.emit()) <= mtu for piece in pieces)

@@ -120,6 +120,20 @@ def test_neighbour_discovery_options_by_kind():
     assert ndp.RouterAdvert(options=(ndp.Prefix(A6),)).prefixes == (ndp.Prefix(A6),)
 
 
+def test_options_with_the_copied_bit_go_into_every_fragment():
+    record_route, alert = (7, bytes(5)), (148, b"\0\0")
+    pieces = Ipv4(A, B, 17, bytes(range(100)), options=(record_route, alert), df=True).fragments(60)
+    assert [piece.options for piece in pieces] == [(record_route, alert), *[(alert,)] * (len(pieces) - 1)]
+    assert all(len(piece.emit()) <= 60 and not piece.df for piece in pieces)
+    assert b"".join(piece.payload for piece in pieces) == bytes(range(100))
+    assert [piece.offset for piece in pieces] == [0, 24, 56, 88]
+
+
+def test_a_fragment_is_cut_further():
+    pieces = Ipv4(A, B, 17, bytes(64), mf=True, offset=800).fragments(52)
+    assert [(piece.offset, piece.mf) for piece in pieces] == [(800, True), (832, True)]
+
+
 def test_errors_quote_what_fits():
     packet = Ipv4(A, B, 17, bytes(2000)).emit()
     assert len(Ipv4(A, B, 1, Icmp.unreachable(3, packet).emit()).emit()) == 576
