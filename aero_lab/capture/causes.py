@@ -70,22 +70,25 @@ def later(a, b):
 @kernel(I64(HALF_RECORD, I64, I64))
 def _fill(half, seq, end):
     """Take ``seq`` to ``end`` out of the holes; returns when the hole it fell in was opened, else -1."""
-    opened = -1
-    kept = 0
+    opened, kept, split = -1, 0, -1
     number = half.holes
     for i in range(number):
         left, right, when = half.left[i], half.right[i], half.opened[i]
-        if later(seq, right) >= 0 or later(end, left) <= 0:
-            half.left[kept], half.right[kept], half.opened[kept] = left, right, when
-            kept += 1
-            continue
-        opened = when
-        if later(end, right) < 0:  # what is before it in the same hole counts as seen
-            half.left[kept], half.right[kept], half.opened[kept] = end, right, when
-            kept += 1
-        elif later(seq, left) > 0:
-            half.left[kept], half.right[kept], half.opened[kept] = left, seq, when
-            kept += 1
+        if later(seq, right) < 0 and later(end, left) > 0:
+            opened = when
+            if later(seq, left) > 0 and later(end, right) < 0:
+                split = right
+            if later(seq, left) > 0:
+                right = seq
+            elif later(end, right) < 0:
+                left = end
+            else:
+                continue
+        half.left[kept], half.right[kept], half.opened[kept] = left, right, when
+        kept += 1
+    if split >= 0 and kept < HOLES:  # with all holes in use, what is behind counts as seen
+        half.left[kept], half.right[kept], half.opened[kept] = end, split, opened
+        kept += 1
     half.holes = kept
     return opened
 
@@ -143,7 +146,9 @@ def _segment(mine, theirs, flags, seq, ack, window, size, now):
             why = RETRANSMISSION
         else:
             mine.started, mine.isn, mine.nxt, mine.holes = 1, seq, (seq + 1 + size) & M32, 0
-            mine.syn_time, mine.rtt, mine.probe = now, 0, 0
+            mine.probe = 0
+            if not flags & tcp.ACK:
+                mine.syn_time = now
     elif flags & tcp.RST:
         why = HANDSHAKE
     elif size > 0 or fin:

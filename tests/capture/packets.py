@@ -1,18 +1,44 @@
 """Frames for the tests of this room: one of each kind that Spine sends, and conversations, made with scapy."""
 
-from functools import lru_cache
+from functools import cache
 
 GUEST, GATEWAY = "02:00:00:00:00:02", "02:00:00:00:00:01"
 HERE, THERE = "10.0.2.15", "203.0.113.10"
 
 
-@lru_cache(maxsize=None)
+@cache
 def every_kind() -> tuple[bytes, ...]:
     """One frame at least of each kind."""
     from scapy.all import (
-        ARP, BOOTP, DHCP, DNS, DNSQR, DNSRR, ICMP, IP, LLC, TCP, UDP, Dot1AD, Dot1Q, Dot3, Ether, ICMPv6DestUnreach,
-        ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6ND_RA, ICMPv6ND_RS, IPv6, IPv6ExtHdrDestOpt,
-        IPv6ExtHdrFragment, IPv6ExtHdrHopByHop, IPv6ExtHdrRouting, NTP, Raw,
+        ARP,
+        BOOTP,
+        DHCP,
+        DNS,
+        DNSQR,
+        DNSRR,
+        ICMP,
+        IP,
+        LLC,
+        NTP,
+        TCP,
+        UDP,
+        Dot1AD,
+        Dot1Q,
+        Dot3,
+        Ether,
+        ICMPv6DestUnreach,
+        ICMPv6EchoReply,
+        ICMPv6EchoRequest,
+        ICMPv6ND_NA,
+        ICMPv6ND_NS,
+        ICMPv6ND_RA,
+        ICMPv6ND_RS,
+        IPv6,
+        IPv6ExtHdrDestOpt,
+        IPv6ExtHdrFragment,
+        IPv6ExtHdrHopByHop,
+        IPv6ExtHdrRouting,
+        Raw,
     )  # fmt: skip
 
     eth = Ether(src=GUEST, dst=GATEWAY)
@@ -30,7 +56,8 @@ def every_kind() -> tuple[bytes, ...]:
         back / ARP(op=2, hwsrc=GATEWAY, psrc="10.0.2.2", hwdst=GUEST, pdst=HERE),
         all_of_us / dhcp / DHCP(options=[("message-type", "discover"), ("hostname", "guest"), "end"]),
         all_of_us / dhcp / DHCP(options=[("pad"), ("hostname", "guest"), ("message-type", "request"), "end"]),
-        back / IP(src="10.0.2.2", dst=HERE) / UDP(sport=67, dport=68) / BOOTP(op=2) / DHCP(options=[("message-type", 5), "end"]),
+        back / IP(src="10.0.2.2", dst=HERE) / UDP(sport=67, dport=68) / BOOTP(op=2)
+        / DHCP(options=[("message-type", 5), "end"]),
         eth / IP(src=HERE, dst="10.0.2.2") / UDP(sport=50000, dport=53) / DNS(id=77, qd=DNSQR(qname="files.lab")),
         back / IP(src="10.0.2.2", dst=HERE) / UDP(sport=53, dport=50000)
         / DNS(id=77, qr=1, qd=DNSQR(qname="files.lab"), an=DNSRR(rrname="files.lab", rdata=THERE)),
@@ -57,19 +84,22 @@ def every_kind() -> tuple[bytes, ...]:
         back / ip_back / ICMP(type=11, code=0) / quoted,
         eth / IP(src=HERE, dst=THERE, flags="MF", id=99) / UDP(sport=4001, dport=4002, len=2008) / Raw(b"f" * 1472),
         eth / IP(src=HERE, dst=THERE, frag=185, id=99, proto=17) / Raw(b"f" * 528),
-        eth / IP(src=HERE, dst=THERE, flags="DF", options=[b"\x94\x04\0\0"], proto=2) / Raw(b"\x16\0\x08\x05\xe0\0\0\xfc"),
+        eth / IP(src=HERE, dst=THERE, flags="DF", options=[b"\x94\x04\0\0"], proto=2)
+        / Raw(b"\x16\0\x08\x05\xe0\0\0\xfc"),
         eth / IP(src=HERE, dst=THERE, proto=47) / Raw(b"gre?"),
         eth / Dot1Q(vlan=5) / ip / UDP(sport=1, dport=2) / Raw(b"tagged"),
         eth / Dot1AD(vlan=6) / Dot1Q(vlan=7) / ip / TCP(sport=3, dport=4, flags="S"),
         eth / ip6 / TCP(sport=49300, dport=443, flags="S", seq=5, options=options),
         eth / ip6 / UDP(sport=6000, dport=6001) / Raw(b"six"),
         eth / ip6 / IPv6ExtHdrHopByHop() / UDP(sport=6000, dport=6001) / Raw(b"hop"),
-        eth / ip6 / IPv6ExtHdrDestOpt() / IPv6ExtHdrRouting(addresses=["2001:db8::1"]) / TCP(sport=8, dport=9, flags="A"),
+        eth / ip6 / IPv6ExtHdrDestOpt() / IPv6ExtHdrRouting(addresses=["2001:db8::1"])
+        / TCP(sport=8, dport=9, flags="A"),
         eth / ip6 / IPv6ExtHdrFragment(id=3, offset=0, m=1) / UDP(sport=6000, dport=6001, len=1000) / Raw(b"y" * 200),
         eth / ip6 / IPv6ExtHdrFragment(id=3, offset=26, m=0, nh=17) / Raw(b"z" * 100),
         eth / ip6 / ICMPv6EchoRequest(id=9, seq=10, data=b"ping"),
         back / IPv6(src="2001:db8::10", dst="fd00:aee0::15") / ICMPv6EchoReply(id=9, seq=10, data=b"ping"),
-        back / IPv6(src="2001:db8::10", dst="fd00:aee0::15") / ICMPv6DestUnreach(code=4) / ip6 / UDP(sport=6000, dport=6001),
+        back / IPv6(src="2001:db8::10", dst="fd00:aee0::15") / ICMPv6DestUnreach(code=4) / ip6
+        / UDP(sport=6000, dport=6001),
         Ether(src=GUEST, dst="33:33:ff:00:00:01") / IPv6(dst="ff02::1:ff00:1", hlim=255) / ICMPv6ND_NS(tgt="fe80::1"),
         back / IPv6(src="fe80::1", dst="fe80::2", hlim=255) / ICMPv6ND_NA(tgt="fe80::1"),
         Ether(src=GUEST, dst="33:33:00:00:00:02") / IPv6(dst="ff02::2", hlim=255) / ICMPv6ND_RS(),
