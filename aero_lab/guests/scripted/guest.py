@@ -255,15 +255,14 @@ class ScriptedGuest:
 
     def connect(self, address: bytes | str, port: int, until: int = NEVER) -> TaskGenerator:
         """Task: a connected :class:`TcpSocket`. Raises ``refused``, ``unreachable``, ``timeout`` or another reason."""
-        if isinstance(address, str):
-            address = yield from self.resolve(address)
-        source = self.source_for(address)
+        target: bytes = (yield from self.resolve(address)) if isinstance(address, str) else address
+        source = self.source_for(target)
         if source is None:
             raise TaskError("unreachable", "no address of this family")
         connection = None
         for _ in range(16):  # a port still in TIME_WAIT towards this peer is passed over
             try:
-                connection = self.stack.connect(address, port, sport=self.next_port(), src=source, now=self.now)
+                connection = self.stack.connect(target, port, sport=self.next_port(), src=source, now=self.now)
                 break
             except AeroLabError as error:
                 if not self.stack.free_slots:
@@ -286,14 +285,14 @@ class ScriptedGuest:
 
     def udp_socket(self, port: int | None = None) -> UdpSocket:
         """A UDP port, an ephemeral one unless named."""
+        number = port if port is not None else self.rng.randint(*self.profile.ephemeral)
         if port is None:
             first, last = self.profile.ephemeral
-            port = self.rng.randint(first, last)
-            while port in self._udp:
-                port = first if port >= last else port + 1
+            while number in self._udp:
+                number = first if number >= last else number + 1
         elif port in self._udp or port == dhcp.CLIENT_PORT:
             raise UsageError(f"UDP port {port} is in use")
-        socket = self._udp[port] = UdpSocket(self, port)
+        socket = self._udp[number] = UdpSocket(self, number)
         return socket
 
     def echo_socket(self, identifier: int | None = None) -> EchoSocket:
