@@ -91,9 +91,9 @@ class Worker:
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
         answer = json.loads(line)
-        if not answer.pop("ok"):
+        if not answer["ok"]:
             raise AeroLabError(answer["error"])
-        return answer
+        return answer["value"]
 
     def _gone(self) -> WorkerFailed:
         try:

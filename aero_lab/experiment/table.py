@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 
+LABELS = 4
+"""Leading columns of a table that say which run it is, and do not measure."""
+RUNS_ACROSS = 5
+"""Up to so many runs stand beside each other in a terminal."""
+
+
 class Table:
     """What :func:`aero_lab.compare` returns."""
 
@@ -49,7 +55,14 @@ class Table:
 
         headings, rows = cells(self.runs)
         table = RichTable(title=self.title())
-        for heading, cell in zip(headings, rows[0] if rows else headings):
+        if len(self.runs) <= RUNS_ACROSS:  # measurements down, runs across: fits a terminal
+            table.add_column(headings[0])
+            for row in rows:
+                table.add_column(row[0], justify="right", no_wrap=True)
+            for number, heading in enumerate(headings[1:], 1):
+                table.add_row(_flat(heading), *(row[number] for row in rows), end_section=number == LABELS - 1)
+            return table
+        for heading, cell in zip(headings, rows[0]):
             table.add_column(heading, justify="right" if _numeric(cell) else "left", no_wrap=True)
         for row in rows:
             table.add_row(*row)
@@ -68,7 +81,7 @@ class Table:
     def to_markdown(self) -> str:
         """For the report."""
         headings, rows = cells(self.runs)
-        lines = ["| " + " | ".join(h.replace("-\n", "").replace("\n", " ") for h in headings) + " |"]
+        lines = ["| " + " | ".join(_flat(h) for h in headings) + " |"]
         lines.append("|" + "---|" * len(headings))
         lines += ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join(lines)
@@ -78,7 +91,7 @@ class Table:
 
     def __repr__(self) -> str:
         headings, rows = cells(self.runs)
-        flat = [h.replace("-\n", "").replace("\n", " ") for h in headings]
+        flat = [_flat(h) for h in headings]
         widths = [max(len(x) for x in column) for column in zip(flat, *rows)] if rows else [len(h) for h in flat]
         return "\n".join("  ".join(x.rjust(w) for x, w in zip(row, widths)) for row in [flat, *rows])
 
@@ -115,6 +128,11 @@ class Table:
         lines += [f"* `{Path(run.capture).name}`" for run in self.runs if run.capture]
         lines += ["", "Machine: " + ", ".join(f"{k} {v}" for k, v in machine.items()), ""]
         return "\n".join(lines)
+
+
+def _flat(heading: str) -> str:
+    """A heading on one line."""
+    return heading.replace("-\n", "").replace("\n", " ")
 
 
 def _numeric(cell: str) -> bool:

@@ -152,7 +152,7 @@ def serve(half: Half, answer: Callable[[dict[str, Any]], None]) -> None:
         if name == "stop":
             return
         try:
-            answer({"ok": True, **commands[name](**request)})
+            answer({"ok": True, "value": commands[name](**request)})
         except AeroLabError as error:
             answer({"ok": False, "error": str(error)})
 
@@ -169,7 +169,7 @@ def main() -> None:
     warmup(progress=False)
     half: Half = (Client if spec["role"] == "client" else Proxy)(spec)
     try:
-        answer({"ok": True, "pid": os.getpid()})
+        answer({"ok": True, "value": {"pid": os.getpid()}})
         serve(half, answer)
     except (BrokenPipeError, KeyboardInterrupt):
         pass
