@@ -33,6 +33,16 @@ class Block:
         return self.index[low : self.start + s.INDEX_SIZE].view(s.INDEX)[::-1] if self.count else np.zeros(0, s.INDEX)
 
 
+def _joined(tables: list[np.ndarray]) -> np.ndarray:
+    """Tables of descriptors as one. (``np.concatenate`` would pack their records.)"""
+    out = np.empty(sum(len(table) for table in tables), s.INDEX)
+    at = 0
+    for table in tables:
+        out[at : at + len(table)] = table
+        at += len(table)
+    return out
+
+
 @dataclass(frozen=True)
 class Capture:
     """Frames in the order in which they were seen.
@@ -54,8 +64,7 @@ class Capture:
 
     def descriptors(self) -> np.ndarray:
         """One record of :data:`.schema.INDEX` a frame; ``off`` counts within the frame's own block."""
-        parts = [block.descriptors() for block in self.blocks]
-        return np.concatenate(parts) if parts else np.zeros(0, s.INDEX)
+        return _joined([block.descriptors() for block in self.blocks])
 
     def frame(self, number: int) -> bytes:
         """The bytes kept of frame ``number``, counted from 1 like ``frame_number``."""
@@ -92,7 +101,7 @@ class Capture:
         tables = [(block, block.descriptors()) for capture in captures for block in capture.blocks]
         if not tables:
             return captures[0] if captures else Capture()
-        everything = np.concatenate([table for _, table in tables])
+        everything = _joined([table for _, table in tables])
         owner = np.repeat(np.arange(len(tables)), [len(table) for _, table in tables])
         order = np.argsort(everything["t_ns"], kind="stable")
         index, owner = everything[order], owner[order]

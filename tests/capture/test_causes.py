@@ -118,7 +118,7 @@ def test_loss_and_reordering_are_told_apart(seed):
 @pytest.mark.skipif(tshark.TSHARK is None, reason=tshark.REASON)
 @pytest.mark.parametrize("seed", range(3))
 def test_against_wireshark(tmp_path, seed):
-    """Wireshark calls every old segment soon after new data out of order, also one it saw before; elsewhere we agree."""
+    """Wireshark calls each old segment soon after new data out of order, also one it saw before; elsewhere we agree."""
     recorder = Recorder()
     rows, truth = download(random.Random(seed), 0.2, 0.4)
     for when, up, frame in rows:
