@@ -227,6 +227,8 @@ class VirtualEgress:
     def poll_at(self, now: int) -> int:
         if self._notices or self._credited or self._more:
             return now
+        if not self._directions and (len(self.stack.tx) or len(self.far_end.tx)):
+            return now  # packets of calls between two steps, which nobody but us carries
         due = min(self.stack.poll_at(now), self.far_end.poll_at(now))
         for direction in self._directions:
             due = min(due, direction.poll_at(now))

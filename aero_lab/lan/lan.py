@@ -97,6 +97,7 @@ class Lan:
         """End every flow, tell both sides."""
         self.tcp.close_all("lan-closed", now)
         self.udp.close_all("lan-closed", now)
+        self.egress.step(now)
         self.stack.step(now)
 
     @property
