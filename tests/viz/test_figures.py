@@ -1,0 +1,206 @@
+"""The figures: each is rendered, says what it should, has units, and takes axes from outside."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from aero_lab import analysis, viz
+from aero_lab.causes import Cause
+from aero_lab.errors import UsageError
+from tests.capture.conversation import record, script
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return record().frames()
+
+
+@pytest.fixture(autouse=True)
+def close():
+    yield
+    plt.close("all")
+
+
+def rendered(ax, tmp_path):
+    """The figure of an axes as pixels; there is something on it."""
+    path = tmp_path / "figure.png"
+    ax.figure.savefig(path, dpi=60)
+    pixels = plt.imread(path)
+    assert (pixels[..., :3] < 0.9).mean() > 0.005
+    return pixels
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def inside(ax):
+    """No text of the axes reaches beyond the figure."""
+    figure = ax.figure
+    figure.canvas.draw()
+    width, height = figure.get_size_inches() * figure.dpi
+    for text in ax.texts:
+        box = text.get_window_extent()
+        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1, text.get_text()
+
+
+def overlapping(ax):
+    """Pairs of texts of the axes that lie on each other."""
+    ax.figure.canvas.draw()
+    boxes = [(t.get_text(), t.get_window_extent()) for t in ax.texts if t.get_text().strip()]
+    return [(a, b) for i, (a, x) in enumerate(boxes) for b, y in boxes[i + 1 :] if x.overlaps(y)]
+
+
+def test_the_ladder_shows_every_frame_once_with_its_delay_and_its_loss(frames, tmp_path):
+    ax = viz.ladder(frames)
+    rendered(ax, tmp_path)
+    said = texts(ax)
+    assert "ARP who has 10.0.2.2?" in said and "DNS query 0x004d" in said
+    assert "SYN  mss 1460" in said and "SYN  ack 1  mss 1460" in said
+    assert said.count("1460 B  seq 2921  ack 40") == 3 and "ack 2921  sack 4381–7301" in said
+    assert said.count("20 ms") == len(script()) - 2 and said.count("not seen") == 2
+    assert "· · ·  5.04 s  · · ·" in said
+    assert len(ax.texts) == 2 + 3 + 2 + 4 * len(script()) + len(script())  # ends, headings, pauses; row texts, arrows
+    inside(ax)
+    assert overlapping(ax) == []
+
+
+def test_the_ladder_of_one_point(frames, tmp_path):
+    ax = viz.ladder(frames[frames.point == "nic"])
+    rendered(ax, tmp_path)
+    assert "not seen" not in texts(ax) and any(text.startswith("guest\n10.0.2.15") for text in texts(ax))
+    inside(ax)
+    assert overlapping(ax) == []
+
+
+@pytest.mark.parametrize("most", [1, 5, 40])
+def test_the_ladder_says_how_many_frames_it_left_out(frames, most):
+    ax = viz.ladder(frames, most=most)
+    left = len(script()) - most
+    assert (f"and {left} more frames" in texts(ax)) == (left > 0)
+
+
+def test_the_ladder_of_a_selection_and_of_nothing(frames):
+    flow = frames[frames.flow_id == frames.flow_id.max()]
+    assert any(text.startswith("SYN") for text in texts(viz.ladder(flow)))
+    assert texts(viz.ladder(frames[:0])) == ["no frames"]
+
+
+def test_the_ladder_says_something_about_every_kind_of_frame():
+    from aero_lab.capture import Recorder
+    from tests.capture.packets import every_kind
+
+    recorder = Recorder()
+    for i, frame in enumerate(every_kind()):
+        recorder.add(frame, "nic", "tx", i)
+    recorder.add_message(b"\xa2\x03\x01\0ping", "tx", 99)
+    frames = recorder.frames()
+    said = texts(viz.ladder(frames[frames.point == "nic"], most=100))
+    for text in ("DHCP DISCOVER", "ICMP echo request seq 3", "ICMPv6 neighbour solicitation", "UDP 40000 → 7000, 160 B",
+                 "IP protocol 17, fragment at 1480", "frame, 14 B"):  # fmt: skip
+        assert text in said, text
+    assert "tunnel message, 8 B" in texts(viz.ladder(frames[frames.point == "tunnel"]))
+
+
+def areas(ax):
+    """Area under each step patch, by label, in units of the axes."""
+    out = {}
+    for patch in ax.patches:
+        values, edges, baseline = patch.get_data()
+        out[patch.get_label().split("  ")[0]] = ((values - baseline) * np.diff(edges)).sum()
+    return out
+
+
+@pytest.mark.parametrize("point", ["nic", "tunnel"])
+def test_bandwidth_stacks_to_the_bytes_on_the_wire(frames, tmp_path, point):
+    ax = viz.bandwidth(frames, point=point, interval="50ms")
+    rendered(ax, tmp_path)
+    column = "frame_len" if point == "nic" else "message_len"
+    total = frames.loc[frames.point == point, column].sum()
+    found = areas(ax)
+    assert sum(found.values()) * 1e6 / 8 == pytest.approx(total)
+    assert ("tunnel framing" in found) == (point == "tunnel")
+    assert ax.get_xlabel() == "time since the first frame (s)" and ax.get_ylabel() == "bandwidth (Mbit/s)"
+
+
+def test_bandwidth_of_one_direction_and_of_nothing(frames):
+    ax = viz.bandwidth(frames, direction="rx")
+    assert "to the guest" in ax.get_title("left")
+    assert texts(viz.bandwidth(frames[:0])) == ["no frames"]
+
+
+def test_short_captures_are_drawn_in_milliseconds(frames):
+    short = frames[frames.frame_time < 10**9]
+    assert viz.bandwidth(short).get_xlabel() == "time since the first frame (ms)"
+
+
+@pytest.mark.parametrize("option", [None, "A", "b", "C"])
+def test_the_pipeline_shows_the_cuts(tmp_path, option):
+    ax = viz.pipeline(option=option)
+    rendered(ax, tmp_path)
+    letters = {"A", "B", "C"} & set(texts(ax))
+    assert letters == ({"A", "B", "C"} if option is None else {option.upper()})
+    inside(ax)
+    assert overlapping(ax) == []
+
+
+def test_the_pipeline_refuses_an_option_that_is_not_there():
+    with pytest.raises(UsageError, match="no option 'D'"):
+        viz.pipeline(option="D")
+
+
+RUNS = [
+    {"option": option, "transport": transport, "workload": workload, "goodput_mbps": 90.0 + 10 * repeat,
+     "connect_ms": 20.0, "rtt_ms": None if workload == "download" else 40.0}
+    for option, transport in (("A", "websocket"), ("C", "webrtc"))
+    for workload in ("download", "rr") for repeat in range(3)
+]  # fmt: skip
+
+
+def test_the_comparison_has_a_panel_for_each_workload_and_metric_on_one_scale(tmp_path):
+    grid = viz.comparison(RUNS)
+    assert grid.shape == (2, 3)
+    rendered(grid[0, 0], tmp_path)
+    for column in grid.T:
+        assert column[0].get_xlim() == column[1].get_xlim() and column[0].get_xlim()[0] == 0
+    assert [ax.get_xlabel() for ax in grid[1]] == ["goodput\n(Mbit/s)", "connect\n(ms)", "round trip\n(ms)"]
+    assert texts(grid[0, 0]) == ["100", "100"] and texts(grid[0, 2]) == ["not measured"] * 2
+    assert [label.get_text() for label in grid[0, 0].get_yticklabels()] == ["A  websocket", "C  webrtc"]
+
+
+def test_the_comparison_takes_what_it_is_given(tmp_path):
+    _, ax = plt.subplots()
+    assert viz.comparison(pd.DataFrame(RUNS), ax).shape == (2, 3)
+    rendered(ax, tmp_path)
+    _, given = plt.subplots(2, 1)
+    assert list(viz.comparison(RUNS, given, metrics=["goodput_mbps"])[:, 0]) == list(given)
+    _, given = plt.subplots(1, 3)
+    with pytest.raises(UsageError, match="needs 2 axes"):
+        viz.comparison(RUNS, given, metrics=["goodput_mbps"])
+    with pytest.raises(UsageError, match="no metric 'speed'"):
+        viz.comparison(RUNS, metrics=["speed"])
+    with pytest.raises(UsageError, match="lack option"):
+        viz.comparison([{"transport": "memory", "workload": "rr"}])
+    assert texts(viz.comparison([{**RUNS[0], "goodput_mbps": None, "connect_ms": None}])[0, 0]) == [
+        "nothing was measured"
+    ]
+
+
+def test_each_function_draws_on_the_axes_it_is_given(frames):
+    for draw in (viz.ladder, viz.bandwidth):
+        _, ax = plt.subplots()
+        assert draw(frames, ax=ax) is ax
+    _, ax = plt.subplots()
+    assert viz.pipeline(ax=ax) is ax
+    assert len(plt.get_fignums()) == 3
+
+
+def test_every_cause_has_a_colour_of_its_own():
+    assert set(viz.CAUSE_COLOURS) == {cause.name.lower() for cause in Cause}
+    assert len(set(viz.CAUSE_COLOURS.values())) == len(viz.CAUSE_COLOURS)
+    assert len(set(viz.OPTION_COLOURS.values())) == 3 and len(set(viz.TRANSPORT_MARKERS.values())) == 4
+    assert analysis.by_cause is not None
