@@ -12,6 +12,7 @@ import struct
 import sys
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -197,7 +198,13 @@ def _make_acquire() -> Any:
 
 def _make_release() -> Any:
     if PLAIN:
-        return _make_store(0, 8, False)
+
+        def store_release(buffer, offset, value):
+            _check(buffer, offset, 8)
+            # One store: struct.pack_into would clear the place first, for another process to see.
+            buffer[offset : offset + 8].view(np.int64)[0] = value
+
+        return store_release
 
     @intrinsic
     def store_release(typingctx, buffer, offset, value):
