@@ -4,6 +4,8 @@ import base64
 import hashlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aero_lab.guests.scripted import TaskError
 from aero_lab.guests.scripted.http_client import HttpClient, announced_digests, pieces_of
@@ -154,6 +156,40 @@ def test_announced_digests():
     both = {"repr-digest": "sha-256=:" + base64.b64encode(b"y" * 32).decode() + ":", "digest": "md5=!!, crc=aa"}
     assert announced_digests(both) == {"sha256": b"y" * 32, "md5": b""}
     assert announced_digests({"content-type": "text/plain"}) == {}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.one_of(
+        st.binary(max_size=300),
+        st.tuples(
+            st.sampled_from([b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 404 \r\n", b"HTTP/1.1 100 Continue\r\n"]),
+            st.lists(
+                st.sampled_from(
+                    [
+                        b"Content-Length: 3\r\n",
+                        b"Content-Length: 99999999999\r\n",
+                        b"Transfer-Encoding: chunked\r\n",
+                        b"Transfer-Encoding: gzip\r\n",
+                        b"Connection: close\r\n",
+                        b"Content-MD5: !\r\n",
+                        b": nothing\r\n",
+                        b" folded\r\n",
+                    ]
+                ),
+                max_size=3,
+            ),
+            st.binary(max_size=50),
+        ).map(lambda parts: parts[0] + b"".join(parts[1]) + b"\r\n" + parts[2]),
+    )
+)
+def test_whatever_a_server_sends_the_task_ends_with_an_answer_or_a_reason(reply):
+    try:
+        answer, _ = fetch(reply, until=5 * SECOND)
+    except TaskError as error:
+        assert error.reason in ("http", "timeout", "end-of-stream")
+    else:
+        assert answer.length == len(answer.body)
 
 
 def test_refused_and_silent_servers():

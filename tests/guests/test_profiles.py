@@ -8,6 +8,7 @@ import pytest
 from aero_lab.errors import UsageError
 from aero_lab.guests.scripted import LINUX, PROFILES, WINDOWS7, TaskError, quiet
 from aero_lab.guests.scripted.profiles import find
+from aero_lab.guests.scripted.tasks import sleep_until
 from aero_lab.limits import MS, SECOND
 from aero_lab.link import Link
 from aero_lab.wire import tcp
@@ -74,6 +75,36 @@ def test_syn_retransmissions(profile, times, end):
     sent = [when - start for when, _, _ in segments(peer.frames)]
     assert [round(when / SECOND) for when in sent] == times
     assert abs(peer.now - start - end * SECOND) <= SECOND
+
+
+@pytest.mark.parametrize("profile, sendings", [("windows7", range(6, 7)), ("linux", range(16, 18))])
+def test_data_retransmissions_until_the_connection_is_given_up(profile, sendings):
+    pair = Pair(Host(lambda conn, received: b""), profile)
+
+    def task():
+        socket = yield from pair.guest.connect(SERVER, 80)
+        pair.scheduler.remove(pair.host)  # from the next turn on nobody answers
+        yield from sleep_until(pair.guest.now + SECOND)
+        yield from socket.send(b"anybody there?")
+        yield from socket.readable()
+
+    with pytest.raises(TaskError) as caught:
+        pair.run_task(task(), 4000)
+    assert caught.value.reason == "timeout"
+    sent = [when for when, ip, segment in segments(pair.frames) if segment.payload]
+    assert len(sent) in sendings  # Linux may begin with a tail loss probe
+    waits = [later - earlier for earlier, later in zip(sent, sent[1:])]
+    assert waits[0] >= (300 if profile == "windows7" else 200) * MS * 0.9
+    assert all(later <= 2.01 * earlier for earlier, later in zip(waits[1:], waits[2:]))
+
+
+@pytest.mark.parametrize("profile, ttl", [("windows7", 128), ("linux", 64)])
+def test_identification_counts_up_and_every_segment_may_not_be_fragmented(profile, ttl):
+    bench = Bench(quiet(profile))
+    assert bench.run("upload", size=50_000).ok
+    own = [ip for _, ip, _ in segments(bench.frames) if ip.src == bench.guest.address]
+    steps = {(later.id - earlier.id) & 0xFFFF for earlier, later in zip(own, own[1:])}
+    assert steps <= {1, 2, 3} and all(ip.id and ip.df and ip.ttl == ttl for ip in own)
 
 
 def acknowledged_after(profile):

@@ -233,6 +233,27 @@ def test_the_address_is_defended_once_and_given_up_the_second_time():
     assert not peer.guest.online and len(peer.sent(Dhcp, message_type=dhcp.DECLINE)) == 1
 
 
+def test_a_system_that_does_not_probe_does_not_defend():
+    peer = Peer("linux")
+    peer.run(5)
+    thief = arp_frame(Arp(REPLY, mac("02:00:00:00:00:99"), ADDRESS, GUEST_MAC, ADDRESS), GUEST_MAC)
+    for _ in range(3):
+        peer.send(thief)
+        peer.run(1)
+    assert peer.guest.online and peer.guest.conflicts.conflicts == 3 and not peer.sent(Arp, spa=ADDRESS)
+
+
+def test_a_static_address_is_lost_too():
+    peer = Peer("windows7", static=StaticAddress(ADDRESS, 24, ROUTER, (ROUTER,)))
+    peer.run(10)
+    thief = arp_frame(Arp(REPLY, mac("02:00:00:00:00:99"), ADDRESS, GUEST_MAC, ADDRESS), GUEST_MAC)
+    peer.send(thief)
+    assert peer.guest.online
+    peer.send(thief)
+    peer.run(1)
+    assert not peer.guest.online
+
+
 def test_renewal_at_t1_on_the_wire():
     peer = Peer(quiet("windows7"))
     peer.lease = {"lease": 1000, "t1": 500, "t2": 875}

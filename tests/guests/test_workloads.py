@@ -188,6 +188,16 @@ def test_names_of_workloads_and_parameters():
         make("download", bench.guest, sise=3)
 
 
+def test_a_cancelled_transfer_resets_its_connection_and_the_guest_goes_on():
+    bench = quick(link=Link(rtt="40ms", rate="1Mbit/s"))
+    task = bench.guest.start(make("download", bench.guest, size="10MB"))
+    bench.wait(2)
+    task.cancel()
+    bench.wait(1)
+    assert task.done and not bench.guest.stack.flows() and not bench.guest._sockets
+    assert bench.run("download", size=10_000).ok
+
+
 def test_a_guest_without_an_address_says_so():
     peer = Peer(quiet("linux"))
     peer.lease = None
@@ -200,6 +210,8 @@ def test_results_are_plain_values():
     assert result.to_dict()["bytes"] is None and result.to_dict()["ok"] is True
     result.fail("first"), result.fail("second")
     assert result.error == "first"
+    html = quick(link=None).run("ping", count=1)._repr_html_()
+    assert "<th>ping</th>" in html and "<td>rtt_ms</td>" in html and "udp_loss" not in html
 
 
 def test_same_seed_same_result():

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .guest import ScriptedGuest
 
 WEB_NAME, WEB_PATH, WEB_TEXT = "www.msftncsi.com", "/ncsi.txt", b"Microsoft NCSI"
+WEB_HEADERS = (("Connection", "Close"), ("User-Agent", "Microsoft NCSI"), ("Host", WEB_NAME))
 DNS_NAME, DNS_ADDRESS = "dns.msftncsi.com", bytes((131, 107, 255, 255))
 PATIENCE = 30 * SECOND
 """Time for connection and answer."""
@@ -23,7 +24,7 @@ def probe(guest: ScriptedGuest) -> TaskGenerator:
     text = b""
     try:
         address = yield from guest.resolve(WEB_NAME)
-        client = HttpClient(guest, WEB_NAME, address, 80, agent="Microsoft NCSI")
+        client = HttpClient(guest, WEB_NAME, address, 80, WEB_HEADERS)
         try:
             yield from client.open(guest.now + PATIENCE)
             answer = yield from client.get(WEB_PATH, guest.now + PATIENCE, keep=len(WEB_TEXT) + 1)

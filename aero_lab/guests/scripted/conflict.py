@@ -33,7 +33,10 @@ class ConflictDetector:
         """Conflicts seen since the guest was made."""
 
     def saw(self, packet: ArpSeen, now: int) -> bool:
-        """Judge an ARP packet. True when an address in use is lost to another host."""
+        """Judge an ARP packet. True when an address in use is lost to another host.
+
+        A system that does not probe does not defend either: it counts and goes on.
+        """
         if packet.sender_mac == self._guest.mac:
             return False
         if self._probing is not None:
@@ -46,6 +49,8 @@ class ConflictDetector:
         if self._guest.address is None or packet.sender_ip != self._guest.address:
             return False
         self.conflicts += 1
+        if self._guest.profile.probe is None:
+            return False
         lost = now - self._last_conflict < DEFEND_INTERVAL
         self._last_conflict = now
         if not lost:

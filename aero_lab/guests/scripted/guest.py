@@ -331,12 +331,19 @@ class ScriptedGuest:
             elif isinstance(event, ArpSeen):
                 self.neighbours.fire()
                 if self.conflicts.saw(event, self.now):
-                    self.dhcp.address_checked(False, self.now)
-                    self.dhcp_signal.fire()
+                    self._lost_address()
             else:
                 socket = event.conn.context
                 if isinstance(socket, TcpSocket):
                     self._tcp_event(socket, event)
+
+    def _lost_address(self) -> None:
+        """Another host insists on our address (RFC 5227 section 2.4 (b)): stop using it."""
+        if self.static is not None:
+            self.counters["address-in-use"] += 1
+            self.configure(None)
+        self.dhcp.address_checked(False, self.now)
+        self.dhcp_signal.fire()
 
     def _tcp_event(self, socket: TcpSocket, event: Any) -> None:
         if isinstance(event, Readable | Writable):

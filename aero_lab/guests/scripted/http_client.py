@@ -94,15 +94,26 @@ class _Body:
 
 
 class HttpClient:
-    """One connection to an HTTP server, for one request after another."""
+    """One connection to an HTTP server, for one request after another.
 
-    def __init__(self, guest: ScriptedGuest, host: str, address: bytes, port: int = 80, agent: str = "aero-lab"):
+    ``headers`` go with each request in this order, those of a body behind them.
+    """
+
+    def __init__(
+        self,
+        guest: ScriptedGuest,
+        host: str,
+        address: bytes,
+        port: int = 80,
+        headers: tuple[tuple[str, str], ...] = (("User-Agent", "aero-lab"), ("Accept", "*/*")),
+    ):
         self._guest = guest
-        self._host = host
+        named = any(name.lower() == "host" for name, _ in headers)
+        self._headers = headers if named else (("Host", host), *headers)
         self._address = address
         self._port = port
-        self._agent = agent
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HTTP_HEAD)
+        self._under_way = False
         self.socket: TcpSocket | None = None
 
     def open(self, until: int = NEVER) -> TaskGenerator:
@@ -121,20 +132,19 @@ class HttpClient:
         return (yield from self._exchange(method, path, pieces, length, until, keep))
 
     def close(self) -> None:
-        """End the connection, gracefully when nothing is under way."""
-        if self.socket is not None:
-            if self._http.our_state in (h11.IDLE, h11.DONE) or self.socket.ended:
-                if self.socket.reason is None:
-                    self.socket.shutdown()
-            else:
+        """End the connection: gracefully, or by a reset when an exchange is under way."""
+        if self.socket is not None and self.socket.reason is None:
+            if self._under_way:
                 self.socket.abort()
+            else:
+                self.socket.shutdown()
 
     def _exchange(
         self, method: str, path: str, pieces: Iterator[Any] | None, length: int, until: int, keep: int
     ) -> TaskGenerator:
         socket, guest = self.socket, self._guest
         assert socket is not None, "open() comes first"
-        headers = [("Host", self._host), ("User-Agent", self._agent), ("Accept", "*/*")]
+        headers = list(self._headers)
         if pieces is not None:
             headers += [("Content-Type", "application/octet-stream"), ("Content-Length", str(length))]
         try:
@@ -144,6 +154,7 @@ class HttpClient:
         except h11.ProtocolError as error:
             raise TaskError("http", str(error)) from None
         sent_at = guest.now
+        self._under_way = True
         yield from socket.send(head or b"", until)
         if pieces is not None:
             for piece in pieces:
@@ -151,7 +162,9 @@ class HttpClient:
                 for part in self._http.send_with_data_passthrough(h11.Data(data=piece)) or ():
                     yield from socket.send(part, until)
         self._http.send(h11.EndOfMessage())
-        return (yield from self._answer(sent_at, until, keep))
+        answer = yield from self._answer(sent_at, until, keep)
+        self._under_way = False
+        return answer
 
     def _answer(self, sent_at: int, until: int, keep: int) -> TaskGenerator:
         socket, guest = self.socket, self._guest

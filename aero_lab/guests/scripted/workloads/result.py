@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ....errors import UsageError
 from ....limits import MS, SECOND
 from ....services.http import body_size
+from ....tables import html_table
 from ..tasks import TaskError, TaskGenerator
 
 
@@ -50,6 +51,11 @@ class WorkloadResult:
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        rows = [(f.name, str(getattr(self, f.name))) for f in fields(self) if f.name not in ("workload", "details")]
+        rows += [(key, str(value)) for key, value in self.details.items() if not isinstance(value, list)]
+        return html_table(("", self.workload), [row for row in rows if row[1] != "None"])
 
     def timed(self, started: int, ended: int, size: int | None = None) -> None:
         """Note the duration between two times (ns), and the goodput when ``size`` bytes were carried."""
