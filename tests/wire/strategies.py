@@ -157,7 +157,9 @@ rdata_by_type = {
 records = st.one_of(
     *(st.builds(dns.Record, names, st.just(kind), st.just(rdata.IN), u32, held) for kind, held in rdata_by_type.items())
 )
-edns = st.builds(dns.Edns, u16, u8, u8, u16, st.lists(st.tuples(u16, st.binary(max_size=12)), max_size=2).map(tuple))
+# Option codes for local use (RFC 6891 section 9): dnspython looks into those it knows.
+edns_options = st.lists(st.tuples(st.integers(65001, 65534), st.binary(max_size=12)), max_size=2).map(tuple)
+edns = st.builds(dns.Edns, u16, u8, u8, u16, edns_options)
 sections = st.lists(records, max_size=3).map(tuple)
 dns_messages = st.builds(
     dns.DnsMessage,

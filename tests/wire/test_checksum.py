@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from aero_lab.compiled.memory import ones_complement_sum
 from aero_lab.wire import checksum
+from aero_lab.wire.udp import Udp
 
 from . import naive
 from . import strategies as s
@@ -67,6 +68,22 @@ def test_pseudo_header(ends, protocol, length):
 def test_transport(ends, protocol, segment):
     head = naive.pseudo_header(*ends, protocol, len(segment))
     assert checksum.transport_checksum(*ends, protocol, segment) == ~naive.ones_sum(head + segment) & 0xFFFF
+
+
+def test_a_udp_checksum_of_zero_is_sent_as_all_ones():
+    """Zero says that there is none (RFC 768); both mean zero to a reader."""
+    src, dst = bytes(4), bytes(4)
+    blank = Udp(0, 0, b"\0\0").emit(src, dst)
+    missing = naive.ones_sum(naive.pseudo_header(src, dst, 17, 10) + patch_out(blank)) ^ 0xFFFF
+    value = Udp(0, 0, missing.to_bytes(2, "big"))
+    data = value.emit(src, dst)
+    assert data[6:8] == b"\xff\xff"
+    assert Udp.parse(data, src, dst) == value
+
+
+def patch_out(datagram: bytes) -> bytes:
+    """A datagram without its checksum."""
+    return datagram[:6] + b"\0\0" + datagram[8:]
 
 
 @given(st.lists(s.u32, max_size=1000))
