@@ -34,7 +34,7 @@ WORKLOADS: dict[str, Workload] = {
 """Name -> workload."""
 
 
-def make(name: str, guest: Any, **parameters: Any) -> TaskGenerator:
+def make(name: str, guest: Any, /, **parameters: Any) -> TaskGenerator:
     """The task generator of a workload. Raises :class:`UsageError` for a name or a parameter that is not there."""
     workload = WORKLOADS.get(name)
     if workload is None:
