@@ -19,16 +19,20 @@ _PUBLIC = {
     "Lab": (".lab", "Lab"),
     "Link": (".link", "Link"),
     "compare": (".experiment.compare", "compare"),
+    "analysis": (".analysis", None),
     "plot": (".viz", None),
+    "read_pcap": (".capture", "read_pcap"),
     "warmup": (".compiled.registry", "warmup"),
     "AeroLabError": (".errors", "AeroLabError"),
     "UsageError": (".errors", "UsageError"),
 }
 
-__all__ = ["AeroLabError", "Lab", "Link", "UsageError", "compare", "plot", "warmup"]
+__all__ = ["AeroLabError", "Lab", "Link", "UsageError", "analysis", "compare", "plot", "read_pcap", "warmup"]
 
 if TYPE_CHECKING:
+    from . import analysis
     from . import viz as plot
+    from .capture import read_pcap
     from .compiled.registry import warmup
     from .errors import AeroLabError, UsageError
     from .experiment.compare import compare

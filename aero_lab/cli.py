@@ -145,10 +145,7 @@ def inspect_command(
 
     found = Inspection(file, point)
     if json_file != "-":
-        from rich.console import Console
-
-        for part in found.tables():
-            Console().print(part)
+        typer.echo(found.text())
     if json_file:
         write_json(found.document(), json_file)
 

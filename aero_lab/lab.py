@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
 from .limits import CAPTURE_BYTES, MTU_DEFAULT, MTU_MAX, MTU_MIN, NEVER, SECOND
-from .tables import html_table
+from .tables import html_table, text_table
 
 if TYPE_CHECKING:
     import pandas
@@ -331,9 +331,7 @@ class Flows:
         return html_table(self.COLUMNS, self._cells())
 
     def __repr__(self) -> str:
-        rows = [self.COLUMNS, *self._cells()]
-        widths = [max(len(cell) for cell in column) for column in zip(*rows)]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+        return text_table(self.COLUMNS, self._cells(), right=(6, 7))
 
 
 def _start_real(policy: Policy | None) -> tuple[RealEngine, Any, dict[str, int]]:

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+from ..tables import text_table
 
 if TYPE_CHECKING:
     import pandas
-    from rich.table import Table as RichTable
 
-FLOW_COLUMNS = (
-    ("proto", "protocol"),
-    ("client", "client"),
-    ("server", "server"),
-    ("seconds", "s"),
-    ("payload_up", "payload\nup"),
-    ("payload_down", "payload\ndown"),
-    ("retransmissions", "retrans-\nmissions"),
-    ("connect_ms", "connect\nms"),
-    ("end", "end"),
-)
+FLOW_HEADINGS = ("protocol", "client", "server", "s", "payload up", "down", "resent", "connect ms", "end")
+CAUSE_HEADINGS = ("cause", "direction", "frames", "bytes", "share")
 
 
 class Inspection:
@@ -58,31 +48,24 @@ class Inspection:
             "causes": _plain(self.causes),
         }
 
-    def tables(self) -> Iterator[RichTable | str]:
-        """For a terminal, one after another."""
-        yield f"{self.path}: {len(self.frames):,} frames; what follows is at the point {self.point}"
+    def text(self) -> str:
+        """For a terminal."""
+        parts = [f"{self.path}: {len(self.frames):,} frames at all points; what follows is at the point {self.point}"]
         if self.capture.warning:
-            yield f"the file breaks off: {self.capture.warning}"
+            parts.append(f"the file breaks off: {self.capture.warning}")
         if len(self.flows):
-            yield _rich("flows", self._flow_rows(), [heading for _, heading in FLOW_COLUMNS])
+            parts.append(text_table(FLOW_HEADINGS, self._flow_rows(), right=(3, 4, 5, 6, 7)))
         ratio = self.acks.acks_per_data_segment
         if ratio is not None:
-            yield f"{ratio:.3f} pure ACKs per data segment, {self.acks.ack_share:.1%} of the TCP bytes"
-        causes = self.causes.reset_index()
-        yield _rich(
-            "bytes by cause",
-            [
-                (
-                    str(row["cause"]),
-                    str(row["direction"]),
-                    f"{row['frames']:,}",
-                    f"{row['bytes']:,}",
-                    f"{row['share']:.1%}",
-                )
-                for row in causes.to_dict("records")
-            ],
-            ["cause", "direction", "frames", "bytes", "share"],
-        )
+            parts.append(f"{ratio:.3f} pure ACKs per data segment, {self.acks.ack_share:.1%} of the TCP bytes")
+        parts.append(text_table(CAUSE_HEADINGS, self._cause_rows(), right=(2, 3, 4)))
+        return "\n\n".join(parts)
+
+    def _cause_rows(self) -> list[tuple[str, ...]]:
+        return [
+            (str(row["cause"]), str(row["direction"]), f"{row['frames']:,}", f"{row['bytes']:,}", f"{row['share']:.1%}")
+            for row in self.causes.reset_index().to_dict("records")
+        ]
 
     def _flow_rows(self) -> list[tuple[str, ...]]:
         rows = []
@@ -116,15 +99,3 @@ def _plain(table: pandas.DataFrame) -> list[dict[str, Any]]:
     import json
 
     return json.loads(table.reset_index().to_json(orient="records"))
-
-
-def _rich(title: str, rows: list[tuple[str, ...]], headings: list[str]) -> RichTable:
-    from rich.table import Table as RichTable
-
-    table = RichTable(title=title)
-    for number, heading in enumerate(headings):
-        text = any(row[number][:1].isalpha() for row in rows)
-        table.add_column(heading, justify="left" if text or not number else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table

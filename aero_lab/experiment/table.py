@@ -70,12 +70,10 @@ class Table:
 
     def title(self) -> str:
         """One line that tells what all runs share."""
+        from ..link import Link
+
         first = self.runs[0] if self.runs else None
-        link = (
-            "no impairment"
-            if first is None or not first.link
-            else ", ".join(f"{name} {value}" for name, value in first.link.items() if value)
-        )
+        link = "no link" if first is None or not first.link else str(Link.from_dict(first.link))
         return f"{first.guest if first else 'no'} guest, {link}, seed {self.seed}"
 
     def to_markdown(self) -> str:
