@@ -18,6 +18,8 @@ from pathlib import Path
 
 from numba.core import caching
 
+from .inner import loading_inner
+
 PACKAGE = __name__.partition(".")[0]
 _ROOT = Path(__file__).resolve().parent.parent
 _IMPORT = re.compile(
@@ -107,6 +109,13 @@ class _Locator(caching._CacheLocator):
 
 class _CacheImpl(caching.CompileResultCacheImpl):
     _locator_classes = [_Locator]
+
+    def rebuild(self, target_context, payload):
+        if payload[0][1] == "bitcode":
+            with loading_inner(target_context.codegen()):
+                # No machine code, so no place in memory for environments either: the entry points bring their own.
+                return super().rebuild(target_context, (*payload[:-1], ()))
+        return super().rebuild(target_context, payload)
 
 
 class KernelCache(caching.FunctionCache):
