@@ -123,9 +123,9 @@ UDP_SOCKET_QUEUE = 1024
 """Datagrams waiting in one UDP socket of a guest; the newest is dropped and counted, as a kernel does."""
 DNS_CACHE_NAMES = 256
 """Names a guest's resolver remembers; the oldest goes first."""
-NEIGHBOUR_PATIENCE, NEIGHBOUR_RETRY = 3 * SECOND, 10 * MS
-"""How long a datagram waits for its next hop's address before it is given up (three ARP tries), and how often it
-looks."""
+NEIGHBOUR_PATIENCE, NEIGHBOUR_RETRY = 3 * SECOND, 50 * MS
+"""How long a datagram waits for its next hop's address before it is given up (three ARP tries), and how often it looks
+when neither ARP nor neighbour discovery said anything."""
 HTTP_CHUNK = 256 << 10
 """Bytes of an upload's body made at a time."""
 HTTP_HEAD = 64 << 10

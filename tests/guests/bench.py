@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 from aero_lab.clock import Scheduler, VirtualClock
@@ -38,14 +39,14 @@ class Cable:
 class Bench:
     """One guest and everything it can reach. ``frames`` holds ``(now, frame)`` of both directions when ``keep``."""
 
-    def __init__(self, profile="linux", seed=1, link: Link | None = None, mtu=1500, keep=True, **guest):
+    def __init__(self, profile="linux", seed=1, link: Link | None = None, mtu=1500, keep=True, lan=None, **guest):
         self.clock = VirtualClock()
         self.scheduler = Scheduler(self.clock)
         self.frames: list[tuple[int, bytes]] = []
         chance = random.Random(seed)
         self.guest = ScriptedGuest(profile, random.Random(chance.random()), 0, mtu=mtu, **guest)
         world = FarEndWorld()
-        config = world.lan_config(mtu)
+        config = replace(world.lan_config(mtu), **(lan or {}))
         rng = random.Random(chance.random())
         self.lan = Lan(config, lambda sink: world.make_egress(sink, rng, 0), random.Random(chance.random()), 0)
         frames = self.frames if keep else None

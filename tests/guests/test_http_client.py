@@ -154,7 +154,8 @@ def test_two_requests_on_one_connection_and_an_upload():
 def test_announced_digests():
     assert announced_digests({"content-md5": base64.b64encode(b"x" * 16).decode()}) == {"md5": b"x" * 16}
     both = {"repr-digest": "sha-256=:" + base64.b64encode(b"y" * 32).decode() + ":", "digest": "md5=!!, crc=aa"}
-    assert announced_digests(both) == {"sha256": b"y" * 32, "md5": b""}
+    assert announced_digests(both) == {"sha256": b"y" * 32}
+    assert announced_digests({"digest": "md5=!!, crc=aa"}) == {"md5": b""}
     assert announced_digests({"content-type": "text/plain"}) == {}
 
 

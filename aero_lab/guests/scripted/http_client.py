@@ -58,7 +58,10 @@ class Answer:
 
 
 def announced_digests(headers: dict[str, str]) -> dict[str, bytes]:
-    """``{"md5" | "sha256": digest}`` from an answer's headers; a value that is no base64 counts as a wrong digest."""
+    """``{"sha256" or "md5": digest}`` from an answer's headers, SHA-256 alone if there are both.
+
+    A value that is no base64 counts as a wrong digest.
+    """
     found: dict[str, bytes] = {}
     if "content-md5" in headers:
         found["md5"] = _base64(headers["content-md5"])
@@ -66,7 +69,7 @@ def announced_digests(headers: dict[str, str]) -> dict[str, bytes]:
         name, _, value = item.strip().partition("=")
         if name.lower() in ("sha-256", "md5") and value:
             found[name.lower().replace("-", "")] = _base64(value.strip(":"))
-    return found
+    return {"sha256": found["sha256"]} if "sha256" in found else found
 
 
 def _base64(text: str) -> bytes:

@@ -110,15 +110,14 @@ def request_response(
         socket.abort()
 
 
-def _one_connection(guest: ScriptedGuest, address: bytes, port: int, size: int, until: int) -> TaskGenerator:
+def _one_connection(guest: ScriptedGuest, address: bytes, port: int, request: bytes, until: int) -> TaskGenerator:
     """Connect, exchange, close. Returns ``(connect_ns, right)``."""
     socket = yield from guest.connect(address, port, until)
     try:
-        request = content_bytes(size)
         right = True
-        if size:
+        if request:
             yield from socket.send(request, until)
-            right = (yield from socket.receive_exactly(size, until)) == request
+            right = (yield from socket.receive_exactly(len(request), until)) == request
         yield from socket.finish(until)
         return socket.connect_ns, right
     except BaseException:
@@ -142,14 +141,14 @@ def burst(
     address = yield from guest.resolve(host)
     times: list[float] = []
     failures: dict[str, int] = {}
-    left = iter(range(count))
+    left, request = iter(range(count)), content_bytes(size)
     wrong = 0
 
     def worker() -> TaskGenerator:
         nonlocal wrong
         for _ in left:
             try:
-                connect_ns, right = yield from _one_connection(guest, address, port, size, until)
+                connect_ns, right = yield from _one_connection(guest, address, port, request, until)
             except TaskError as error:
                 failures[error.reason] = failures.get(error.reason, 0) + 1
                 if isinstance(error, TaskTimeout):
