@@ -109,7 +109,7 @@ class HttpSession:
         else:
             first, self._out[0] = first[:most], first[most:]
         self._out_bytes -= len(first)
-        if self._stalled:
+        if self._stalled and self._out_bytes < SERVICE_BUFFER // 2:
             self._go_on()
         return first
 
