@@ -286,17 +286,17 @@ def abort(world, tcb, segs, heap, tx, slot, now):
 @entry
 @kernel(I64(WORLDS_T, BYTES, I64, I64, I64, I64, I64, I64, BYTES, I64, I64, I64))
 def datagram(world, tx, src_hi, src_lo, sport, dst_hi, dst_lo, dport, data, ttl, cause, now):
-    """Send one UDP datagram: 1, or 0."""
+    """Send one UDP datagram, its payload behind eight bytes of room: 1, or 0."""
     return send_udp(world[0], tx, src_hi, src_lo, sport, dst_hi, dst_lo, dport, data, ttl, cause, now)
 
 
 @entry
 @kernel(I64(WORLDS_T, BYTES, I64, I64, I64, I64, BYTES, I64, I64, I64, I64, I64))
 def message(world, tx, src_hi, src_lo, dst_hi, dst_lo, data, kind, code, rest, cause, now):
-    """Send one ICMP or ICMPv6 message: 1, or 0."""
+    """Send one ICMP or ICMPv6 message, its body behind eight bytes of room: 1, or 0."""
     W = world[0]
     return send_icmp(
-        W, tx, data, 0, len(data), kind, code, rest, src_hi, src_lo, dst_hi, dst_lo, cause, now
+        W, tx, data, 8, len(data) - 8, kind, code, rest, src_hi, src_lo, dst_hi, dst_lo, cause, now
     )
 
 

@@ -7,7 +7,7 @@ from ..wire import ethernet, icmp, icmpv6, ipv4, ipv6, tcp
 from .connections import close_slot, lookup
 from .drops import Count, Drop
 from .neighbours import learn, put_link_option, resolve
-from .output import finish, put_ethernet, put_ip, room_for, transport_checksum
+from .output import finish, put_ethernet, put_ip, room_for, send_packet, transport_checksum
 from .recovery import mark_lost
 from .states import State
 from .tcp_options import update_mss
@@ -34,17 +34,29 @@ QUOTE_V4, QUOTE_V6 = 548, 1232
 """Bytes quoted at most: the whole message stays within 576 (RFC 1812 section 4.3.2.3) and 1280 bytes (RFC 4443 section 2.4 (c))."""
 
 
+@kernel(I64(BYTES, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64))
+def put_icmp(buf, at, size, kind, code, rest, src_hi, src_lo, dst_hi, dst_lo, family4):
+    """Write the eight header bytes of a message of ``size`` bytes in all, checksum included."""
+    icmp.put_type(buf, at, kind)
+    icmp.put_code(buf, at, code)
+    icmp.put_checksum(buf, at, 0)
+    icmp.put_rest(buf, at, rest)
+    if family4:
+        icmp.put_checksum(buf, at, 0xFFFF ^ ones_complement_sum(buf, at, size))
+    else:
+        icmp.put_checksum(buf, at, transport_checksum(buf, at, size, src_hi, src_lo, dst_hi, dst_lo, 58))
+    return 0
+
+
 @kernel(I64(W_T, BYTES, BYTES, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64))
 def send_icmp(W, tx, buf, at, size, kind, code, rest, src_hi, src_lo, dst_hi, dst_lo, cause, now):
     """Send one ICMP message of the destination's family with ``size`` bytes of ``buf`` behind its eight header bytes.
 
-    1, or 0 when there is no room, no link address, or it would not fit the MTU.
+    What does not fit one packet is sent in fragments; its header is then written into ``buf``, in the eight bytes before ``at``.
+    1, or 0 when there is no room or no link address.
     """
-    family4 = dst_hi == 0 and (dst_lo >> 32) == 0xFFFF
+    family4 = 1 if dst_hi == 0 and (dst_lo >> 32) == 0xFFFF else 0
     ip_size = 20 if family4 else 40
-    if ip_size + 8 + size > W.mtu:
-        return 0
-    i = 0
     mac_hi, mac_lo = 0, 0
     if W.ethernet:
         if not family4 and (dst_hi >> 56) & 0xFF == 0xFF:
@@ -54,24 +66,25 @@ def send_icmp(W, tx, buf, at, size, kind, code, rest, src_hi, src_lo, dst_hi, ds
             if i < 0:
                 return drop(W, Drop.NEIGHBOUR_UNRESOLVED)
             mac_hi, mac_lo = W.n_mac_hi[i], W.n_mac_lo[i]
-    start = room_for(W, tx, 14 + ip_size + 8 + size)
+    protocol = 1 if family4 else 58
+    ttl = 255 if not family4 and kind >= 133 else W.ttl
+    total = 8 + size
+    count(W, Count.ICMP_OUT)
+    if ip_size + total > W.mtu:
+        if total > 65535 - 20:
+            return drop(W, Drop.UDP_TOO_BIG)
+        put_icmp(buf, at - 8, total, kind, code, rest, src_hi, src_lo, dst_hi, dst_lo, family4)
+        return send_packet(
+            W, tx, buf, at - 8, total, protocol, src_hi, src_lo, dst_hi, dst_lo, mac_hi, mac_lo, ttl, cause, now
+        )
+    start = room_for(W, tx, 14 + ip_size + total)
     if start < 0:
         return drop(W, Drop.TX_FULL)
     here = put_ethernet(W, tx, start, mac_hi, mac_lo, ethernet.TYPE_IPV4 if family4 else ethernet.TYPE_IPV6)
-    protocol = 1 if family4 else 58
-    ttl = 255 if not family4 and kind >= 133 else W.ttl
-    message = put_ip(W, tx, here, src_hi, src_lo, dst_hi, dst_lo, protocol, 8 + size, ttl, 0, 0)
-    icmp.put_type(tx, message, kind)
-    icmp.put_code(tx, message, code)
-    icmp.put_checksum(tx, message, 0)
-    icmp.put_rest(tx, message, rest)
+    message = put_ip(W, tx, here, src_hi, src_lo, dst_hi, dst_lo, protocol, total, ttl, 0, 0)
     copy(tx, message + 8, buf, at, size)
-    if family4:
-        icmp.put_checksum(tx, message, 0xFFFF ^ ones_complement_sum(tx, message, 8 + size))
-    else:
-        icmp.put_checksum(tx, message, transport_checksum(tx, message, 8 + size, src_hi, src_lo, dst_hi, dst_lo, 58))
-    count(W, Count.ICMP_OUT)
-    return finish(W, tx, start, 14 + ip_size + 8 + size, -1, cause, now)
+    put_icmp(tx, message, total, kind, code, rest, src_hi, src_lo, dst_hi, dst_lo, family4)
+    return finish(W, tx, start, 14 + ip_size + total, -1, cause, now)
 
 
 @kernel(I64(W_T, I64))

@@ -147,23 +147,22 @@ def icmp4_packet(W, tcb, segs, tx, up, buf, now):
     if kind == icmp.ECHO_REQUEST and W.pkt_own:
         if W.pkt_group:
             return drop(W, Drop.ICMP_QUOTE)  # RFC 1122 section 3.2.2.6 allows silence to broadcasts
-        if 20 + size <= W.mtu:
-            return send_icmp(
-                W,
-                tx,
-                buf,
-                at + 8,
-                size - 8,
-                icmp.ECHO_REPLY,
-                0,
-                icmp.get_rest(buf, at),
-                W.seg_dst_hi,
-                W.seg_dst_lo,
-                W.seg_src_hi,
-                W.seg_src_lo,
-                CAUSE_ICMP,
-                now,
-            )
+        return send_icmp(
+            W,
+            tx,
+            buf,
+            at + 8,
+            size - 8,
+            icmp.ECHO_REPLY,
+            0,
+            icmp.get_rest(buf, at),
+            W.seg_dst_hi,
+            W.seg_dst_lo,
+            W.seg_src_hi,
+            W.seg_src_lo,
+            CAUSE_ICMP,
+            now,
+        )
     elif kind == icmp.UNREACHABLE or kind == icmp.TIME_EXCEEDED or kind == icmp.PARAMETER_PROBLEM:
         if error_arrived4(W, tcb, segs, buf) != 0:
             return 0
@@ -181,23 +180,24 @@ def icmp6_packet(W, tcb, segs, tx, up, buf, now):
     count(W, Count.ICMP_IN)
     kind = icmp.get_type(buf, at)
     if kind == icmpv6.ECHO_REQUEST and W.pkt_own:
-        if W.pkt_group == 0 and 40 + size <= W.mtu:
-            return send_icmp(
-                W,
-                tx,
-                buf,
-                at + 8,
-                size - 8,
-                icmpv6.ECHO_REPLY,
-                0,
-                icmp.get_rest(buf, at),
-                W.seg_dst_hi,
-                W.seg_dst_lo,
-                W.seg_src_hi,
-                W.seg_src_lo,
-                CAUSE_ICMP,
-                now,
-            )
+        if W.pkt_group:
+            return drop(W, Drop.ICMP_QUOTE)
+        return send_icmp(
+            W,
+            tx,
+            buf,
+            at + 8,
+            size - 8,
+            icmpv6.ECHO_REPLY,
+            0,
+            icmp.get_rest(buf, at),
+            W.seg_dst_hi,
+            W.seg_dst_lo,
+            W.seg_src_hi,
+            W.seg_src_lo,
+            CAUSE_ICMP,
+            now,
+        )
     elif kind == icmpv6.NEIGHBOUR_SOLICIT or kind == icmpv6.NEIGHBOUR_ADVERT:
         if neighbour_message(W, tx, buf, now) == 1:
             return 0

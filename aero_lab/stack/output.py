@@ -4,12 +4,12 @@ Every sender asks :func:`room_for` first and gets an offset in the ring or -1; i
 :func:`finish`. Nothing is built twice and nothing is copied on the way out.
 """
 
-from ..compiled.memory import ones_complement_sum
+from ..compiled.memory import copy, ones_complement_sum, put_u8, put_u16, put_u32
 from ..compiled.registry import BYTES, I64, kernel
 from ..rings.frame_ring import commit, reserve
 from ..wire import ethernet, ipv4, ipv6
-from .drops import Count
-from .world import W_T
+from .drops import Count, Drop
+from .world import W_T, drop, random32
 
 
 @kernel(I64(W_T, BYTES, I64))
@@ -99,4 +99,50 @@ def finish(W, tx, at, size, flow, cause, now):
     commit(tx, at, size, now, W.frame_seq, flow, cause, 0)
     W.counts[Count.FRAMES_OUT] = W.counts[Count.FRAMES_OUT] + 1
     W.counts[Count.BYTES_OUT] = W.counts[Count.BYTES_OUT] + size
+    return 1
+
+
+@kernel(I64(W_T, BYTES, BYTES, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64))
+def send_packet(W, tx, buf, at, size, protocol, src_hi, src_lo, dst_hi, dst_lo, mac_hi, mac_lo, ttl, cause, now):
+    """Send ``size`` bytes of ``buf``, a whole transport message, in one packet or in as many fragments as the MTU asks for.
+
+    1, or 0 when the ring is full; fragments already out then are lost work, as on any link.
+    """
+    family4 = dst_hi == 0 and (dst_lo >> 32) == 0xFFFF
+    ip_size = 20 if family4 else 40
+    ethertype = ethernet.TYPE_IPV4 if family4 else ethernet.TYPE_IPV6
+    if ip_size + size <= W.mtu:
+        start = room_for(W, tx, 14 + ip_size + size)
+        if start < 0:
+            return drop(W, Drop.TX_FULL)
+        here = put_ethernet(W, tx, start, mac_hi, mac_lo, ethertype)
+        body = put_ip(W, tx, here, src_hi, src_lo, dst_hi, dst_lo, protocol, size, ttl, 0, 0)
+        copy(tx, body, buf, at, size)
+        return finish(W, tx, start, 14 + ip_size + size, -1, cause, now)
+    extra = 0 if family4 else 8
+    most = (W.mtu - ip_size - extra) & ~7
+    identity = W.ip_id
+    token = random32(W)
+    skip = 0
+    while skip < size:
+        length = min(most, size - skip)
+        more = 1 if skip + length < size else 0
+        start = room_for(W, tx, 14 + ip_size + extra + length)
+        if start < 0:
+            return drop(W, Drop.TX_FULL)
+        here = put_ethernet(W, tx, start, mac_hi, mac_lo, ethertype)
+        if family4:
+            W.ip_id = identity  # put_ip counts it up: every fragment gets the same number
+            fragment = (more << 13) | (skip >> 3)
+            body = put_ip(W, tx, here, src_hi, src_lo, dst_hi, dst_lo, protocol, length, ttl, 0, fragment)
+        else:
+            body = put_ip(W, tx, here, src_hi, src_lo, dst_hi, dst_lo, ipv6.FRAGMENT, 8 + length, ttl, 0, 0)
+            put_u8(tx, body, protocol)
+            put_u8(tx, body + 1, 0)
+            put_u16(tx, body + 2, skip | more)
+            put_u32(tx, body + 4, token)
+            body += 8
+        copy(tx, body, buf, at + skip, length)
+        finish(W, tx, start, 14 + ip_size + extra + length, -1, cause, now)
+        skip += length
     return 1

@@ -15,7 +15,7 @@ from ..rings import FrameRing
 from . import core, ip_input
 from .addresses import from_pair, to_pair
 from .config import CONGESTION, ROLES, SYN_LAYOUTS, StackConfig, TcpConfig
-from .connection import Connection
+from .connection import REFUSALS, Connection
 from .drops import COUNT_NAMES, DROP_NAMES
 from .events import (
     ArpSeen,
@@ -51,6 +51,8 @@ from .world import (
 
 EPHEMERAL = {"linux": (32768, 60999), "windows7": (49152, 65535)}
 EVENT_ROWS = 256
+HEADER_ROOM = bytearray(8)
+"""Room that kernels write a UDP or ICMP header into."""
 
 
 class Random(Protocol):
@@ -362,7 +364,7 @@ class Stack:
         cause: Cause = Cause.PAYLOAD,
     ) -> bool:
         """Send a datagram, in fragments where it must be. False: no room, or the link address is being asked for."""
-        data = np.frombuffer(bytearray(payload), np.uint8)
+        data = np.frombuffer(HEADER_ROOM + payload, np.uint8)
         return bool(
             core.datagram(
                 self._world,
@@ -381,8 +383,8 @@ class Stack:
     def icmp_send(
         self, src: bytes, dst: bytes, type: int, code: int, rest: int, payload: bytes, now: int
     ) -> bool:
-        """Send one ICMP (or, between IPv6 addresses, ICMPv6) message that fits the MTU."""
-        data = np.frombuffer(bytearray(payload), np.uint8)
+        """Send one ICMP (or, between IPv6 addresses, ICMPv6) message, in fragments where it must be."""
+        data = np.frombuffer(HEADER_ROOM + payload, np.uint8)
         return bool(
             core.message(
                 self._world, self.tx.array, *to_pair(src), *to_pair(dst), data, type, code, rest, int(Cause.ICMP), now
@@ -401,8 +403,6 @@ class Stack:
         if how == "too-big":
             kind, code = (3, 4) if v4 else (2, 0)
         else:
-            from .connection import REFUSALS
-
             kind, code = REFUSALS[how][0 if v4 else 1]
         packet = np.frombuffer(bytearray(about.packet), np.uint8)
         return bool(core.error_about(self._world, self.tx.array, packet, kind, code, mtu, now))
