@@ -1,7 +1,7 @@
 """Membership reports: IGMPv3 (RFC 3376 section 4.2) and MLDv2 (RFC 3810 section 5.2); only address sizes differ.
 
 An IGMPv3 report goes to 224.0.0.22 with TTL 1 and the router-alert option; an MLDv2 report goes to ff02::16 with hop
-limit 1 and router alert in a hop-by-hop header.
+limit 1 and router alert in a hop-by-hop header. Queries, and the reports of older versions, are not read.
 """
 
 from __future__ import annotations

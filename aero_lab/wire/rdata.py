@@ -22,15 +22,22 @@ IN, CLASS_MASK = 1, 0x7FFF  # multicast DNS uses the upper bit of a class as a f
 MESSAGE_HEADER_SIZE = 12
 _ESCAPE = re.compile(rb"\\([0-9]{3})")
 _PLAIN = frozenset(range(0x21, 0x7F)) - frozenset(b".\\")
+# Nearly all names need no escape; these find out in one go.
+_PLAIN_LABEL = re.compile(rb"[!-\-/-\[\]-~]+")
+_PLAIN_NAME = re.compile(rf"[!-\-/-\[\]-~]{{1,{DNS_LABEL_MAX}}}(?:\.[!-\-/-\[\]-~]{{1,{DNS_LABEL_MAX}}})*")
 
 
 def label_text(label: bytes) -> str:
     """Text of one label, everything but plain printable ASCII as ``\\DDD``."""
+    if _PLAIN_LABEL.fullmatch(label):
+        return label.decode("ascii")
     return "".join(chr(byte) if byte in _PLAIN else f"\\{byte:03}" for byte in label)
 
 
 def name_labels(name: str) -> tuple[bytes, ...]:
     """Labels of a name's text. Raises :class:`UsageError` for one that cannot be sent."""
+    if len(name) <= DNS_NAME_MAX - 2 and _PLAIN_NAME.fullmatch(name):
+        return tuple(name.encode("ascii").split(b"."))
     try:
         raw = name.encode("ascii")
         labels = tuple(_ESCAPE.sub(lambda m: bytes((int(m[1]),)), part) for part in raw.split(b".")) if raw else ()
@@ -115,15 +122,19 @@ class NameReader:
 class NameWriter:
     """Builds a message and compresses names against what already stands in it (RFC 1035 section 4.1.4)."""
 
-    __slots__ = ("_offsets", "data")
+    __slots__ = ("_compress", "_offsets", "data")
 
-    def __init__(self) -> None:
+    def __init__(self, compress: bool = True) -> None:
         self.data = bytearray()
+        self._compress = compress
         self._offsets: dict[tuple[bytes, ...], int] = {}
 
     def name(self, name: str, compress: bool = True) -> None:
         """Append a name."""
         labels = name_labels(name)
+        if not self._compress:
+            self.data += b"".join(bytes((len(label),)) + label for label in labels) + b"\0"
+            return
         for i, label in enumerate(labels):
             rest = labels[i:]
             if compress and rest in self._offsets:
@@ -242,7 +253,7 @@ def _options(raw: bytes) -> Options:
 
 def check(rtype: int, cls: int, value: object) -> None:
     """Raise :class:`UsageError` unless ``value`` is what a record of that type and class holds."""
-    kind: type | tuple[type, ...] = bytes
+    kind: type = bytes
     if is_typed(rtype, cls):
         kinds: dict[int, type] = {MX: Mx, SRV: Srv, SOA: Soa, TXT: tuple, OPT: tuple, **dict.fromkeys(_NAME_TYPES, str)}
         kind = kinds.get(rtype, bytes)
@@ -250,7 +261,7 @@ def check(rtype: int, cls: int, value: object) -> None:
             check_octets(f"an {TYPE_NAMES[rtype]} record", value, 4 if rtype == A else 16)  # type: ignore[arg-type]
     if not isinstance(value, kind):
         raise UsageError(f"a record of type {TYPE_NAMES.get(rtype, rtype)} holds {kind.__name__}, not {value!r}")
-    writer = NameWriter()
+    writer = NameWriter(compress=False)
     encode(writer, rtype, value)  # type: ignore[arg-type]
     check_payload("RDATA", len(writer.data), 0xFFFF)
 
@@ -286,7 +297,8 @@ def _encode_tuple(writer: NameWriter, rtype: int, value: tuple) -> None:
         raise UsageError("a TXT record holds at least one string")
     for item in value:
         if rtype == TXT:
-            check_payload("a TXT string", len(item), 255)
+            if not isinstance(item, bytes) or len(item) > 255:
+                raise UsageError(f"a TXT string must be up to 255 bytes, not {item!r}")
             writer.data += bytes((len(item),)) + item
         else:
             code, data = item

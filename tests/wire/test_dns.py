@@ -109,6 +109,28 @@ def test_any_label_has_a_text(parts):
     assert DnsMessage.parse(DnsMessage.query(1, name).emit()).questions[0].name == name
 
 
+@pytest.mark.parametrize("byte", range(256))
+def test_every_byte_has_one_spelling(byte):
+    plain = 0x21 <= byte <= 0x7E and byte not in b".\\"
+    text = rdata.label_text(bytes((byte,)))
+    assert text == (chr(byte) if plain else f"\\{byte:03}")
+    assert rdata.name_labels(f"a.{text}") == (b"a", bytes((byte,)))
+    if plain:
+        with pytest.raises(UsageError):
+            rdata.name_labels(f"\\{byte:03}")
+
+
+@pytest.mark.parametrize("last, fits", [(61, True), (62, False)])
+def test_the_longest_name(last, fits):
+    for character in ("a", "\\000"):  # the short way and the long way
+        name = ".".join([character * 63] * 3 + [character * last])
+        if fits:
+            assert DnsMessage.parse(DnsMessage.query(1, name).emit()).questions[0].name == name
+        else:
+            with pytest.raises(UsageError):
+                rdata.name_labels(name)
+
+
 @pytest.mark.parametrize(
     "name", ["lab.", ".", "a..b", "x" * 64, "é.lab", "a b", "\\300", "\\065", "\\", "a\\", ".".join(["x" * 63] * 4)]
 )
@@ -166,6 +188,7 @@ def test_multicast_dns_flag_bit_is_no_other_class():
         (dns.SOA, rdata.Soa("a", "b", 1 << 32, 0, 0, 0, 0)),
         (dns.TXT, ()),
         (dns.TXT, (b"x" * 256,)),
+        (dns.TXT, ("text",)),
         (dns.OPT, ((65536, b""),)),
         (65400, "text"),
         (65400, bytes(65536)),
