@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,11 +40,11 @@ def acks(frames: pd.DataFrame, point: str | None = None) -> Acks:
     import pandas as pd
 
     need(frames, "tcp_len", "frame_len", "cause", "flow_id")
-    rows = at_point(frames, point)
+    rows: Any = at_point(frames, point)
     rows = rows[rows["tcp_len"].notna()]
     length = rows["frame_len"].to_numpy(np.int64)
     pure = (rows["cause"] == "ack").to_numpy(bool)
-    table = pd.DataFrame(
+    table: Any = pd.DataFrame(
         {
             "flow_id": rows["flow_id"].to_numpy(np.int64, na_value=-1),
             "data_segments": (rows["tcp_len"].to_numpy(np.int64) > 0).astype(np.int64),
@@ -53,12 +53,12 @@ def acks(frames: pd.DataFrame, point: str | None = None) -> Acks:
             "bytes": length,
         }
     )
-    flows = table.groupby("flow_id").sum()
+    flows: Any = table.groupby("flow_id").sum()
     flows["acks_per_data_segment"] = _ratio(flows["pure_acks"], flows["data_segments"])
     flows["ack_share"] = _ratio(flows["ack_bytes"], flows["bytes"])
     data, number, weight, total = (int(table[c].sum()) for c in ("data_segments", "pure_acks", "ack_bytes", "bytes"))
     return Acks(data, number, number / data if data else None, weight, weight / total if total else None, flows)
 
 
-def _ratio(above: pd.Series, below: pd.Series) -> pd.Series:
+def _ratio(above: Any, below: Any) -> Any:
     return above / below.where(below > 0)

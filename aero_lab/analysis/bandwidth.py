@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def duration_ns(text: str | int | float) -> int:
     return value
 
 
-def _bytes(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _bytes(rows: Any) -> tuple[np.ndarray, np.ndarray]:
     """Bytes of each row that its cause accounts for, and bytes of tunnel framing around it."""
     length = rows["frame_len"].to_numpy(np.int64)
     if "message_len" not in rows.columns:
@@ -53,12 +53,14 @@ def by_cause(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
     import pandas as pd
 
     need(frames, "frame_len", "cause")
-    rows = at_point(frames, point)
+    rows: Any = at_point(frames, point)
     own, framing = _bytes(rows)
-    direction = rows["direction"].astype(object).fillna("?") if "direction" in rows.columns else "?"
-    table = pd.DataFrame({"cause": rows["cause"].astype(str), "direction": direction, "frames": 1, "bytes": own})
-    extra = pd.DataFrame({"cause": FRAMING, "direction": direction, "frames": 0, "bytes": framing})
-    out = pd.concat([table, extra[framing > 0]]).groupby(["cause", "direction"], sort=True)[["frames", "bytes"]].sum()
+    direction: Any = rows["direction"].astype(object).fillna("?") if "direction" in rows.columns else "?"
+    table: Any = pd.DataFrame({"cause": rows["cause"].astype(str), "direction": direction, "frames": 1, "bytes": own})
+    extra: Any = pd.DataFrame({"cause": FRAMING, "direction": direction, "frames": 0, "bytes": framing})
+    out: Any = (
+        pd.concat([table, extra[framing > 0]]).groupby(["cause", "direction"], sort=True)[["frames", "bytes"]].sum()
+    )
     total = int(out["bytes"].sum())
     assert total == int(own.sum() + framing.sum()), "the causes do not add up to the bytes on the wire"
     out["share"] = out["bytes"] / total if total else 0.0
@@ -88,7 +90,7 @@ def bandwidth(
     import pandas as pd
 
     need(frames, "frame_time", "frame_len", "cause")
-    rows = at_point(frames, point)
+    rows: Any = at_point(frames, point)
     if direction is not None:
         rows = rows[rows["direction"] == direction]
     times = rows["frame_time"].to_numpy(np.int64)
@@ -105,7 +107,7 @@ def bandwidth(
     if framing.any():
         columns[FRAMING] = columns.get(FRAMING, 0) + np.bincount(step, framing, steps)
     order = sorted(columns, key=lambda name: -columns[name].sum())
-    table = pd.DataFrame({name: columns[name] * 8e3 / width for name in order})
+    table: Any = pd.DataFrame({name: columns[name] * 8e3 / width for name in order})
     table.index = pd.Index(np.arange(steps) * (width / SECOND), name="time_s")
     table.attrs["interval_ns"] = width
     return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,9 +29,9 @@ def flows(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
     import pandas as pd
 
     need(frames, "flow_id", "frame_time", "frame_len", "ip_src", "ip_dst", "ip_proto", "cause")
-    every = at_point(frames, point)
+    every: Any = at_point(frames, point)
     rows = every[every["flow_id"].notna()]
-    table = pd.DataFrame(
+    table: Any = pd.DataFrame(
         {
             "flow_id": rows["flow_id"].to_numpy(np.int64),
             "time": rows["frame_time"].to_numpy(np.int64),
@@ -53,7 +53,7 @@ def flows(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
         table["sport"] == first["sport"].reindex(table["flow_id"]).to_numpy()
     )
     begin = int(every["frame_time"].min()) if len(every) else 0
-    out = pd.DataFrame(
+    out: Any = pd.DataFrame(
         {
             "proto": first["proto"].map(lambda number: PROTOCOLS.get(number, str(number))),
             "client": first["src"],
@@ -77,17 +77,17 @@ def flows(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
     syn = table[(table["flags"] & 0x12 == 0x02) & up].groupby("flow_id")["time"].first()
     answer = table[(table["flags"] & 0x12 == 0x12) & ~up].groupby("flow_id")["time"].first()
     out["connect_ms"] = ((answer - syn) / MS).reindex(out.index)
-    bits = pd.DataFrame({"flow_id": table["flow_id"], "fin": table["flags"] & 1, "reset": table["flags"] & 4})
+    bits: Any = pd.DataFrame({"flow_id": table["flow_id"], "fin": table["flags"] & 1, "reset": table["flags"] & 4})
     ends = bits.groupby("flow_id").max()
     out["end"] = np.where(ends["reset"] > 0, "reset", np.where(ends["fin"] > 0, "fin", "open"))
     return out
 
 
-def _port(ports: pd.Series) -> pd.Series:
+def _port(ports: Any) -> Any:
     return ports.where(ports >= 0).astype("UInt16")
 
 
-def _payload(rows: pd.DataFrame) -> np.ndarray:
+def _payload(rows: Any) -> np.ndarray:
     """New application bytes of each row."""
     new = rows["cause"].isin(["payload", "dns"]).to_numpy(bool)
     tcp = rows["tcp_len"].to_numpy(np.int64, na_value=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 
@@ -33,4 +33,5 @@ def at_point(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
             return frames
     elif point not in ORDER:
         raise UsageError(f"no capture point {point!r}: there are {', '.join(ORDER)}")
-    return frames[frames["point"] == point]
+    chosen: Any = frames[frames["point"] == point]  # pandas' own annotation also allows a Series
+    return chosen

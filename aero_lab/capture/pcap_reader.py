@@ -259,7 +259,7 @@ class _Reader:
         if len(self.data) < 24:
             self.warning = "the file ends inside its header"
             return self.capture()
-        (link,) = struct.unpack_from(order + "I", self.data, 20)
+        (link,) = struct.unpack(order + "I", self.data[20:24].tobytes())
         if link & 0x0FFFFFFF != ETHERNET:
             raise UsageError(f"the capture's link type is {link & 0x0FFFFFFF}; only Ethernet (1) is read")
         self.position = 24

@@ -11,8 +11,8 @@ from ..errors import UsageError
 from .style import FAINT, INK, OPTION_COLOURS, PALE, TRANSPORT_MARKERS, no_data, plain
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
+
 
 METRICS = {
     "goodput_mbps": "goodput\n(Mbit/s)",
@@ -32,7 +32,7 @@ METRICS = {
 MOST_PANELS = 5
 
 
-def _table(runs: Any) -> pd.DataFrame:
+def _table(runs: Any) -> Any:
     """Runs as a DataFrame: from one, from what ``compare`` returned, or from dictionaries."""
     import pandas as pd
 

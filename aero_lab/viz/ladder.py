@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _DHCP = ("", "DISCOVER", "OFFER", "REQUEST", "DECLINE", "ACK", "NAK", "RELEASE", "INFORM")
+_PROTOCOLS = {2: "IGMP", 6: "TCP", 17: "UDP", 41: "IPv6 in IP", 47: "GRE", 50: "ESP"}
 _ICMP = {0: "echo reply", 3: "unreachable", 8: "echo request", 11: "time exceeded"}
 _ICMPV6 = {1: "unreachable", 2: "packet too big", 3: "time exceeded", 128: "echo request", 129: "echo reply",
            133: "router solicitation", 134: "router advertisement", 135: "neighbour solicitation",
@@ -69,7 +70,7 @@ def describe(row: dict[str, Any], numbers: _Numbers) -> str:
         return f"UDP {row['srcport']} → {row['dstport']}, {row['udp_length'] - 8} B"
     if row.get("ip_proto") is not None:
         part = f", fragment at {8 * row['ip_frag']}" if row.get("ip_frag") else ""
-        return f"IP protocol {row['ip_proto']}{part}"
+        return _PROTOCOLS.get(row["ip_proto"], f"IP protocol {row['ip_proto']}") + part
     if row.get("message_len") is not None and not row["frame_len"]:
         return f"tunnel message, {row['message_len']} B"
     return f"frame, {row['frame_len']} B"
@@ -99,7 +100,7 @@ def _tcp(row: dict[str, Any], numbers: _Numbers) -> str:
     return "  ".join(parts)
 
 
-def _rows(frames: pd.DataFrame, most: int) -> tuple[list[_Row], str, str, int]:
+def _rows(frames: Any, most: int) -> tuple[list[_Row], str, str, int]:
     """Rows of the ladder in order of first sighting, names of both ends, and how many frames are left out."""
     need(frames, "frame_time", "frame_len", "direction", "cause", "flow_id")
     points = [p for p in ("nic", "tunnel") if "point" in frames.columns and (frames["point"] == p).any()]
