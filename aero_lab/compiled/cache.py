@@ -15,6 +15,7 @@ import sys
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
+from typing import Any
 
 from numba.core import caching
 
@@ -55,25 +56,46 @@ def _source(name: str) -> tuple[bytes, tuple[str, ...]]:
     if path is None:
         return b"", ()
     text = path.read_bytes()
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    return text, _imports(text.decode(), name if path.name == "__init__.py" else name.rpartition(".")[0])
+
+
+def _imports(text: str, package: str) -> tuple[str, ...]:
+    """Modules of this package that ``text``, a module inside ``package``, names in imports."""
     found: set[str] = set()
-    for match in _IMPORT.finditer(text.decode()):
+    for match in _IMPORT.finditer(text):
         origin, names, plain = match.groups()
         if plain:
             found.add(plain)
+            continue
+        if origin.startswith(".") and package.partition(".")[0] != PACKAGE:
             continue
         module = resolve_name(origin, package) if origin.startswith(".") else origin
         found.add(module)
         for imported in names.strip("()").split(","):
             found.add(f"{module}.{imported.split(' as ')[0].strip()}")
-    return text, tuple(sorted(n for n in found if _module_path(n) is not None))
+    return tuple(sorted(n for n in found if _module_path(n) is not None))
 
 
 @cache
 def source_digest(name: str) -> str:
     """Digest of module ``name`` and of all it imports inside the package."""
+    return _digest_of((name,)).hexdigest()
+
+
+def outside_digest(name: str, file: str) -> str:
+    """The same for a module that is not of this package (a test's, a user's); without a file, never the same twice."""
+    path = Path(file)
+    if not path.is_file():
+        return os.urandom(16).hex()
+    text = path.read_bytes()
+    digest = _digest_of(_imports(text.decode(), name.rpartition(".")[0]))
+    digest.update(text)
+    return digest.hexdigest()
+
+
+def _digest_of(names: tuple[str, ...]) -> Any:
     seen: set[str] = set()
-    todo = [name]
+    todo = list(names)
     while todo:
         current = todo.pop()
         if current not in seen:
@@ -82,7 +104,7 @@ def source_digest(name: str) -> str:
     digest = hashlib.sha256()
     for module in sorted(seen):
         digest.update(module.encode() + b"\0" + _source(module)[0] + b"\0")
-    return digest.hexdigest()
+    return digest
 
 
 class _Locator(caching._CacheLocator):
@@ -97,6 +119,8 @@ class _Locator(caching._CacheLocator):
         return str(cache_dir() / "kernels" / self._module)
 
     def get_source_stamp(self):
+        if _module_path(self._module) is None:
+            return outside_digest(self._module, self._py_file)
         return source_digest(self._module)
 
     def get_disambiguator(self):

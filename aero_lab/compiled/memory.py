@@ -43,12 +43,12 @@ def _make_load(delta: int, size: int, big: bool) -> Any:
     if PLAIN:
         unpack = _format(size, big).unpack_from
 
-        def load(buffer, offset):
+        def plain_load(buffer, offset):
             at = offset + delta
             assert 0 <= at <= len(buffer) - size, f"{at}+{size} outside {len(buffer)}"
             return unpack(buffer, at)[0]
 
-        return load
+        return plain_load
 
     @intrinsic
     def load(typingctx, buffer, offset):
@@ -71,13 +71,13 @@ def _make_store(delta: int, size: int, big: bool) -> Any:
         mask = (1 << (8 * size)) - 1
         sign = 1 << 63
 
-        def store(buffer, offset, value):
+        def plain_store(buffer, offset, value):
             at = offset + delta
             assert 0 <= at <= len(buffer) - size, f"{at}+{size} outside {len(buffer)}"
             raw = int(value) & mask
             pack(buffer, at, raw - (1 << 64) if raw >= sign else raw)
 
-        return store
+        return plain_store
 
     @intrinsic
     def store(typingctx, buffer, offset, value):
@@ -157,12 +157,12 @@ i64_native, put_i64_native = i64_native_field(0), put_i64_native_field(0)
 def _make_copy() -> Any:
     if PLAIN:
 
-        def copy(target, target_offset, source, source_offset, size):
+        def plain_copy(target, target_offset, source, source_offset, size):
             _check(target, target_offset, size)
             _check(source, source_offset, size)
             target[target_offset : target_offset + size] = source[source_offset : source_offset + size]
 
-        return copy
+        return plain_copy
 
     @intrinsic
     def copy(typingctx, target, target_offset, source, source_offset, size):
@@ -199,12 +199,12 @@ def _make_acquire() -> Any:
 def _make_release() -> Any:
     if PLAIN:
 
-        def store_release(buffer, offset, value):
+        def plain_store_release(buffer, offset, value):
             _check(buffer, offset, 8)
             # One store: struct.pack_into would clear the place first, for another process to see.
             buffer[offset : offset + 8].view(np.int64)[0] = value
 
-        return store_release
+        return plain_store_release
 
     @intrinsic
     def store_release(typingctx, buffer, offset, value):
@@ -246,7 +246,7 @@ fence = _make_fence()
 def _make_sum() -> Any:
     if PLAIN:
 
-        def ones_complement_sum(buffer, offset, size):
+        def plain_sum(buffer, offset, size):
             _check(buffer, offset, size)
             raw = bytes(buffer[offset : offset + size]) + b"\0" * (size & 1)
             total = sum(struct.unpack(f">{len(raw) // 2}H", raw))
@@ -254,7 +254,7 @@ def _make_sum() -> Any:
                 total = (total & 0xFFFF) + (total >> 16)
             return total
 
-        return ones_complement_sum
+        return plain_sum
 
     @kernel(I64(BYTES, I64, I64))
     def ones_complement_sum(buffer, offset, size):

@@ -22,8 +22,9 @@ def _plain_class(dtype: np.dtype) -> type:
 
 
 def _zero(dtype: np.dtype) -> Any:
-    if dtype.subdtype is not None:
-        base, shape = dtype.subdtype
+    subarray: Any = dtype.subdtype
+    if subarray is not None:
+        base, shape = subarray
         if len(shape) > 1:
             return [_zero(np.dtype((base, shape[1:]))) for _ in range(shape[0])]
         if base.names:

@@ -82,6 +82,28 @@ def test_a_new_module_counts_from_the_import_on(package):
     assert between["mid.a"] != digests()["mid.a"]
 
 
+def test_modules_outside_the_package_are_stamped_too(package, tmp_path):
+    root, digests = package
+    outside = tmp_path / "mine.py"
+    outside.write_text("from aero_lab.mid import a\nfrom . import other\n")
+
+    def stamp():
+        digests()
+        return cache.outside_digest("mine", str(outside))
+
+    before = stamp()
+    assert stamp() == before
+    (root / "aside.py").write_text("# edited\n")
+    assert stamp() == before
+    (root / "low.py").write_text("ONE = 2\n")
+    between = stamp()
+    assert between != before
+    with outside.open("a") as file:
+        file.write("# edited\n")
+    assert stamp() != between
+    assert cache.outside_digest("cell", "<cell 1>") != cache.outside_digest("cell", "<cell 1>")
+
+
 def test_where_the_cache_lies(monkeypatch, tmp_path):
     monkeypatch.setenv("AERO_LAB_CACHE_DIR", str(tmp_path / "chosen"))
     assert cache.cache_dir() == tmp_path / "chosen"

@@ -41,8 +41,16 @@ def test_kernels_call_kernels():
 
 @compiled_only
 def test_literal_arguments_do_not_compile_a_callee_again():
-    add_one_and_two.prepare()
-    assert list(add.overloads) == [(numba.int64, numba.int64)]
+    one = kernel(I64(I64, I64))(lambda a, b: a + b)
+
+    @kernel(I64(I64))
+    def twice(a):
+        return one(one(a, 1), 2)
+
+    for each in (one, twice):
+        each._cache = numba.core.caching.NullCache()
+    twice.prepare()
+    assert list(one.overloads) == [(numba.int64, numba.int64)]
 
 
 @compiled_only

@@ -3,6 +3,7 @@
 import mmap
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_arrays_are_one_piece_of_memory():
 
 
 CHILD = """
-import mmap, sys
+import mmap, sys, time
 from aero_lab.rings import FrameRing
 with open(sys.argv[1], "r+b") as file:
     ring = FrameRing.attach(mmap.mmap(file.fileno(), 0))
@@ -150,11 +151,13 @@ while sent < int(sys.argv[2]):
     if ring.has_room(sent % 700):
         assert ring.push(bytes([sent & 255]) * (sent % 700), sent, sent + 1, -1, 3, 4)
         sent += 1
+    else:
+        time.sleep(0)
 """
 
 
 def test_one_ring_between_two_processes(tmp_path):
-    total = 3000
+    total = 1000
     path = tmp_path / "ring"
     path.write_bytes(bytes(FrameRing.size_for(8, 4096)))
     with path.open("r+b") as file:
@@ -166,5 +169,6 @@ def test_one_ring_between_two_processes(tmp_path):
         for frame in ring.pop_many(8):
             assert frame == Frame(bytes([seen & 255]) * (seen % 700), seen, seen + 1, -1, 3, 4)
             seen += 1
+        time.sleep(0)
     assert child.wait() == 0 and seen == total
     assert ring.refused == 0 and ring.given == total
