@@ -117,7 +117,7 @@ GROUP_RECORDS_MAX = 256
 TASK_TURNS = 10_000
 """Times tasks of a guest go on in one step; what is left waits for the next step, so a task that never waits stalls
 no frame."""
-GUEST_CONNECTIONS = 256
+GUEST_CONNECTIONS = 1024
 """Connections a scripted guest's stack holds at once unless told otherwise; each has its send and receive buffer."""
 UDP_SOCKET_QUEUE = 1024
 """Datagrams waiting in one UDP socket of a guest; the newest is dropped and counted, as a kernel does."""

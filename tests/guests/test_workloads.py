@@ -198,6 +198,15 @@ def test_a_cancelled_transfer_resets_its_connection_and_the_guest_goes_on():
     assert bench.run("download", size=10_000).ok
 
 
+def test_a_closed_guest_leaves_nothing_behind():
+    bench = quick(link=Link(rtt="40ms", rate="1Mbit/s"))
+    task = bench.guest.start(make("parallel", bench.guest, size="10MB"))
+    bench.wait(2)
+    bench.guest.close()
+    bench.wait(1)
+    assert task.done and len(bench.guest.tasks) == 0 and not bench.guest.stack.flows()
+
+
 def test_a_guest_without_an_address_says_so():
     peer = Peer(quiet("linux"))
     peer.lease = None

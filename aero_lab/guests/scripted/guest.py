@@ -46,7 +46,7 @@ from .ipv6_autoconf import Ipv6Autoconf
 from .profiles import Profile
 from .sockets import Arrival, EchoSocket, TcpSocket, UdpSocket
 from .startup import startup
-from .tasks import Signal, Task, TaskError, TaskGenerator, Tasks, TaskTimeout, Wait
+from .tasks import Signal, Task, TaskError, TaskGenerator, Tasks, TaskTimeout, Wait, wait_for
 
 FAILURES = 16
 """Failed tasks remembered."""
@@ -199,10 +199,7 @@ class ScriptedGuest:
 
     def wait_online(self, timeout: int = 120 * SECOND) -> TaskGenerator:
         """Task: wait until there is an IPv4 address; raises on timeout (ns)."""
-        until = self.now + timeout
-        while not self.online:
-            if not (yield Wait((self.network,), until)) and not self.online:
-                raise TaskTimeout("no address")
+        yield from wait_for(lambda: self.online, (self.network,), self.now + timeout, "no address")
 
     def configure(self, lease: Lease | StaticAddress | None) -> None:
         """Use this IPv4 configuration, or none."""
