@@ -29,6 +29,7 @@ from .config import LanConfig
 from .dhcp import DhcpServer, Reply
 from .dns import DnsServer
 from .flows import FlowTable
+from .router6 import Advertiser
 from .tcp_nat import TcpNat
 from .udp_nat import UdpNat
 
@@ -55,6 +56,7 @@ class Lan:
         self.dns = DnsServer(config, self._look_up, self._send_dns)
         self.tcp = TcpNat(config, self.flows, self.dns)
         self.udp = UdpNat(config, self.flows, self.dns, self.stack)
+        self.router6 = Advertiser(config, self.stack, now)
         self.egress = make_egress(self)
         self.tcp.egress = self.udp.egress = self.egress
         self._echoes: dict[int, tuple[bytes, bytes, int, int]] = {}
@@ -77,6 +79,7 @@ class Lan:
         stack = self.stack
         stack.step(now)
         self._events(now)
+        self.router6.tick(now)
         self.dns.tick(now)
         self.udp.tick(now)
         self.tcp.tick(now)
@@ -91,7 +94,13 @@ class Lan:
     def poll_at(self, now: int) -> int:
         if self._more:
             return now
-        return min(self.stack.poll_at(now), self.egress.poll_at(now), self.dns.poll_at(), self.udp.poll_at())
+        return min(
+            self.stack.poll_at(now),
+            self.egress.poll_at(now),
+            self.dns.poll_at(),
+            self.udp.poll_at(),
+            self.router6.poll_at(),
+        )
 
     def close(self, now: int) -> None:
         """End every flow, tell both sides."""
@@ -122,25 +131,24 @@ class Lan:
         events = self.stack.events()
         tcp = self.tcp
         for event in events:
-            kind = type(event)
-            if kind is Readable:
+            if isinstance(event, Readable):
                 tcp.readable(event.conn, now)
-            elif kind is Writable:
+            elif isinstance(event, Writable):
                 tcp.writable(event.conn, now)
-            elif kind is Datagram:
+            elif isinstance(event, Datagram):
                 self._datagram(event, now)
-            elif kind is SynReceived:
+            elif isinstance(event, SynReceived):
                 if self._leased(event.conn):
                     tcp.syn(event.conn, now)
                 else:
                     event.conn.refuse("drop", now)
-            elif kind is Established:
+            elif isinstance(event, Established):
                 tcp.established(event.conn, now)
-            elif kind is EndOfStream:
+            elif isinstance(event, EndOfStream):
                 tcp.end_of_stream(event.conn, now)
-            elif kind is Closed:
+            elif isinstance(event, Closed):
                 tcp.closed(event.conn, event.reason, now)
-            elif kind is IcmpMessage:
+            elif isinstance(event, IcmpMessage):
                 self._icmp(event, now)
         return len(events)
 
@@ -181,6 +189,12 @@ class Lan:
         self.egress.resolve(query, name, rtype, now)
 
     def _icmp(self, event: IcmpMessage, now: int) -> None:
+        if event.family == 6 and event.type == icmpv6.ROUTER_SOLICIT:
+            # RFC 4861 section 6.1.1: from this link only.
+            if event.ttl == 255 and event.code == 0:
+                self.router6.solicited(now)
+                self.router6.tick(now)
+            return
         request, _ = _ECHO_TYPES[len(event.dst)]
         if event.type != request or not self._leased(event):
             return

@@ -97,7 +97,7 @@ class HttpSession:
             piece = content(self._position, min(most, self._left))
             self._position += len(piece)
             self._left -= len(piece)
-            self._send(h11.Data(data=piece))
+            self._send(h11.Data(data=piece))  # type: ignore[arg-type]
             if not self._left:
                 self._finish()
                 self._go_on()

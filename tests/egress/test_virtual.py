@@ -1,0 +1,195 @@
+"""VirtualEgress: the contract that HostEgress keeps, kept in virtual time."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from aero_lab.clock import Scheduler, VirtualClock
+from aero_lab.egress.contract import Answer
+from aero_lab.egress.virtual import VirtualEgress
+from aero_lab.limits import MS, SECOND
+from aero_lab.link import Link
+from aero_lab.services.catalogue import CATALOGUE, Offer, make_services
+from aero_lab.services.content import content_bytes
+from aero_lab.services.far_end import FarEnd
+from aero_lab.wire.address import ip
+
+from .recording import RecordingSink
+
+FILES, ECHO, SINK, SOURCE = (ip(f"203.0.113.{n}") for n in (10, 11, 12, 13))
+
+
+class Bench:
+    def __init__(self, link=None, far=None, connections=16):
+        rng = random.Random(1)
+        self.sink = RecordingSink()
+        self.far = far or FarEnd(rng, 0, max_connections=connections)
+        self.egress = VirtualEgress(self.sink, rng, 0, self.far, link, max_connections=connections)
+        self.scheduler = Scheduler(VirtualClock())
+        self.scheduler.add(self.egress)
+
+    @property
+    def now(self):
+        return self.scheduler.clock.now()
+
+    def run(self, until, seconds=60):
+        return self.scheduler.run(until, self.now + round(seconds * SECOND))
+
+    def open(self, flow=1, where=(ECHO, 7)):
+        self.egress.open_tcp(flow, *where, self.now)
+        assert self.run(lambda: self.sink.told("opened", flow))
+
+
+def test_open_takes_a_round_trip():
+    b = Bench(Link(rtt="80ms"))
+    b.open()
+    assert b.now == 80 * MS
+
+
+def test_data_both_ways_and_half_close():
+    b = Bench()
+    b.open()
+    assert b.egress.send(1, [memoryview(b"hel"), memoryview(b"lo")], b.now) == 5
+    assert b.run(lambda: b.sink.received[1] == b"hello")
+    b.egress.shutdown(1, b.now)
+    assert b.run(lambda: b.sink.told("eof", 1))
+    b.egress.close(1, b.now)
+    b.run(lambda: False, 200)
+    assert b.egress.stack.open_connections == b.far.stack.open_connections == b.far.sessions == 0
+
+
+def test_reading_is_bounded_by_room_and_goes_on_with_credit():
+    b = Bench(Link(rtt="10ms"))
+    b.sink.rooms[1] = 5000
+    b.open(where=(SOURCE, 19))
+    b.run(lambda: False, 10)
+    assert len(b.sink.received[1]) == 5000
+    assert b.far.stack.flows()[0]["bytes_out"] < 2 * 262144 + 5000, "the far end stands before a closed window"
+    for _ in range(5):
+        b.sink.rooms[1] = 100_000
+        b.egress.credit(1, b.now)
+        before = len(b.sink.received[1])
+        assert b.run(lambda before=before: len(b.sink.received[1]) == before + 100_000)
+    assert bytes(b.sink.received[1]) == content_bytes(len(b.sink.received[1]))
+    b.egress.reset(1, b.now)
+    b.run(lambda: False, 1)
+    assert b.far.sessions == 0
+
+
+def test_sending_is_cut_short_and_drained_tells():
+    b = Bench(Link(rtt="10ms"))
+    b.open(where=(SINK, 9))
+    whole = memoryview(content_bytes(3_000_000))
+    state = {"at": b.egress.send(1, [whole], b.now)}
+    assert 0 < state["at"] < len(whole)
+
+    def more(flow, now):
+        state["at"] += b.egress.send(flow, [whole[state["at"] :]], now)
+
+    b.sink.on_drained = more
+    assert b.run(lambda: state["at"] == len(whole))
+    b.egress.shutdown(1, b.now)
+    assert b.run(lambda: b.sink.told("eof", 1))
+    assert b.far.services.stream["sink"].received == 3_000_000
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [((ECHO, 8), "refused"), ((ip("203.0.113.99"), 80), "unreachable"), ((ip("2001:db8::1"), 80), "unreachable")],
+)
+def test_failures_are_told_once_and_free_the_number(where, why):
+    b = Bench()
+    b.egress.open_tcp(1, *where, 0)
+    assert b.sink.calls == []
+    assert b.run(lambda: bool(b.sink.calls), 200)
+    assert b.sink.calls == [("failed", 1, why)]
+    b.open(1)
+
+
+def test_silence_is_a_timeout():
+    b = Bench(Link(loss=1.0))
+    b.egress.open_tcp(1, ECHO, 7, 0)
+    assert b.run(lambda: bool(b.sink.calls), 600)
+    assert b.sink.calls == [("failed", 1, "timeout")]
+
+
+def test_no_slot_is_a_failure_not_an_exception():
+    b = Bench(connections=1)
+    b.open(1)
+    b.egress.open_tcp(2, ECHO, 7, b.now)
+    b.run(lambda: False, 1)
+    assert ("failed", 2, "unreachable") in b.sink.calls
+
+
+def test_reset_by_the_world():
+    b = Bench()
+    b.open()
+    next(iter(b.far._joints.values())).conn.abort(b.now)
+    assert b.run(lambda: b.sink.told("reset", 1))
+    assert b.egress.send(1, [memoryview(b"x")], b.now) == 0
+
+
+def test_unread_data_is_delivered_after_both_ends_closed():
+    b = Bench()
+    b.sink.rooms[1] = 10
+    b.open()
+    b.egress.send(1, [memoryview(b"0123456789abcdef")], b.now)
+    b.egress.shutdown(1, b.now)
+    b.run(lambda: False, 200)
+    assert b.sink.received[1] == b"0123456789" and not b.sink.told("eof", 1)
+    b.sink.rooms[1] = 100
+    b.egress.credit(1, b.now)
+    assert b.run(lambda: b.sink.told("eof", 1))
+    assert b.sink.received[1] == b"0123456789abcdef"
+
+
+def test_udp_names_and_echo():
+    b = Bench(Link(rtt="20ms"))
+    b.egress.open_udp(1, ECHO, 7, 0)
+    assert b.egress.send_datagram(1, b"ping", 0)
+    b.egress.resolve(2, "files.lab", "A", 0)
+    b.egress.resolve(3, "files.lab", "AAAA", 0)
+    b.egress.resolve(4, "nowhere.lab", "A", 0)
+    assert b.egress.echo(5, FILES, b"payload", 0)
+    assert b.run(lambda: len(b.sink.calls) == 4 and bool(b.sink.datagrams[1]), 5)
+    assert b.sink.datagrams[1] == [b"ping"]
+    assert ("resolved", 2, Answer("ok", (FILES,), 60)) in b.sink.calls
+    assert ("resolved", 3, Answer("nodata")) in b.sink.calls
+    assert ("resolved", 4, Answer("nxdomain")) in b.sink.calls
+    assert ("echoed", 5, FILES, b"payload") in b.sink.calls
+    b.egress.close(1, b.now)
+    assert not b.egress.send_datagram(1, b"x", b.now)
+
+
+def test_lookups_that_are_not_answered_fail():
+    b = Bench(Link(loss=1.0))
+    b.egress.resolve(1, "files.lab", "A", 0)
+    assert b.run(lambda: bool(b.sink.calls), 10)
+    assert b.sink.calls == [("resolved", 1, Answer("failed"))]
+    assert b.now == 2 * SECOND
+
+
+def test_udp_refused():
+    b = Bench()
+    b.egress.open_udp(1, ECHO, 1234, 0)
+    b.egress.send_datagram(1, b"anyone?", 0)
+    assert b.run(lambda: bool(b.sink.calls), 5)
+    assert b.sink.calls == [("failed", 1, "refused")]
+
+
+def test_a_world_of_ones_own():
+    class Shout:
+        """Answers in capitals."""
+
+        def datagram(self, payload, source, now):
+            return payload.upper()
+
+    catalogue = (*CATALOGUE, Offer("shout.lab", ip("203.0.113.30"), udp={5: "shout"}))
+    services = make_services(catalogue=catalogue[:-1])
+    services.datagram["shout"] = Shout()
+    b = Bench(far=FarEnd(random.Random(2), 0, services, catalogue, max_connections=4))
+    b.egress.open_udp(1, ip("203.0.113.30"), 5, 0)
+    b.egress.send_datagram(1, b"hello", 0)
+    assert b.run(lambda: b.sink.datagrams[1] == [b"HELLO"], 5)
