@@ -1,8 +1,8 @@
 """Inner kernels: compiled for other kernels only, without machine code of their own.
 
-numba optimises every function together with all it calls and makes machine code of the lot, so in a deep call chain the same code is optimised
-and emitted once a level. Only the entry points are ever run. An inner kernel stops at its intermediate code, which each entry point
-links in and optimises once; that is also what its cache entry holds.
+numba optimises every function together with all it calls and makes machine code of the lot, so in a deep call chain the
+same code is optimised and emitted once a level. Only the entry points are ever run. An inner kernel stops at its
+intermediate code, which each entry point links in and optimises once; that is also what its cache entry holds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class InnerLibrary(JITCodeLibrary):
 class InnerCompiler(Compiler):
     """numba's compiler, putting the code into an :class:`InnerLibrary`."""
 
-    def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):  # noqa: A002
+    def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
         library = InnerLibrary(targetctx.codegen(), "inner")
         super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
 

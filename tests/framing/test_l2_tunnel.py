@@ -124,7 +124,7 @@ messages = st.builds(
 limit_pairs = st.builds(L2Limits, st.integers(0, 30), st.integers(0, 30))
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(
     waiting=st.lists(frames, max_size=12),
     limits=limit_pairs,
@@ -141,7 +141,7 @@ def test_encap_is_its_twin(waiting, limits, room, most):
     assert target.refused == 0
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(
     waiting=st.lists(messages, max_size=12),
     limits=limit_pairs,

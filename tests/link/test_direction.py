@@ -40,7 +40,7 @@ class Seed:
         return self.value
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(row=st.lists(stages, max_size=5), seed=st.integers(0, 2**64 - 1), traffic=traffic)
 def test_same_as_the_plain_twin(row, seed, traffic):
     link = LinkDirection(row, Seed(seed), FrameRing(64, 1 << 13), FrameRing(1024, 1 << 16), frames=1024, arena=1 << 17)
@@ -69,7 +69,7 @@ def test_same_as_the_plain_twin(row, seed, traffic):
     assert counters["in_flight"] == link.in_flight == len(twin.waiting)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(row=st.lists(stages, max_size=6), seed=st.integers(0, 99), traffic=traffic, steps=st.lists(st.integers(0, 5)))
 def test_every_frame_is_accounted_for_however_little_room_there_is(row, seed, traffic, steps):
     link = LinkDirection(row, random.Random(seed), FrameRing(8, 256), FrameRing(2, 128), frames=4, arena=160)

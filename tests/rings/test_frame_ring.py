@@ -7,6 +7,7 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -85,6 +86,7 @@ class RingsAgainstDeques(RuleBasedStateMachine):
 
 
 TestRingsAgainstDeques = RingsAgainstDeques.TestCase
+TestRingsAgainstDeques.settings = settings(max_examples=60)
 
 
 def test_an_empty_ring_takes_any_frame_its_arena_can_hold():
