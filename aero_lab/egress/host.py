@@ -329,8 +329,8 @@ class HostEgress:
                     self._count["echo-replies"] += 1
                     self.sink.echoed(query, address, payload, now)
                 continue
-            if f.state == "closed":
-                continue
+            if f.state not in ("connecting", "open"):
+                continue  # ended by a call of the sink, earlier in this very round
             if f.kind == "udp":
                 budget -= self._read_datagrams(f, now)
             else:

@@ -182,7 +182,7 @@ class Lan:
 
     def _send_dns(self, client: tuple[bytes, int], payload: bytes, now: int) -> None:
         source = self.config.gateway if len(client[0]) == 4 else self.config.gateway6
-        if source is None or not self.stack.udp_send(source, dns.PORT, *client, payload, now):
+        if source is None or not self.stack.udp_send(source, dns.PORT, *client, payload, now, cause=Cause.DNS):
             self._count["dns-no-room"] += 1
 
     def _look_up(self, query: int, name: str, rtype: str, now: int) -> None:

@@ -251,6 +251,29 @@ def test_a_reset_seen_while_sending_is_told_from_step(egress, sink, server):
     assert sink.calls == [("opened", 1), ("reset", 1)]
 
 
+def test_a_flow_that_dies_in_the_round_in_which_it_was_ready(egress, sink, server):
+    """The sink sends on flow 2 while it hears of flow 1; flow 2 was reset and is in the same round of the selector."""
+    one, two = opened(egress, sink, server, 1), opened(egress, sink, server, 2)
+    for far in (one, two):
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.sendall(b"last words")
+    original = sink.data
+
+    def data(flow, view, now):
+        original(flow, view, now)
+        for far in (one, two):
+            far.close()
+        for _ in range(100):
+            egress.send(3 - flow, [memoryview(b"x")], now)
+
+    sink.data = data
+    select.select([egress], [], [], PATIENCE)
+    for _ in range(20):
+        egress.step(0)
+    turn(egress, lambda: sink.told("reset", 1) and sink.told("reset", 2))
+    assert len(sink.calls) == 4
+
+
 def test_a_number_given_back_before_the_notice_hears_nothing(egress, sink, server):
     closed = port(server)
     server.close()

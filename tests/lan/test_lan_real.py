@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 
 import pytest
+from aero_lab.kernels import warmup
 
 from aero_lab.egress.host import HostEgress
 from aero_lab.egress.services_host import ServicesHost
@@ -28,6 +29,12 @@ from .bench import ECHO, FILES, GUEST, SINK, SOURCE, Guest, turn_real
 LOOPBACK = ip("127.0.0.1")
 OWN = ip("203.0.113.77")
 """Lab address of the servers that a test makes itself."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled():
+    """Compile before real time begins: patience here is for peers, not for the compiler."""
+    warmup(progress=False)
 
 
 @pytest.fixture(scope="module")
