@@ -20,9 +20,8 @@ def flows(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
 
     * ``proto``; ``client``, ``client_port``, ``server``, ``server_port``: the client sent the first frame;
     * ``start_s`` since the capture's first frame, ``seconds`` to the flow's last;
-    * ``frames_up``, ``bytes_up``, ``payload_up`` from the client and ``.._down`` to it: bytes are frame bytes, payload
-    is
-      new data only (cause ``payload`` or ``dns``, without headers);
+    * ``frames_up``, ``bytes_up``, ``payload_up`` from the client and ``.._down`` to it: bytes are frame bytes; payload
+      is what the application got, each byte once (TCP: the span of the sequence numbers that carried data);
     * ``retransmissions``, ``duplicates``: frames;
     * ``connect_ms``: first SYN to SYN-ACK, null when not seen; ``end``: ``fin``, ``reset`` or ``open``.
     """
@@ -42,7 +41,9 @@ def flows(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
             "dport": rows["dstport"].to_numpy(np.int64, na_value=-1),
             "proto": rows["ip_proto"].to_numpy(np.int64, na_value=-1),
             "flags": rows["tcp_flags"].to_numpy(np.int64, na_value=0),
-            "payload": _payload(rows),
+            "seq": rows["tcp_seq"].to_numpy(np.int64, na_value=0),
+            "size": rows["tcp_len"].to_numpy(np.int64, na_value=0)
+            + np.maximum(rows["udp_length"].to_numpy(np.int64, na_value=8) - 8, 0),
             "again": (rows["cause"] == "retransmission").to_numpy(np.int64),
             "twice": (rows["cause"] == "duplicate").to_numpy(np.int64),
         }
@@ -66,11 +67,8 @@ def flows(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
     )
     for name, chosen in (("up", up), ("down", ~up)):
         part = table[chosen].groupby("flow_id")
-        for column, values in (
-            ("frames", part.size()),
-            ("bytes", part["bytes"].sum()),
-            ("payload", part["payload"].sum()),
-        ):
+        payload = _payload(table, chosen)
+        for column, values in (("frames", part.size()), ("bytes", part["bytes"].sum()), ("payload", payload)):
             out[f"{column}_{name}"] = values.reindex(out.index, fill_value=0)
     out["retransmissions"] = grouped["again"].sum()
     out["duplicates"] = grouped["twice"].sum()
@@ -87,9 +85,13 @@ def _port(ports: Any) -> Any:
     return ports.where(ports >= 0).astype("UInt16")
 
 
-def _payload(rows: Any) -> np.ndarray:
-    """New application bytes of each row."""
-    new = rows["cause"].isin(["payload", "dns"]).to_numpy(bool)
-    tcp = rows["tcp_len"].to_numpy(np.int64, na_value=0)
-    udp = np.maximum(rows["udp_length"].to_numpy(np.int64, na_value=0) - 8, 0)
-    return np.where(new, tcp + udp, 0)
+def _payload(table: Any, chosen: Any) -> Any:
+    """Application bytes of each flow in one direction, each byte once: for TCP the span of its sequence numbers."""
+    rows = table[chosen & (table["size"] > 0)]
+    tcp = rows[rows["proto"] == 6]
+    step = tcp.groupby("flow_id")["seq"].diff().fillna(0).astype(np.int64)
+    step = (step + (1 << 31)) % (1 << 32) - (1 << 31)  # sequence numbers wrap
+    begin = step.groupby(tcp["flow_id"]).cumsum()
+    stream = (begin + tcp["size"]).groupby(tcp["flow_id"]).max() - begin.groupby(tcp["flow_id"]).min()
+    datagrams = rows[rows["proto"] != 6].groupby("flow_id")["size"].sum()
+    return stream.add(datagrams, fill_value=0).astype(np.int64)

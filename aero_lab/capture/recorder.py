@@ -73,12 +73,12 @@ class Recorder:
 
     def clear(self) -> None:
         """Forget the frames and the counters."""
-        self._segments: deque[np.ndarray] = deque([seg.new_segment(self._size, FIRST_ID)])
         # Touched now: the first touch of fresh memory costs more than copying a frame into it.
-        ready = min(self._most_segments - 1, limits.CAPTURE_READY // self._size)
-        self._spare = [np.zeros(self._size, np.uint8) for _ in range(ready)]
-        for segment in self._spare:
-            segment.fill(0)
+        ready = max(1, min(self._most_segments, limits.CAPTURE_READY // self._size))
+        self._spare = [np.empty(self._size, np.uint8) for _ in range(ready)]
+        for memory in self._spare:
+            memory.fill(0)
+        self._segments: deque[np.ndarray] = deque([seg.new_segment(self._size, FIRST_ID, self._spare.pop())])
         self._drops: dict[str, int] = {}
 
     def _drop(self, reason: str, number: int) -> None:
@@ -204,3 +204,16 @@ class Recorder:
     def __repr__(self) -> str:
         missing = ", ".join(f"{number} {reason}" for reason, number in self._drops.items())
         return f"<Recorder {len(self)} frames, {self.bytes} bytes{', dropped: ' + missing if missing else ''}>"
+
+    def _repr_html_(self) -> str:
+        from ..tables import html_table
+
+        rows = self.capture().descriptors()
+        table = []
+        for point in self.points:
+            here = rows[rows["point"] == s.POINT_OF[point]]
+            cells = [point, f"{len(here):,}", f"{int(here['frame_len'].sum(dtype=np.int64)):,}"]
+            table.append([*cells, *(f"{int((here['direction'] == way).sum()):,}" for way in range(len(s.DIRECTIONS)))])
+        dropped = ", ".join(f"{number:,} {reason}" for reason, number in self._drops.items()) or "none"
+        caption = f"Recorder: {self.bytes / 1e6:.1f} MB held, frames dropped: {dropped}"
+        return html_table(("point", "frames", "bytes", "tx", "rx"), table, caption)

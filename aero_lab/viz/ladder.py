@@ -104,16 +104,18 @@ def _rows(frames: Any, most: int) -> tuple[list[_Row], str, str, int]:
     """Rows of the ladder in order of first sighting, names of both ends, and how many frames are left out."""
     need(frames, "frame_time", "frame_len", "direction", "cause", "flow_id")
     points = [p for p in ("nic", "tunnel") if "point" in frames.columns and (frames["point"] == p).any()]
-    first = frames
+    delays: dict[tuple, int] = {}
     if len(points) == 2 and "frame_id" in frames.columns:
         # One row a frame: the sighting nearest its sender; frames that only one point saw have just that one.
         again = frames["frame_id"].notna() & frames.duplicated(["frame_id", "direction"])
         first = frames[~again & frames["point"].isin(points)]
-        other = frames[again & frames["tunnel_delay"].notna()].drop_duplicates(["frame_id", "direction"])
+        other = frames[frames["tunnel_delay"].notna()].drop_duplicates(["frame_id", "direction"])
         keys = zip(other["frame_id"], other["direction"], strict=True)
         delays = dict(zip(keys, other["tunnel_delay"].astype("int64"), strict=True))
+        # Of some, a selection has the second sighting only: they were sent that much earlier.
+        first = first.assign(frame_time=first["frame_time"] - first["tunnel_delay"].fillna(0).astype("int64"))
     else:
-        first, delays = at_point(frames), {}
+        first = at_point(frames)
     first = first.sort_values("frame_time", kind="stable")
     chosen = first.iloc[:most].astype(object)
     chosen = chosen.where(chosen.notna(), None)

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 """Okabe and Ito's eight colours (Color Universal Design, 2008); yellow is too faint for lines on white."""
-WINE = "#882255"
-"""Paul Tol's, which goes with them."""
+WINE, OLIVE = "#882255", "#999933"
+"""Paul Tol's, which go with them."""
 INK, FAINT, PALE = "#222222", "#767676", "#D9D9D9"
 
 CAUSE_COLOURS = {
@@ -20,13 +20,13 @@ CAUSE_COLOURS = {
     "handshake": GREEN,
     "retransmission": VERMILION,
     "duplicate": PURPLE,
-    "keepalive": BLACK,
+    "keepalive": OLIVE,
     "arp": "#8C8C8C",
     "dhcp": "#595959",
     "dns": SKY,
     "icmp": WINE,
     "broadcast": "#C4C4C4",
-    "tunnel_framing": "#4D4D4D",
+    "tunnel_framing": BLACK,
     "transport_overhead": "#A0A0A0",
     "unknown": "#EAEAEA",
 }

@@ -25,8 +25,8 @@ def test_flows_of_the_download(frames):
     flow = table.iloc[1]
     assert (flow.client, flow.client_port, flow.server, flow.server_port) == (HERE, 49200, THERE, 80)
     assert flow.start_s == pytest.approx(0.066) and flow.seconds == pytest.approx(6.492 - 0.066)
-    # At the NIC: one of eight segments was lost on its way here, and came again, twice.
-    assert flow.payload_down == 4 * 1460 + 5 and flow.payload_up == 39
+    # One of the five segments was lost on its way to the NIC and came again, twice; each byte counts once.
+    assert flow.payload_down == 5 * 1460 + 5 and flow.payload_up == 39
     assert flow.retransmissions == 3 and flow.duplicates == 1
     assert flow.connect_ms == pytest.approx(1107 - 66) and flow.end == "fin"
     rows = frames[(frames.point == "nic") & (frames.flow_id == table.index[1])]
@@ -38,6 +38,19 @@ def test_flows_at_the_tunnel_see_what_left_there(frames):
     flow = analysis.flows(frames, "tunnel").iloc[1]
     assert flow.payload_down == 5 * 1460 + 5 and flow.retransmissions == 3
     assert flow.connect_ms == pytest.approx(1.0)
+
+
+def test_payload_counts_each_byte_once_across_the_wrap_of_sequence_numbers():
+    from aero_lab.capture import Recorder
+    from tests.capture.conversation import segment
+
+    recorder = Recorder()
+    start = 0xFFFFFFFF - 250
+    for i, block in enumerate([0, 1, 2, 1, 4, 3, 5, 5]):
+        recorder.add(segment(False, start + 100 * block, 1, data=b"x" * 100), "nic", "rx", i)
+        recorder.add(segment(True, 1, start + 100 * block + 100), "nic", "tx", i)
+    flow = analysis.flows(recorder.frames()).iloc[0]
+    assert flow.payload_up == 600 and flow.payload_down == 0  # the server sent first
 
 
 def test_flows_of_nothing_and_of_a_reset(frames):

@@ -248,3 +248,5 @@ def test_it_shows_itself():
     assert repr(recorder) == "<Recorder 2 frames, 248 bytes, dropped: 1 full>"
     assert repr(recorder.capture()) == "<Capture 2 frames: 1 at nic, 1 at tunnel>"
     assert np.array_equal(recorder.capture().descriptors()["point"], [0, 1])
+    shown = recorder._repr_html_()
+    assert "1 full" in shown and "<td>tunnel</td><td>1</td><td>60</td><td>1</td><td>0</td>" in shown

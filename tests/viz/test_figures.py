@@ -204,3 +204,10 @@ def test_every_cause_has_a_colour_of_its_own():
     assert len(set(viz.CAUSE_COLOURS.values())) == len(viz.CAUSE_COLOURS)
     assert len(set(viz.OPTION_COLOURS.values())) == 3 and len(set(viz.TRANSPORT_MARKERS.values())) == 4
     assert analysis.by_cause is not None
+
+
+def test_a_frame_of_which_a_selection_has_the_arrival_only_is_drawn_when_it_was_sent(frames):
+    late = frames[frames.frame_time >= 20_000_000]  # the ARP request was sent at 0 and arrived at 20 ms
+    said = texts(viz.ladder(late))
+    assert "ARP who has 10.0.2.2?" in said and said.count("not seen") == 2
+    assert "ARP 10.0.2.2 is here" in said and said.count("20 ms") == len(script()) - 2
