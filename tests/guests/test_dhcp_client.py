@@ -117,6 +117,22 @@ def test_times_that_make_no_sense_become_the_defaults(t1, t2):
     assert (machine.lease.renew_at, machine.lease.rebind_at) == (1800 * SECOND, 3150 * SECOND)
 
 
+def test_a_lease_of_a_second_is_not_renewed_without_end():
+    machine = client()
+    bind(machine, lease=1)
+    assert machine.lease.renew_at == 8 * SECOND and machine.lease.expires_at == 16 * SECOND
+
+
+def test_name_servers_that_cannot_be_one_are_left_out():
+    servers = ip_option(6, ip("255.255.255.255"), ip("0.0.0.0"), ip("10.0.2.3"), ip("224.0.0.1"), ip("10.0.2.4"))
+    machine = client()
+    machine.start(0)
+    options = (u8_option(53, dhcp.OFFER), ip_option(54, SERVER), u32_option(51, 60), ip_option(3, bytes(4)), servers)
+    machine.receive(answer(sent(machine)[0], dhcp.OFFER, options=options), 0)
+    lease = machine._answer
+    assert lease.dns == (ip("10.0.2.3"), ip("10.0.2.4")) and lease.router is None and lease.prefix == 8
+
+
 def test_an_infinite_lease_never_wakes():
     machine = client()
     bind(machine, lease=0xFFFFFFFF)

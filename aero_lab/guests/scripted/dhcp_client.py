@@ -40,6 +40,8 @@ DECLINE_PAUSE = 10 * SECOND
 """RFC 2131 section 3.1 step 5: wait ten seconds after a DECLINE."""
 NAK_PAUSE = 3 * SECOND
 """After a server took its own offer back; udhcpc waits as long, lest the two go round at the speed of the link."""
+MINIMUM_LEASE = 16
+"""Seconds: a shorter lease is taken to be this long, as udhcpc does, or renewing it would be all there is to do."""
 INFINITE_LEASE = 0xFFFFFFFF
 
 
@@ -436,6 +438,7 @@ class DhcpClient:
         elif not length:
             self.ignored["no-lease-time"] += 1
         else:
+            length = max(length, MINIMUM_LEASE)
             t1, t2 = message.number(dhcp.OPT_T1), message.number(dhcp.OPT_T2)
             t1, t2 = length // 2 if t1 is None else t1, length * 7 // 8 if t2 is None else t2
             if not 0 < t1 <= t2 <= length:
@@ -446,7 +449,7 @@ class DhcpClient:
                 address=message.yiaddr,
                 prefix=classful_prefix(message.yiaddr) if prefix is None else prefix,
                 router=router if router is not None and usable(router) else None,
-                dns=message.addresses(dhcp.OPT_DNS)[:3],
+                dns=tuple(filter(usable, message.addresses(dhcp.OPT_DNS)))[:3],
                 domain=message.text(dhcp.OPT_DOMAIN_NAME) or "",
                 server=server,
                 started=0,

@@ -138,6 +138,7 @@ class ScriptedGuest:
         first, last = self.profile.ephemeral
         self._next_port = rng.randint(first, last)
         self._next_ip_id = rng.randint(1, 0x7FFF)
+        self._applied: tuple[Any, Any, Any] = ((), None, None)
         self._booted = False
         if boot:
             self.boot()
@@ -223,7 +224,10 @@ class ScriptedGuest:
         own = ((self.address, self.prefix),) if self.address is not None else ()
         router6 = self.ipv6.router if self.ipv6 is not None else None
         own6 = tuple(self.ipv6.addresses.items()) if self.ipv6 is not None else ()
-        self.stack.set_address(own + own6, self.router, router6)
+        wanted = (own + own6, self.router, router6)
+        if wanted != self._applied:
+            self._applied = wanted
+            self.stack.set_address(*wanted)
 
     def source_for(self, address: bytes) -> bytes | None:
         """Own address to talk to ``address`` from; None when there is none of its family."""
