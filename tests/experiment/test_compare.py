@@ -1,0 +1,189 @@
+"""Compare in both kinds of time: the JSON contract, files, determinism, separate processes, failures that are told."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from aero_lab.errors import UsageError
+from aero_lab.experiment.compare import compare
+from aero_lab.experiment.processes import RealRun, Worker, WorkerFailed
+from aero_lab.experiment.record import Run
+
+CONTRACT = (
+    "option transport guest nic workload link mode mtu ack_policy seed repeat ok error bytes digest_ok seconds "
+    "goodput_mbps connect_ms ttfb_ms rtt_ms frames_up frames_down messages_up messages_down tunnel_bytes_up tunnel_bytes_down "
+    "wire_bytes_up wire_bytes_down overhead_ratio acks_per_data_segment client_cpu_us_per_mb proxy_cpu_us_per_mb "
+    "guest_mips_idle guest_mips_loaded retransmissions udp_delay_ms udp_jitter_ms udp_loss capture"
+).split()
+"""The fields that scripts rely on, in order."""
+NEVER_MEASURED_HERE = (
+    "nic",
+    "wire_bytes_up",
+    "wire_bytes_down",
+    "overhead_ratio",
+    "guest_mips_idle",
+    "guest_mips_loaded",
+)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("real")
+    return compare(workloads=["download", "upload"], size="2MB", out=folder, progress=False), folder
+
+
+@pytest.fixture(scope="module")
+def virtual(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("virtual")
+    table = compare(
+        workloads=["download", "voip"], size="200KB", virtual=True, link="rtt=40ms, loss=2%", seed=6, out=folder,
+        progress=False,
+    )  # fmt: skip
+    return table, folder
+
+
+def test_the_fields_of_a_run_are_those_of_the_contract():
+    assert [field.name for field in fields(Run)][: len(CONTRACT)] == CONTRACT
+
+
+def test_real_runs_measure_both_processes(real):
+    table, _ = real
+    assert table.ok, table.runs
+    for run in table.runs:
+        assert (run.mode, run.option, run.transport, run.bytes, run.digest_ok) == (
+            "real",
+            "C",
+            "memory",
+            2_000_000,
+            True,
+        )
+        for name in ("client_cpu_us_per_mb", "proxy_cpu_us_per_mb", "goodput_mbps", "connect_ms", "ttfb_ms"):
+            assert getattr(run, name) > 0, name
+        assert run.messages_up == run.frames_up > 0 and run.messages_down == run.frames_down > 0
+        assert all(getattr(run, name) is None for name in NEVER_MEASURED_HERE)
+        assert run.rtt_ms is None and run.udp_loss is None
+    down, up = table.runs
+    assert down.tunnel_bytes_down > 2_000_000 > down.tunnel_bytes_up > 0
+    assert up.tunnel_bytes_up > 2_000_000 > up.tunnel_bytes_down > 0
+    assert 0 < down.acks_per_data_segment < 1.1
+
+
+def test_both_ends_are_in_one_capture(real):
+    from aero_lab.capture import read_pcap
+
+    table, _ = real
+    frames = read_pcap(table.runs[0].capture).frames()
+    assert set(frames["point"].unique()) == {"nic", "tunnel"}
+    at = {
+        (p, d): frames[(frames["point"] == p) & (frames["direction"] == d)]
+        for p in ("nic", "tunnel")
+        for d in ("tx", "rx")
+    }
+    for direction in ("tx", "rx"):
+        here, there = (at[point, direction]["frame_id"] for point in ("nic", "tunnel"))
+        assert here.is_unique and there.is_unique
+        # The two recorders are asked one after the other: a last frame may be seen by one of them only.
+        common = min(len(here), len(there))
+        assert abs(len(here) - len(there)) < 5
+        assert list(here[: common - 5]) == list(there[: common - 5])
+    assert (frames["tunnel_delay"].dropna() >= 0).all()
+    assert frames["frame_time"].is_monotonic_increasing
+
+
+def test_virtual_runs_are_exact(virtual):
+    table, _ = virtual
+    assert table.ok
+    download, voip = table.runs
+    assert download.mode == "virtual" and download.connect_ms == pytest.approx(40.0)
+    assert download.retransmissions > 0 and download.link["loss"] == 0.02
+    assert download.client_cpu_us_per_mb is None and voip.goodput_mbps == pytest.approx(0.064, rel=0.1)
+    assert voip.udp_delay_ms == pytest.approx(20.0) and 0 < voip.udp_loss < 0.2
+
+
+def test_files_and_json(virtual):
+    import pandas
+
+    table, folder = virtual
+    document = json.loads((folder / "runs.json").read_text())
+    assert list(document) == ["schema", "machine", "seed", "runs"] and document["schema"] == 1
+    assert list(document["runs"][0])[: len(CONTRACT)] == CONTRACT
+    assert document["runs"][0]["wire_bytes_up"] is None
+    assert Path(document["runs"][0]["capture"]).stat().st_size > 200_000
+    runs = pandas.read_parquet(folder / "runs.parquet")
+    assert list(runs["workload"]) == ["download", "voip"]
+    report = (folder / "report.md").read_text()
+    assert "| C | memory | download |" in report and "rtt=40ms" in report
+    assert {path.name for path in table.files} == {path.name for path in folder.iterdir()}
+    assert "download" in table._repr_html_() and "download" in repr(table)
+
+
+def test_the_same_seed_gives_the_same_bytes_in_two_processes(virtual, tmp_path):
+    _, folder = virtual
+    program = (
+        "import aero_lab as al\n"
+        "al.compare(workloads=['download'], size='200KB', virtual=True, link='rtt=40ms, loss=2%', seed=6,"
+        f" out={str(tmp_path)!r}, progress=False)\n"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "123"}
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=240, env=environment)
+    name = "C-memory-download-virtual-seed6-0.pcapng"
+    assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_repeats_have_seeds_of_their_own():
+    table = compare(size="10KB", virtual=True, link="rtt=10ms, loss=10%", repeats=3, seed=5, progress=False)
+    assert [(run.seed, run.repeat) for run in table.runs] == [(5, 0), (6, 1), (7, 2)]
+    assert table.folder is None and table.runs[0].capture is None
+
+
+def test_a_run_that_fails_is_told_and_the_others_go_on():
+    table = compare(workloads=["download", "ping"], size="5MB", virtual=True, link="rtt=1s", timeout=5, progress=False)
+    download, ping = table.runs
+    assert not table.ok and not download.ok and "not done within 5 s" in download.error and download.bytes is None
+    assert ping.workload == "ping"
+
+
+def test_a_dead_process_is_named(tmp_path):
+    before = threading.active_count()
+    with pytest.raises(WorkerFailed, match="the proxy process ended"):
+        with RealRun("C", "linux", 1500, 1, {}) as halves:
+            halves.proxy._process.kill()
+            halves.proxy.ask("measure", patience=20)
+    assert threading.active_count() == before
+    with pytest.raises(WorkerFailed, match="the client process ended"):
+        worker = Worker("client", {"nonsense": 1}, ())
+        try:
+            worker.ready()
+        finally:
+            worker.stop()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"options": "Q"}, "option 'Q' does not exist"),
+        ({"options": ""}, "at least one option"),
+        ({"transports": ["pigeon"]}, "transport 'pigeon' does not exist; there is memory"),
+        ({"workloads": ["nap"]}, "workload must be one of"),
+        ({"profile": "beos"}, "profile must be one of"),
+        ({"mtu": 70000}, "mtu must be 576 to 65520, not 70000"),
+        ({"size": "big"}, "not a size"),
+        ({"repeats": 0}, "repeats must be 1 or more"),
+        ({"timeout": 0}, "timeout must be above 0"),
+        ({"link": "rtt=1ms"}, "virtual time only"),
+        ({"out": "/dev/null/x"}, "cannot write to"),
+        ({"workloads": ["ping", "dns"], "parameters": {"count": 1}}, "belong to one workload"),
+        ({"parameters": {"colour": 1}, "virtual": True}, "takes .*, not 'colour'"),
+    ],
+)
+def test_wrong_arguments_name_themselves(arguments, message):
+    with pytest.raises(UsageError, match=message):
+        compare(**{"progress": False, **arguments})
