@@ -72,7 +72,9 @@ def compare_command(
 ) -> None:
     """Run workloads over options and transports; print the table, write pcapng, parquet, JSON and a report."""
     from .experiment.compare import compare
+    from .experiment.record import check_target
 
+    check_target(json_file)
     table = compare(
         options=option,
         transports=_split(transport),
@@ -115,12 +117,15 @@ def bench_command(
 
     from .bench import BENCHES, run, table
     from .compiled.registry import warmup
-    from .experiment.record import write_json
+    from .experiment.record import check_target, write_json
 
     if name not in BENCHES:
         raise UsageError(f"no bench named {name!r}; there is {', '.join(BENCHES)}")
+    if not seconds > 0:
+        raise UsageError(f"seconds must be above 0, not {seconds:g}")
+    check_target(json_file)
     warmup()
-    with tqdm(desc=name, unit="case", leave=False) as bar:
+    with tqdm(desc=name, unit="case", leave=False, disable=None) as bar:
 
         def progress(done: int, total: int, what: str) -> None:
             bar.total, bar.n = total, done
@@ -203,6 +208,8 @@ def run(arguments: list[str] | None = None) -> int:
         if message is None:
             raise
         return _complain(message(), getattr(error, "exit_code", 2))
+    if result == 130:  # Typer has caught the interrupt already
+        typer.echo("aero-lab: interrupted", err=True)
     return result if isinstance(result, int) else 0
 
 

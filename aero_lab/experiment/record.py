@@ -116,6 +116,15 @@ def to_document(runs: Iterable[Run], seed: int) -> dict[str, Any]:
     return {"schema": SCHEMA, "machine": machine(), "seed": seed, "runs": [run.to_dict() for run in runs]}
 
 
+def check_target(target: str | None) -> None:
+    """Refuse a file that :func:`write_json` could not write, before the work and not after it."""
+    if target is not None and target != "-":
+        try:
+            open(target, "a", encoding="utf-8").close()
+        except OSError as error:
+            raise UsageError(f"cannot write {target}: {error.strerror}") from None
+
+
 def write_json(document: dict[str, Any], target: str) -> None:
     """Write ``document`` to the file ``target``, or to standard output when that is ``-``."""
     text = json.dumps(document, indent=2, allow_nan=False) + "\n"

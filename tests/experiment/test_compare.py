@@ -19,9 +19,9 @@ from aero_lab.experiment.record import Run
 
 CONTRACT = (
     "option transport guest nic workload link mode mtu ack_policy seed repeat ok error bytes digest_ok seconds "
-    "goodput_mbps connect_ms ttfb_ms rtt_ms frames_up frames_down messages_up messages_down tunnel_bytes_up tunnel_bytes_down "
-    "wire_bytes_up wire_bytes_down overhead_ratio acks_per_data_segment client_cpu_us_per_mb proxy_cpu_us_per_mb "
-    "guest_mips_idle guest_mips_loaded retransmissions udp_delay_ms udp_jitter_ms udp_loss capture"
+    "goodput_mbps connect_ms ttfb_ms rtt_ms frames_up frames_down messages_up messages_down tunnel_bytes_up "
+    "tunnel_bytes_down wire_bytes_up wire_bytes_down overhead_ratio acks_per_data_segment client_cpu_us_per_mb "
+    "proxy_cpu_us_per_mb guest_mips_idle guest_mips_loaded retransmissions udp_delay_ms udp_jitter_ms udp_loss capture"
 ).split()
 """The fields that scripts rely on, in order."""
 NEVER_MEASURED_HERE = (
