@@ -119,19 +119,21 @@ def test_a_segment_for_no_connection_is_reset(role, family):
     rig = Rig(role)
     (answer,) = stray(rig, family, tcp(b"data", seq=7, ack=99, flags=ACK | PSH))
     assert (answer.flags, answer.seq) == (RST, 99)
-    for flags, ack in ((PSH, 11), (FIN, 12), (0, 11)):
-        (answer,) = stray(rig, family, tcp(b"data", seq=7, flags=flags, dport=81))
-        assert (answer.flags, answer.seq, answer.ack) == (RST | ACK, 0, ack)
-    assert rig.drops()["tcp-no-connection"] == 4 and not rig.events
+    (answer,) = stray(rig, family, tcp(b"data", seq=7, ack=99, flags=ACK | FIN, dport=81))
+    assert (answer.flags, answer.seq) == (RST, 99)
+    if role == "server":
+        for flags, ack in ((PSH, 11), (FIN, 12), (0, 11)):
+            (answer,) = stray(rig, family, tcp(b"data", seq=7, flags=flags, dport=81))
+            assert (answer.flags, answer.seq, answer.ack) == (RST | ACK, 0, ack)
+    assert rig.drops()["tcp-no-connection"] == (5 if role == "server" else 2) and not rig.events
     rig.assert_healthy()
 
 
 @pytest.mark.parametrize("flags", [0, PSH, FIN, URG, FIN | PSH | URG])
 def test_a_listener_is_silent_about_segments_without_a_meaning(role, family, flags):
-    """RFC 9293 section 3.10.7.2, the last case. To a gateway, which listens nowhere, they belong to no connection."""
+    """RFC 9293 section 3.10.7.2, the last case. A gateway listens everywhere."""
     rig = Rig(role)
-    answers = stray(rig, family, tcp(b"data", flags=flags))
-    assert [a.flags for a in answers] == ([] if role == "server" else [RST | ACK])
+    assert stray(rig, family, tcp(b"data", flags=flags)) == []
     assert sum(rig.drops().get(r, 0) for r in ("tcp-flags", "tcp-no-connection")) == 1
     rig.assert_healthy()
 

@@ -1,0 +1,87 @@
+"""What a bench reports, as JSON that scripts rely on and as a table for people."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+SCHEMA = 1
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass
+class Result:
+    """One case beside one peer. Values are medians of their samples."""
+
+    case: str
+    unit: str
+    samples: list[float] = field(default_factory=list)
+    peer: str | None = None
+    """Name of the other implementation; None for a case that has none."""
+    peer_samples: list[float] = field(default_factory=list)
+    reason: str | None = None
+    """Why there is no peer value."""
+    more_is_better: bool = True
+    per_call: int | None = None
+    """Frames handed to a kernel in one call, where that matters."""
+
+    @property
+    def value(self) -> float | None:
+        return statistics.median(self.samples) if self.samples else None
+
+    @property
+    def peer_value(self) -> float | None:
+        return statistics.median(self.peer_samples) if self.peer_samples else None
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours over the peer's, turned so that above 1 is better for us."""
+        if not self.value or not self.peer_value:
+            return None
+        return self.value / self.peer_value if self.more_is_better else self.peer_value / self.value
+
+    def to_dict(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "case": self.case,
+            "value": _rounded(self.value),
+            "unit": self.unit,
+            "samples": [_rounded(s) for s in self.samples],
+            "peer": self.peer,
+            "peer_value": _rounded(self.peer_value),
+            "ratio": _rounded(self.ratio),
+        }
+        if self.peer_samples:
+            found["peer_samples"] = [_rounded(s) for s in self.peer_samples]
+        if self.reason is not None:
+            found["reason"] = self.reason
+        if self.per_call is not None:
+            found["per_call"] = self.per_call
+        return found
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.5g}")
+
+
+def document(name: str, results: Sequence[Result]) -> dict[str, Any]:
+    """The JSON document: schema, bench, machine, results."""
+    from ..experiment.record import machine
+
+    return {"schema": SCHEMA, "bench": name, "machine": machine(), "results": [r.to_dict() for r in results]}
+
+
+def table(found: dict[str, Any]) -> str:
+    """A document as text, one line a case and peer."""
+    rows = [("case", "value", "unit", "peer", "peer's value", "ratio")]
+    for r in found["results"]:
+        missing = r.get("reason") or "-"
+        peer_value = missing if r["peer_value"] is None else f"{r['peer_value']:,.4g}"
+        ratio = "-" if r["ratio"] is None else f"{r['ratio']:,.3g}"
+        value = "-" if r["value"] is None else f"{r['value']:,.0f}" if r["value"] >= 100 else f"{r['value']:.3g}"
+        rows.append((r["case"], value, r["unit"], r["peer"] or "-", peer_value if r["peer"] else "-", ratio))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    right = (False, True, False, False, True, True)
+    lines = ["  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right)).rstrip() for row in rows]
+    return "\n".join(lines)
