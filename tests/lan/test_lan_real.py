@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from hashlib import sha256
 
 import pytest
-from aero_lab.kernels import warmup
 
+from aero_lab.compiled.registry import warmup
 from aero_lab.egress.host import HostEgress
 from aero_lab.egress.services_host import ServicesHost
 from aero_lab.lan import Lan, LanConfig
