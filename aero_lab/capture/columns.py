@@ -101,13 +101,13 @@ def _dhcp_type(data, at, end):
 
 
 @kernel(I64(BYTES, BYTES, I64, I64, I64, I64, I64, I64, I64))
-def _flow(names, out, rows, row, src, srcport, dst, dstport, proto):
-    """Number the conversation between two ends and note which end sent."""
+def _flow(names, out, rows, row, src, srcport, dst, dstport, kind):
+    """Number the conversation between two ends and note which end sent; ``kind`` is the guest's number and protocol."""
     if src > dst or (src == dst and srcport > dstport):
         src, dst = dst, src
         srcport, dstport = dstport, srcport
         put_u8(out, rows * A_SIDE + row, 1)
-    number = intern(names, (srcport << 24) | (dstport << 8) | proto, (src << 32) | dst, FLOW)
+    number = intern(names, (kind << 32) | (srcport << 16) | dstport, (src << 32) | dst, FLOW)
     put_u32le(out, rows * A_FLOW + 4 * row, number)
     return s.HAS_FLOW
 
@@ -185,8 +185,8 @@ def _transport(data, at, end, captured, proto, out, rows, row):
     return has
 
 
-@kernel(I64(READ_ONLY, I64, I64, I64, BYTES, I64, I64, BYTES))
-def _ip(data, at, end, captured, out, rows, row, names):
+@kernel(I64(READ_ONLY, I64, I64, I64, BYTES, I64, I64, BYTES, I64))
+def _ip(data, at, end, captured, out, rows, row, names, guest):
     """Columns of the IP packet at ``at`` of a frame that ends at ``end``, whose bytes were kept up to ``captured``."""
     version = u8(data, at) >> 4 if at < captured else 0
     proto, offset = 0, 0
@@ -258,10 +258,10 @@ def _ip(data, at, end, captured, out, rows, row, names):
         return has
     has |= _transport(data, at, end, captured, proto, out, rows, row)
     if has & s.HAS_PORTS:
-        has |= _flow(names, out, rows, row, src, u16(data, at), dst, u16(data, at + 2), proto)
+        has |= _flow(names, out, rows, row, src, u16(data, at), dst, u16(data, at + 2), (guest << 8) | proto)
     elif proto != ipv4.TCP and proto != ipv4.UDP:
         ident = u16(data, at + 4) if has & s.HAS_ECHO else 0
-        has |= _flow(names, out, rows, row, src, ident, dst, ident, proto)
+        has |= _flow(names, out, rows, row, src, ident, dst, ident, (guest << 8) | proto)
     return has
 
 
@@ -291,7 +291,9 @@ def _frame(data, at, captured, end, out, rows, row, names):
             kind = u16(data, at + 2)
             at += ethernet.VLAN_TAG_SIZE
     if kind == ethernet.TYPE_IPV4 or kind == ethernet.TYPE_IPV6:
-        has |= _ip(data, at, end, captured, out, rows, row, names)
+        direction = u8(out, rows * A_DIRECTION + row)
+        guest = src + 1 if direction == 0 else dst + 1 if direction == 1 else 0
+        has |= _ip(data, at, end, captured, out, rows, row, names, guest)
     elif kind == ethernet.TYPE_ARP and at + 8 <= captured:
         put_u16le(out, rows * A_OPCODE + 2 * row, arp.get_op(data, at))
         has |= s.HAS_ARP

@@ -185,10 +185,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("dns_response", "dns_response", "boolean", HAS_DNS, "", "dns.flags.response", "Whether it is an answer."),
     Column("flow_id", "flow_id", "Int32", HAS_FLOW, "", "",
            "Conversation, numbered from 0 in order of first appearance, the same at each point and in both "
-           "directions. TCP and "
-           "UDP: both addresses and ports (a SYN with a new initial sequence number begins a new one); other "
-           "protocols: "
-           "addresses and protocol, echoes also by identifier. Null without IP and for later fragments."),
+           "directions. TCP and UDP: both addresses and ports (a SYN with a new initial sequence number begins a new "
+           "one); other protocols: addresses and protocol, echoes also by identifier; with a known direction also the "
+           "guest's MAC address, so that guests may have one IP address. Null without IP and for later fragments."),
     Column("cause", "cause", "category", ALWAYS, "", "",
            "Why the bytes of the frame were spent; see the section on causes."),
 )  # fmt: skip

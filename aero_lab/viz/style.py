@@ -30,7 +30,8 @@ CAUSE_COLOURS = {
     "transport_overhead": "#A0A0A0",
     "unknown": "#EAEAEA",
 }
-CAUSE_HATCHES = {"retransmission": "////", "duplicate": "\\\\\\\\", "ack": "....", "transport_overhead": "xxxx"}
+CAUSE_HATCHES = {"retransmission": "////", "duplicate": "\\\\\\\\", "ack": "....", "dhcp": "||||",
+                 "transport_overhead": "xxxx"}  # fmt: skip
 """What tells causes apart in print without colour."""
 OPTION_COLOURS = {"A": ORANGE, "B": GREEN, "C": BLUE}
 TRANSPORT_MARKERS = {"memory": "o", "websocket": "s", "webrtc": "^", "simulated": "D"}

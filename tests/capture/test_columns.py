@@ -9,7 +9,7 @@ from aero_lab.capture import Recorder
 from aero_lab.capture import schema as s
 
 from . import naive
-from .packets import every_kind
+from .packets import GUEST, every_kind
 
 DISSECTED = [c.name for c in s.COLUMNS if c.has and c.name.split("_")[0] in
              ("eth", "vlan", "ip", "srcport", "dstport", "tcp", "udp", "icmp", "arp", "dhcp", "dns")]  # fmt: skip
@@ -102,7 +102,18 @@ def test_many_names_make_the_table_grow():
 
 
 def test_both_directions_of_a_conversation_share_a_flow():
-    frames = Recorder()
+    recorder = Recorder()
     for frame in every_kind()[10:18]:
-        frames.add(frame, "nic", "tx", 0)
-    assert frames.frames().flow_id.tolist() == [0] * 8
+        recorder.add(frame, "nic", "tx" if frame[6:12].hex(":") == GUEST else "rx", 0)
+    assert recorder.frames().flow_id.tolist() == [0] * 8
+
+
+def test_guests_with_one_address_have_flows_of_their_own():
+    recorder = Recorder()
+    for mac in (b"\2\0\0\0\0\7", b"\2\0\0\0\0\x08"):
+        for frame in every_kind()[10:12]:
+            sent = frame[6:12].hex(":") == GUEST
+            other = frame[:6] + mac + frame[12:] if sent else mac + frame[6:]
+            recorder.add(other, "nic", "tx" if sent else "rx", 0)
+    frames = recorder.frames()
+    assert frames.flow_id.tolist() == [0, 0, 1, 1] and set(frames.cause) == {"handshake"}

@@ -1,4 +1,4 @@
-"""``docs/columns.md`` says of every column what the schema says. ``python -m tests.capture.test_docs`` writes its table."""
+"""``docs/columns.md`` says of columns what the schema says; ``python -m tests.capture.test_docs`` writes its table."""
 
 from pathlib import Path
 
