@@ -167,3 +167,20 @@ def test_p0f_names_the_guest(profile, name, tmp_path):
     found = {key.strip(): value.strip() for key, value in lines.items()}
     assert found["client"].startswith("10.0.2.15/")
     assert found["os"] == name, found
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+@pytest.mark.parametrize("profile", ["windows7", "linux"])
+def test_tshark_finds_nothing_wrong(profile, tmp_path):
+    bench = Bench(profile, link=Link(rtt="5ms"))
+    for name in ("download", "upload", "udp-echo", "ping"):
+        assert bench.run(name, **({"count": 1} if name in ("udp-echo", "ping") else {"size": 5000})).ok
+    bench.wait(20)
+    write_pcap(tmp_path / "capture.pcap", bench.frames)
+    checks = [f"-o{layer}.check_checksum:TRUE" for layer in ("ip", "tcp", "udp")]
+    bad = "_ws.malformed || _ws.expert.severity == error || ip.checksum.status == bad || udp.checksum.status == bad"
+    command = [shutil.which("tshark"), "-r", str(tmp_path / "capture.pcap"), *checks, "-Y"]
+    told = subprocess.run([*command, bad], capture_output=True, text=True, timeout=120)
+    assert told.returncode == 0 and told.stdout == "", told.stdout + told.stderr
+    seen = subprocess.run([*command, "frame"], capture_output=True, text=True, timeout=120).stdout
+    assert len(seen.splitlines()) == len(bench.frames)

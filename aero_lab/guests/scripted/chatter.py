@@ -150,7 +150,7 @@ def dhcpv6_solicit(guest: ScriptedGuest, transaction: int, elapsed: int) -> byte
             option(8, struct.pack("!H", min(elapsed, 0xFFFF))),
             option(1, duid),
             option(3, struct.pack("!III", 0x0E000000 | int.from_bytes(guest.mac[:3], "big"), 0, 0)),
-            option(39, b"\0" + bytes((len(name),)) + name + b"\0"),
+            option(39, b"\0" + bytes((len(name),)) + name),  # without a final zero: not the whole name (RFC 4704)
             option(16, struct.pack("!IH", MICROSOFT, len(vendor)) + vendor),
             option(6, struct.pack("!4H", 24, 23, 17, 39)),
         )
