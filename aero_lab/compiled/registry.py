@@ -150,7 +150,8 @@ class _Kernel(CPUDispatcher):
 
 
 def _make(function: Callable, signature: Any, variant: str = "") -> _Kernel:
-    options = {"nogil": True, "nopython": True, "boundscheck": False, "error_model": "numpy"}
+    # Kernels own no memory: without reference counting (_nrt) array arguments cost no atomic operations a call.
+    options = {"nogil": True, "nopython": True, "boundscheck": False, "error_model": "numpy", "_nrt": False}
     dispatcher = _Kernel(function, targetoptions=options)
     dispatcher.signature = signature
     dispatcher._cache = KernelCache(function, variant)
