@@ -152,9 +152,11 @@ def open_slot(W, tcb, family, local_hi, local_lo, lport, remote_hi, remote_lo, r
     c.passive = 0
     region = W.send_region + W.recv_region
     c.send_off = slot * region
+    c.send_base = 0
     c.send_mask = W.send_region - 1
     c.send_size = W.tcp_send_buffer
     c.recv_off = slot * region + W.send_region
+    c.recv_base = 0
     c.recv_mask = W.recv_region - 1
     c.recv_size = W.tcp_recv_buffer
     c.overrun = -1
@@ -182,7 +184,9 @@ def open_slot(W, tcb, family, local_hi, local_lo, lport, remote_hi, remote_lo, r
     c.ecn_ok = W.tcp_ecn
     c.ts_recent = 0
     c.ts_recent_at = now
-    c.ts_offset = (c.iss * 0x2545F491) & 0xFFFFFFFF
+    # The same for the same addresses, so that a later connection's timestamps are later too (RFC 7323 section 5.4, RFC 6191).
+    base = initial_sequence(W, local_hi, local_lo, lport, remote_hi, remote_lo, rport, 0)
+    c.ts_offset = (base * 0x2545F491) & 0xFFFFFFFF
     c.last_ack_sent = 0
     c.ack_pending = 0
     c.ack_now = 0

@@ -375,6 +375,17 @@ def owe_ack(W, c, heap, tx, at_once, now):
     return 0
 
 
+@kernel(I64(W_T, C_T, I64))
+def new_incarnation(W, c, seq):
+    """Whether a SYN may end the TIME-WAIT of its addresses: 1 when it cannot be an old duplicate (RFC 6191 section 2)."""
+    if W.seg_has_ts:
+        if c.ts_ok == 0:
+            return 1
+        age = (W.seg_tsval - c.ts_recent) & 0xFFFFFFFF
+        return 1 if 0 < age and age < 0x80000000 or age == 0 and seq > c.rcv_nxt else 0
+    return 1 if seq > c.rcv_nxt else 0
+
+
 @kernel(I64(W_T, TCBS_T, SEGS_T, BYTES, BYTES, BYTES, I64, I64))
 def arrives(W, tcb, segs, heap, tx, buf, slot, now):
     """A segment for a connection that has at least seen a SYN (RFC 9293 section 3.10.7.4)."""
@@ -392,6 +403,15 @@ def arrives(W, tcb, segs, heap, tx, buf, slot, now):
         flags &= ~SYN
         W.seg_flags = flags
     seq = unwrap(W.seg_seq, c.rcv_nxt)
+    if c.state == State.TIME_WAIT and flags & (SYN | ACK | RST) == SYN and new_incarnation(W, c, seq):
+        close_slot(W, tcb, slot, R_CLOSED)
+        return take_connection(W, tcb, segs, heap, tx, now)
+    if c.state == State.SYN_RECEIVED and c.passive == 0 and flags & (SYN | ACK | RST) == SYN | ACK and seq == c.irs:
+        # Simultaneous open: the SYN is the one we have, its acknowledgement is new (RFC 9293 figure 8).
+        seq += 1
+        flags &= ~SYN
+        W.seg_flags = flags
+        W.seg_wnd = W.seg_wnd >> c.snd_shift  # a SYN's window is not scaled
     if c.ts_ok and flags & RST == 0:
         if W.seg_has_ts == 0:
             return drop(W, Drop.TCP_NO_TIMESTAMP)
@@ -399,10 +419,6 @@ def arrives(W, tcb, segs, heap, tx, buf, slot, now):
         if age >= 0x80000000 and now - c.ts_recent_at < PAWS_IDLE:
             drop(W, Drop.TCP_PAWS)
             return send_ack(W, c, heap, tx, now)
-    if c.state == State.TIME_WAIT and flags & (SYN | ACK | RST) == SYN and seq > c.rcv_nxt:
-        # A new incarnation (RFC 9293 section 3.6.1, RFC 6191).
-        close_slot(W, tcb, slot, R_CLOSED)
-        return take_connection(W, tcb, segs, heap, tx, now)
     if acceptable(W, c, seq) == 0:
         if flags & RST:
             return drop(W, Drop.TCP_RST_INVALID)

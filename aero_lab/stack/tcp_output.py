@@ -147,7 +147,7 @@ def emit(W, c, heap, tx, seq, length, flags, cause, now):
     if syn:
         window = min(c.recv_size, 65535)
         if W.tcp_syn_window > 0:
-            window = min(W.tcp_syn_window, 65535)
+            window = min(W.tcp_syn_window, window)
         c.rcv_adv = max(c.rcv_adv, c.rcv_nxt + window)
         tcp.put_window(tx, segment, window)
     else:
@@ -155,7 +155,7 @@ def emit(W, c, heap, tx, seq, length, flags, cause, now):
     tcp.put_checksum(tx, segment, 0)
     tcp.put_urgent(tx, segment, 0)
     if length > 0:
-        start = seq & c.send_mask
+        start = (seq - c.send_base) & c.send_mask
         first = min(length, c.send_mask + 1 - start)
         copy(tx, segment + 20 + options, heap, c.send_off + start, first)
         if first < length:
