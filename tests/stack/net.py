@@ -70,10 +70,10 @@ class Seen:
 def look(now: int, side: str, frame: bytes) -> Seen:
     """Take a frame apart with the checked parsers of ``wire``, checksums verified."""
     ether = Ethernet.parse(frame)
-    if ether.ethertype == 0x0800:
+    if ether.type == 0x0800:
         ip = Ipv4.parse(ether.payload)
         kind = ip.protocol
-    elif ether.ethertype == 0x86DD:
+    elif ether.type == 0x86DD:
         ip = Ipv6.parse(ether.payload)
         kind = ip.next_header
     else:
