@@ -132,7 +132,8 @@ class Lab:
         client = self.path.client(Wire(host.nic_tx, host.nic_rx), near, self.capture, mtu)
         server: Any = self.path.server(far, make_lan, self.capture, mtu)
         engine.add(host, client, *links, server)
-        engine.on_close(lambda: (near.close(), far.close()))
+        engine.on_close(near.close)
+        engine.on_close(far.close)
         return Guest(self, name, host, client, server, links)
 
     def _rng(self, number: int, part: str) -> random.Random:

@@ -98,4 +98,4 @@ def _missing(value: Any) -> bool:
 def _plain(table: pandas.DataFrame) -> list[dict[str, Any]]:
     import json
 
-    return json.loads(table.reset_index().to_json(orient="records"))
+    return json.loads(str(table.reset_index().to_json(orient="records")))

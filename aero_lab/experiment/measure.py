@@ -63,10 +63,10 @@ def take_frames(run: Run, frames: pandas.DataFrame, since: int) -> None:
     sent = sent[(sent["frame_time"] >= since) & sent["tcp_seq"].notna()]
     if not len(sent):
         return
-    data = int((sent["tcp_len"] > 0).sum())
-    run.retransmissions = int((sent["cause"] == "retransmission").sum())
+    data = len(sent[sent["tcp_len"] > 0])
+    run.retransmissions = len(sent[sent["cause"] == "retransmission"])
     if data:
-        run.acks_per_data_segment = int((sent["cause"] == "ack").sum()) / data
+        run.acks_per_data_segment = len(sent[sent["cause"] == "ack"]) / data
 
 
 def take_cpu(run: Run, client_seconds: float, proxy_seconds: float) -> None:

@@ -73,6 +73,7 @@ class Client(Half):
     """Guest, NIC and the client half of the path."""
 
     point = "nic"
+    port: Any
 
     def __init__(self, spec: dict[str, Any]):
         from ..guests.scripted.guest import ScriptedGuest
@@ -83,7 +84,7 @@ class Client(Half):
             now, mtu = self.engine.now(), spec["mtu"]
             self.guest = ScriptedGuest(spec["profile"], seeded(spec["seed"], "guest"), now, mtu=mtu)
             wire = Wire(self.guest.nic_tx, self.guest.nic_rx)
-            self.port: Any = get_path(spec["option"]).client(wire, self.end, self.recorder, mtu)
+            self.port = get_path(spec["option"]).client(wire, self.end, self.recorder, mtu)
             self.engine.add(self.guest, self.port)
 
         self.engine.call(build)
@@ -111,19 +112,20 @@ class Proxy(Half):
     """The server half of the path: LAN, NAT and host sockets."""
 
     point = "tunnel"
+    server: Any
 
     def __init__(self, spec: dict[str, Any]):
         from ..lan import Lan
         from ..worlds import HostWorld
 
         super().__init__(spec)
-        forwards = [
+        tcp, udp = (
             {(ip(a), p): (ip(b), q) for (a, p), (b, q) in table} for table in (spec["forward_tcp"], spec["forward_udp"])
-        ]
+        )
 
         def build() -> None:
             now, mtu = self.engine.now(), spec["mtu"]
-            world = HostWorld(self.engine.driver, *forwards)
+            world = HostWorld(self.engine.driver, tcp, udp)
             self.engine.on_close(world.close)
 
             def make_lan() -> Lan:
@@ -132,7 +134,7 @@ class Proxy(Half):
 
                 return Lan(world.lan_config(mtu), make_egress, seeded(spec["seed"], "lan"), now)
 
-            self.server: Any = get_path(spec["option"]).server(self.end, make_lan, self.recorder, mtu)
+            self.server = get_path(spec["option"]).server(self.end, make_lan, self.recorder, mtu)
             self.engine.add(self.server)
 
         self.engine.call(build)
