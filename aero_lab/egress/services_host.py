@@ -164,7 +164,7 @@ class _Connection:
         self._loop, self._sock, self._session, self._forget = loop, sock, session, forget
         self._scratch = scratch
         self._pending = memoryview(b"")
-        self._reading = self._writing = self._ended = self._shut = self._closed = False
+        self._reading = self._writing = self._ended = self._shut = self._closed = self._soon = False
 
     def start(self) -> None:
         self._read_on()
@@ -207,6 +207,10 @@ class _Connection:
                 return
         self._pump()
 
+    def _pump_again(self) -> None:
+        self._soon = False
+        self._pump()
+
     def _pump(self) -> None:
         """Send what the session has, as far as the kernel takes it."""
         if self._closed or self._shut:
@@ -218,6 +222,9 @@ class _Connection:
                 if not len(self._pending):
                     self._pending = memoryview(self._session.output(EGRESS_READ))
                     if not len(self._pending):
+                        if self._session.working and not self._soon:
+                            self._soon = True
+                            self._loop.call_soon(self._pump_again)
                         break
                 sent = self._sock.send(self._pending)
                 budget -= sent

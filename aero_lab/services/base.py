@@ -28,6 +28,11 @@ class Session(Protocol):
         """It takes nothing more and, when :meth:`output` is empty, sends nothing more: close."""
         ...
 
+    @property
+    def working(self) -> bool:
+        """:meth:`output` gave nothing because it has to compute first: pull again soon, others may go before."""
+        ...
+
     def data(self, view: Chunk) -> None:
         """Bytes that arrived, at most :attr:`room`. The view is valid during the call only."""
 
@@ -62,6 +67,8 @@ class Echo:
 
 
 class EchoSession:
+    working = False
+
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._ended = False
@@ -102,6 +109,7 @@ class Sink:
 
 class SinkSession:
     room = 1 << 30
+    working = False
 
     def __init__(self, service: Sink):
         self._service = service

@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 from typing import Any
 
-from ..limits import EGRESS_READ, HTTP_DIGEST_BYTES
+from ..limits import EGRESS_READ
 from .base import Chunk
 
 PERIOD = 1_048_573
@@ -33,18 +33,45 @@ def content_bytes(size: int) -> bytes:
     return bytes(block) * whole + bytes(block[:rest])
 
 
-@lru_cache(maxsize=64)
-def content_md5(size: int) -> bytes | None:
-    """MD5 of the first ``size`` bytes, or None when that is more than :data:`HTTP_DIGEST_BYTES`."""
-    if size > HTTP_DIGEST_BYTES:
-        return None
-    digest = hashlib.md5(usedforsecurity=False)
-    position = 0
-    while position < size:
-        piece = content(position, size - position)
-        digest.update(piece)
-        position += len(piece)
-    return digest.digest()
+class Digest:
+    """MD5 of the first ``size`` bytes of the content, computed piece by piece so that nobody has to wait for all of
+    it."""
+
+    def __init__(self, size: int):
+        self._size, self._position = size, 0
+        self._md5 = hashlib.md5(usedforsecurity=False)
+
+    def work(self, most: int) -> bytes | None:
+        """Digest up to ``most`` more bytes; the digest once all are in, else None."""
+        end = min(self._size, self._position + most)
+        while self._position < end:
+            piece = content(self._position, end - self._position)
+            self._md5.update(piece)
+            self._position += len(piece)
+        if self._position < self._size:
+            return None
+        if len(_digests) >= DIGESTS_KEPT:
+            del _digests[next(iter(_digests))]
+        return _digests.setdefault(self._size, self._md5.digest())
+
+
+DIGESTS_KEPT = 64
+"""Digests of whole bodies that are remembered, oldest out first."""
+DIGEST_TURN = 4 << 20
+"""Bytes digested before the other connections get their turn: some milliseconds."""
+_digests: dict[int, bytes] = {}
+
+
+def known_md5(size: int) -> bytes | None:
+    """MD5 of the first ``size`` bytes when it was computed before."""
+    return _digests.get(size)
+
+
+def content_md5(size: int) -> bytes:
+    """MD5 of the first ``size`` bytes of the content."""
+    digest = known_md5(size) or Digest(size).work(size)
+    assert digest is not None
+    return digest
 
 
 class ContentCheck:
@@ -84,6 +111,7 @@ class Source:
 
 class SourceSession:
     room = 1 << 30
+    working = False
 
     def __init__(self, size: int | None):
         self._left = size

@@ -175,6 +175,8 @@ class FarEnd:
             while not joint.shut and conn.room:
                 chunk = session.output(min(conn.room, SERVICE_BUFFER))
                 if not len(chunk):
+                    if session.working:
+                        continue  # nobody waits in virtual time
                     break
                 conn.write(chunk, now)
                 moved += len(chunk)

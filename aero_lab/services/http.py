@@ -22,9 +22,9 @@ from typing import Any
 
 import h11
 
-from ..limits import HTTP_BODY_BYTES, SERVICE_BUFFER
+from ..limits import HTTP_BODY_BYTES, HTTP_DIGEST_BYTES, SERVICE_BUFFER
 from .base import Chunk
-from .content import content, content_md5
+from .content import DIGEST_TURN, Digest, content, known_md5
 
 FIXED = {
     "/": b"aero_lab hermetic HTTP service\nGET /bytes/N, /10MB, /64KiB, /ncsi.txt; POST or PUT anything\n",
@@ -71,6 +71,7 @@ class HttpSession:
         self._out: deque[memoryview] = deque()
         self._out_bytes = 0
         self._position = self._left = 0  # of the content being sent
+        self._job: tuple[int, bool, Digest] | None = None  # size and kind of a response that waits for its digest
         self._busy = False  # a response is not finished; later requests wait inside h11
         self._stalled = False  # as much output waits as may; later requests wait inside h11
         self._waiting = 0  # bytes inside h11
@@ -92,7 +93,17 @@ class HttpSession:
             self._h11.receive_data(b"")
             self._go_on()
 
+    @property
+    def working(self) -> bool:
+        return self._job is not None
+
     def output(self, most: int) -> Chunk:
+        if self._job is not None and not self._out:
+            size, head_only, digest = self._job
+            md5 = digest.work(DIGEST_TURN)
+            if md5 is not None:
+                self._job = None
+                self._start_content(size, head_only, md5)
         if not self._out and self._left:
             piece = content(self._position, min(most, self._left))
             self._position += len(piece)
@@ -166,8 +177,15 @@ class HttpSession:
                 self._send_content(size, method == "HEAD")
 
     def _send_content(self, size: int, head_only: bool) -> None:
+        md5 = known_md5(size)
+        if md5 is None and size <= HTTP_DIGEST_BYTES:
+            self._busy = True
+            self._job = (size, head_only, Digest(size))
+        else:
+            self._start_content(size, head_only, md5)
+
+    def _start_content(self, size: int, head_only: bool, md5: bytes | None) -> None:
         headers = [("content-type", "application/octet-stream"), ("content-length", str(size))]
-        md5 = content_md5(size)
         if md5 is not None:
             headers += [("content-md5", base64.b64encode(md5).decode()), ("etag", f'"{md5.hex()}"')]
         self._start(200, headers)

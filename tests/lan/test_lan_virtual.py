@@ -121,7 +121,7 @@ class Stubborn:
     """A service that never takes a byte."""
 
     room = 0
-    done = False
+    done = working = False
 
     def connected(self, conn=None):
         return self

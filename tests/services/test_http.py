@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aero_lab.limits import HTTP_BODY_BYTES, HTTP_DIGEST_BYTES, SERVICE_BUFFER
-from aero_lab.services.content import content_bytes
+from aero_lab.services.content import DIGEST_TURN, content_bytes
 from aero_lab.services.http import Http, HttpSession, body_size
 
 HEAD = b"GET %b HTTP/1.1\r\nHost: files.lab\r\n\r\n"
@@ -24,7 +24,7 @@ def session() -> HttpSession:
 
 def drain(s: HttpSession, step: int = 1 << 20) -> bytes:
     out = bytearray()
-    while len(chunk := s.output(step)):
+    while len(chunk := s.output(step)) or s.working:
         assert len(chunk) <= step
         out += chunk
     return bytes(out)
@@ -108,6 +108,28 @@ def test_bodies_too_large_to_digest_are_announced_without():
     assert b"md5" not in head
 
 
+def test_digesting_is_done_in_turns_and_only_once():
+    s = session()
+    size = 3 * DIGEST_TURN + 17
+    s.data(HEAD % b"/bytes/%d" % size)
+    turns = 0
+    while not len(first := s.output(1000)):
+        assert s.working and not s.done
+        turns += 1
+    assert turns == 3 and not s.working
+    assert bytes(first).startswith(b"HTTP/1.1 200 ")
+    again = session()
+    again.data(HEAD % b"/bytes/%d" % size)
+    assert len(again.output(1000))
+
+
+def test_a_request_behind_one_that_is_being_digested_waits():
+    s = session()
+    s.data(HEAD % b"/bytes/9000017" + HEAD % b"/ncsi.txt")
+    assert s.working and not len(s.output(10))
+    assert [len(body) for _, _, body in answers(drain(s), [b"GET", b"GET"])] == [9000017, 14]
+
+
 def test_a_terabyte_costs_a_buffer():
     s = session()
     s.data(HEAD % b"/1TiB")
@@ -176,6 +198,7 @@ def test_how_the_bytes_are_cut_changes_nothing(data):
         s.data(script[at : at + size])
         at += size
         out += s.output(data.draw(st.integers(0, 500)))
+        assert not s.working or s.room
     out += drain(s, data.draw(st.integers(1, 700)))
     assert bytes(out) == expected
     assert [a[0] for a in answers(bytes(out), [b"GET", b"POST", b"GET"])] == [200, 200, 200]
@@ -196,7 +219,8 @@ def test_pipelined_requests_are_answered_in_order_and_held_back():
 def test_requests_behind_a_long_body_wait():
     s = session()
     s.data(HEAD % b"/10MB")
-    first = s.output(10)
+    while not len(first := s.output(10)):
+        assert s.working
     s.data(HEAD % b"/ncsi.txt")
     rest = drain(s)
     replies = answers(bytes(first) + rest, [b"GET", b"GET"])

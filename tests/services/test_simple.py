@@ -12,10 +12,19 @@ from hypothesis import strategies as st
 from scapy.layers.ntp import NTPHeader
 
 from aero_lab.errors import Malformed, UsageError
-from aero_lab.limits import HTTP_DIGEST_BYTES, SECOND, SERVICE_BUFFER
+from aero_lab.limits import SECOND, SERVICE_BUFFER
 from aero_lab.services import CATALOGUE, endpoints, identity_forwards, make_services, names
 from aero_lab.services.base import Echo, Sink
-from aero_lab.services.content import PERIOD, ContentCheck, Source, content, content_bytes, content_md5
+from aero_lab.services.content import (
+    PERIOD,
+    ContentCheck,
+    Digest,
+    Source,
+    content,
+    content_bytes,
+    content_md5,
+    known_md5,
+)
 from aero_lab.services.dns import Dns
 from aero_lab.services.ntp import CLIENT, SERVER, Ntp, NtpPacket, from_ntp, to_ntp
 from aero_lab.services.udp_probe import PROBE_SIZE, UdpEcho, make_probe, read_probe
@@ -85,9 +94,22 @@ def test_content_is_one_sequence_however_it_is_asked_for(position, most):
     assert piece[-1] == block[(position + len(piece) - 1) % PERIOD]
 
 
-def test_digest_and_its_bound():
-    assert content_md5(3_000_000) == hashlib.md5(content_bytes(3_000_000)).digest()
-    assert content_md5(HTTP_DIGEST_BYTES + 1) is None
+@given(st.integers(0, 3_000_000), st.integers(1, 1_000_000))
+@settings(max_examples=20)
+def test_digest_piece_by_piece(size, step):
+    digest = Digest(size)
+    found = None
+    for _ in range(size // step + 2):
+        found = digest.work(step)
+        if found is not None:
+            break
+    assert found == hashlib.md5(content_bytes(size)).digest() == known_md5(size) == content_md5(size)
+
+
+def test_digests_are_remembered_up_to_a_number():
+    for size in range(200):
+        content_md5(size)
+    assert known_md5(199) and known_md5(0) is None
 
 
 @settings(max_examples=30)
