@@ -155,12 +155,13 @@ CAPTURE_BYTES = 256 << 20
 """Default bound of a recorder's memory, frames and descriptors: two points of 75 MB of full frames. (The original keeps
 16 MiB.)"""
 CAPTURE_SEGMENT_MIN, CAPTURE_SEGMENT_MAX = 128 << 10, 8 << 20
-"""A recorder's memory grows by segments between these: the least holds the largest frame, the most keeps the step small."""
+"""A recorder's memory grows by segments between these: the least holds the largest frame, the most keeps the step
+small."""
 CAPTURE_READY = 16 << 20
 """Memory of a recorder that is touched when it is made; what it needs beyond costs about 1 us a page on the way."""
 CAPTURE_HALF_FLOWS = 1 << 16
-"""Directions of flows whose TCP state the cause classification remembers (about 13 MB); then the oldest are forgotten and
-begin anew."""
+"""Directions of flows whose TCP state the cause classification remembers (about 13 MB); then the oldest are forgotten
+and begin anew."""
 CAPTURE_INTERFACES, CAPTURE_BLOCK = 256, 64 << 20
 """Interfaces and bytes of one block that a capture file may have: beyond, it is called corrupt. (Wireshark refuses
 blocks over 16 MiB.)"""

@@ -49,6 +49,7 @@ KERNEL_MODULES = (
     "aero_lab.transports.memory",
     "aero_lab.stack.core",
     "aero_lab.capture.columns",
+    "aero_lab.capture.causes",
 )
 """Modules whose kernels :func:`warmup` compiles."""
 

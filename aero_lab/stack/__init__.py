@@ -8,7 +8,8 @@ The way of a frame::
                   |-> up ring -> Python   output queue -> tcp_output -> tx ring
     deadlines -> tcp_timers ---------------^
 
-:mod:`.world` holds the records all of it shares, :mod:`.core` the entry points, :mod:`.stack` and :mod:`.connection` what Python sees.
+:mod:`.world` holds the records all of it shares, :mod:`.core` the entry points, :mod:`.stack` and :mod:`.connection`
+what Python sees.
 """
 
 from .config import StackConfig, TcpConfig

@@ -1,8 +1,9 @@
 """Congestion control behind one interface: NewReno (RFC 5681, RFC 6582), CUBIC (RFC 9438), none.
 
-A controller is three functions: on newly acknowledged bytes, on a loss event (once a round trip) and on a retransmission timeout.
-They own ``cwnd``, ``ssthresh`` and their own fields of the TCB; when a loss *is* an event is recovery's business (:mod:`.recovery`).
-To add one: write its three functions, add its number to the three dispatchers here and its name to ``config.CONGESTION``.
+A controller is three functions: on newly acknowledged bytes, on a loss event (once a round trip) and on a
+retransmission timeout. They own ``cwnd``, ``ssthresh`` and their own fields of the TCB; when a loss *is* an event is
+recovery's business (:mod:`.recovery`). To add one: write its three functions, add its number to the three dispatchers
+here and its name to ``config.CONGESTION``.
 """
 
 from ..compiled.registry import F64, I64, kernel
@@ -95,7 +96,8 @@ def cubic_acked(c, acked, now):
 
 @kernel(I64(W_T, C_T, I64, I64, I64))
 def cc_acked(W, c, acked, flight, now):
-    """``acked`` bytes were newly acknowledged while ``flight`` had been in flight. A window that was not used does not grow (RFC 7661)."""
+    """``acked`` bytes were newly acknowledged while ``flight`` had been in flight. A window that was not used does not
+    grow (RFC 7661)."""
     if W.tcp_cc == NONE:
         return 0
     if c.cwnd < c.ssthresh:
@@ -132,7 +134,8 @@ def cc_loss(W, c, flight, now):
 
 @kernel(I64(W_T, C_T, I64, I64))
 def cc_timeout(W, c, flight, now):
-    """A retransmission timeout: back to one segment (RFC 5681 section 3.1). Only the first one in a row sets ssthresh."""
+    """A retransmission timeout: back to one segment (RFC 5681 section 3.1). Only the first one in a row sets
+    ssthresh."""
     if W.tcp_cc == NONE:
         return 0
     if c.backoff == 0:

@@ -23,14 +23,17 @@ REFUSALS = {
     "prohibited": ((3, 13), (1, 1)),
 }
 INFO = (
-    "iss snd_una snd_nxt snd_end snd_wnd snd_shift irs rcv_nxt rcv_read rcv_adv rcv_shift peer_mss mss pmtu ts_ok sack_ok ecn_ok "
-    "srtt rttvar rto backoff min_rtt cwnd ssthresh recovery sacked_bytes lost_bytes probes opened_at established_at bytes_in "
+    "iss snd_una snd_nxt snd_end snd_wnd snd_shift irs rcv_nxt rcv_read rcv_adv rcv_shift peer_mss mss pmtu "
+    "ts_ok sack_ok ecn_ok "
+    "srtt rttvar rto backoff min_rtt cwnd ssthresh recovery sacked_bytes lost_bytes probes opened_at "
+    "established_at bytes_in "
     "bytes_out segs_in segs_out retransmits retransmitted_bytes timeouts"
 ).split()
 
 
 class Connection:
-    """One TCP connection. All calls are made from the stack's thread; after the end they do nothing and return nothing."""
+    """One TCP connection. All calls are made from the stack's thread; after the end they do nothing and return
+    nothing."""
 
     __slots__ = ("_stack", "_slot", "_rest", "_state", "_final", "id", "local", "remote", "context", "reason")
 
@@ -42,7 +45,10 @@ class Connection:
         row = stack._tcb[slot]
         self.id = int(stack._field(row, "id"))
         """Number unique for the stack's life."""
-        self.local = (from_pair(stack._field(row, "local_hi"), stack._field(row, "local_lo")), stack._field(row, "lport"))
+        self.local = (
+            from_pair(stack._field(row, "local_hi"), stack._field(row, "local_lo")),
+            stack._field(row, "lport"),
+        )
         """Our end: packed address and port. To a gateway this is what the guest wanted to reach."""
         self.remote = (
             from_pair(stack._field(row, "remote_hi"), stack._field(row, "remote_lo")),
@@ -89,7 +95,7 @@ class Connection:
         at = field(row, "rcv_read")
         number = field(row, "rcv_nxt") - (1 if field(row, "rcv_fin") == -2 else 0) - at
         base, mask = field(row, "recv_off"), field(row, "recv_mask")
-        start = at & mask
+        start = (at - field(row, "recv_base")) & mask
         first = min(number, mask + 1 - start)
         view = self._stack._heap_view
         return view[base + start : base + start + first], view[base : base + number - first]
@@ -131,7 +137,8 @@ class Connection:
         return max(0, self._get("snd_end") - max(self._get("snd_una"), self._get("iss") + 1))
 
     def write(self, data: bytes | memoryview, now: int) -> int:
-        """Queue bytes; returns how many were taken. When fewer than offered, ``Writable`` follows once there is room."""
+        """Queue bytes; returns how many were taken. When fewer than offered, ``Writable`` follows once there is
+        room."""
         if self._rest is not None:
             return 0
         s = self._stack

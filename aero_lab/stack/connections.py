@@ -1,7 +1,7 @@
 """Connection slots: finding them by their addresses, opening and closing them.
 
-The table is open-addressed with linear probing over a keyed hash; deletion shifts entries back, so there are no tombstones and a
-lookup ends at the first empty place.
+The table is open-addressed with linear probing over a keyed hash; deletion shifts entries back, so there are no
+tombstones and a lookup ends at the first empty place.
 """
 
 from ..compiled.registry import I64, kernel
@@ -13,8 +13,8 @@ from .tcp_options import update_mss
 from .world import (
     C_T,
     EV_CLOSED,
-    R_CLOSED,
     HASH_SIZE,
+    R_CLOSED,
     TCBS_T,
     W_T,
     count,
@@ -107,7 +107,8 @@ def initial_sequence(W, local_hi, local_lo, lport, remote_hi, remote_lo, rport, 
 
 @kernel(I64(W_T, TCBS_T))
 def recycle(W, tcb):
-    """With all slots taken, end the TIME-WAIT that has waited longest (RFC 9293 section 3.10.8 allows less when resources run out)."""
+    """With all slots taken, end the TIME-WAIT that has waited longest (RFC 9293 section 3.10.8 allows less when
+    resources run out)."""
     best = -1
     for slot in range(W.conn_high):
         c = tcb[slot]
@@ -121,7 +122,8 @@ def recycle(W, tcb):
 
 @kernel(I64(W_T, TCBS_T, I64, I64, I64, I64, I64, I64, I64, I64))
 def open_slot(W, tcb, family, local_hi, local_lo, lport, remote_hi, remote_lo, rport, now):
-    """A fresh connection in CLOSED with everything set that does not depend on the peer, or -1 when all slots are taken."""
+    """A fresh connection in CLOSED with everything set that does not depend on the peer, or -1 when all slots are
+    taken."""
     if W.free_count > 0:
         slot = W.free_list[W.free_head]
         W.free_head = (W.free_head + 1) & (MAX_CONNECTIONS - 1)
@@ -184,7 +186,8 @@ def open_slot(W, tcb, family, local_hi, local_lo, lport, remote_hi, remote_lo, r
     c.ecn_ok = W.tcp_ecn
     c.ts_recent = 0
     c.ts_recent_at = now
-    # The same for the same addresses, so that a later connection's timestamps are later too (RFC 7323 section 5.4, RFC 6191).
+    # The same for the same addresses, so that a later connection's timestamps are later too (RFC 7323 section 5.4, RFC
+    # 6191).
     base = initial_sequence(W, local_hi, local_lo, lport, remote_hi, remote_lo, rport, 0)
     c.ts_offset = (base * 0x2545F491) & 0xFFFFFFFF
     c.last_ack_sent = 0
@@ -258,7 +261,8 @@ def report_end(W, c, reason):
 
 @kernel(I64(W_T, TCBS_T, I64, I64))
 def close_slot(W, tcb, slot, reason):
-    """End a connection: out of the table, timers off. Its slot (and what was not read yet) stays until Python lets go of it."""
+    """End a connection: out of the table, timers off. Its slot (and what was not read yet) stays until Python lets go
+    of it."""
     c = tcb[slot]
     if c.state == State.SYN_RECEIVED or c.state == State.SYN_PENDING:
         W.half_open = W.half_open - c.passive

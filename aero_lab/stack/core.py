@@ -1,7 +1,7 @@
 """The compiled entry points of a stack: one step over rings, queues and timers, and the calls of the socket layer.
 
-Everything a call needs comes as arrays: the world (one record), the TCBs, the segment queues, the byte heap of all buffers, the rings. Python
-calls nothing else of this room's kernels.
+Everything a call needs comes as arrays: the world (one record), the TCBs, the segment queues, the byte heap of all
+buffers, the rings. Python calls nothing else of this room's kernels.
 """
 
 from ..compiled.memory import copy
@@ -209,7 +209,8 @@ def refuse(world, tcb, heap, tx, slot, kind, code, now):
 @entry
 @kernel(I64(WORLDS_T, TCBS_T, SEGS_T, BYTES, BYTES, I64, READ_ONLY, I64))
 def write(world, tcb, segs, heap, tx, slot, data, now):
-    """Queue bytes for sending and send what may go. Returns how many were taken; fewer than offered raises *writable* later."""
+    """Queue bytes for sending and send what may go. Returns how many were taken; fewer than offered raises *writable*
+    later."""
     W = world[0]
     c = tcb[slot]
     if c.state < State.SYN_SENT or c.state > State.CLOSE_WAIT or c.fin_wanted or c.state == State.FIN_WAIT_1:
@@ -220,7 +221,9 @@ def write(world, tcb, segs, heap, tx, slot, data, now):
         c.was_cut = 1
     if number <= 0:
         return 0
-    start = c.snd_end & c.send_mask
+    if c.snd_end == max(c.snd_una, c.iss + 1):
+        c.send_base = c.snd_end  # an empty buffer starts over, where the cache is warm
+    start = (c.snd_end - c.send_base) & c.send_mask
     first = min(number, c.send_mask + 1 - start)
     copy(heap, c.send_off + start, data, 0, first)
     if first < number:
@@ -234,12 +237,15 @@ def write(world, tcb, segs, heap, tx, slot, data, now):
 @entry
 @kernel(I64(WORLDS_T, TCBS_T, BYTES, BYTES, I64, I64, I64))
 def consume(world, tcb, heap, tx, slot, number, now):
-    """Free ``number`` bytes of the receive buffer; tells the peer when that opens the window noticeably (RFC 9293 section 3.8.6.2.2)."""
+    """Free ``number`` bytes of the receive buffer; tells the peer when that opens the window noticeably (RFC 9293
+    section 3.8.6.2.2)."""
     W = world[0]
     c = tcb[slot]
     available = c.rcv_nxt - (1 if c.rcv_fin == -2 else 0) - c.rcv_read
     number = min(number, available)
     c.rcv_read = c.rcv_read + number
+    if number == available and c.blocks == 0:
+        c.recv_base = c.rcv_nxt  # an empty buffer starts over, where the cache is warm
     open_state = c.state == State.ESTABLISHED or c.state == State.FIN_WAIT_1 or c.state == State.FIN_WAIT_2
     if open_state and c.rcv_fin == -1:
         edge = c.rcv_read + min(c.recv_size, 65535 << max(c.rcv_shift, 0))
@@ -295,9 +301,7 @@ def datagram(world, tx, src_hi, src_lo, sport, dst_hi, dst_lo, dport, data, ttl,
 def message(world, tx, src_hi, src_lo, dst_hi, dst_lo, data, kind, code, rest, cause, now):
     """Send one ICMP or ICMPv6 message, its body behind eight bytes of room: 1, or 0."""
     W = world[0]
-    return send_icmp(
-        W, tx, data, 8, len(data) - 8, kind, code, rest, src_hi, src_lo, dst_hi, dst_lo, cause, now
-    )
+    return send_icmp(W, tx, data, 8, len(data) - 8, kind, code, rest, src_hi, src_lo, dst_hi, dst_lo, cause, now)
 
 
 @entry

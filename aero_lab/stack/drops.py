@@ -1,7 +1,7 @@
 """Why the stack dropped something, and what it counts besides.
 
-Kernels count with :func:`drop` into ``W.drops``; a drop never raises and never stops another flow. The names that users see
-(``Stack.drops``) are the lower-case forms with hyphens: ``Drop.IPV4_CHECKSUM`` is ``"ipv4-checksum"``.
+Kernels count with :func:`drop` into ``W.drops``; a drop never raises and never stops another flow. The names that users
+see (``Stack.drops``) are the lower-case forms with hyphens: ``Drop.IPV4_CHECKSUM`` is ``"ipv4-checksum"``.
 """
 
 from enum import IntEnum

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SynReceived:
-    """Gateway: somebody behind the link wants to reach ``conn.local``. Answer with ``accept`` or ``refuse``, now or later."""
+    """Gateway: somebody behind the link wants to reach ``conn.local``. Answer with ``accept`` or ``refuse``, now or
+    later."""
 
     conn: Connection
 
@@ -97,6 +98,4 @@ class ArpSeen:
     target_ip: bytes
 
 
-StackEvent = (
-    SynReceived | Established | Readable | Writable | EndOfStream | Closed | Datagram | IcmpMessage | ArpSeen
-)
+StackEvent = SynReceived | Established | Readable | Writable | EndOfStream | Closed | Datagram | IcmpMessage | ArpSeen

@@ -1,4 +1,5 @@
-"""ICMP and ICMPv6: echo, errors in both directions, neighbour discovery (RFC 792, RFC 1122, RFC 1191, RFC 4443, RFC 4861)."""
+"""ICMP and ICMPv6: echo, errors in both directions, neighbour discovery (RFC 792, RFC 1122, RFC 1191, RFC 4443, RFC
+4861)."""
 
 from ..compiled.memory import copy, ones_complement_sum
 from ..compiled.registry import BYTES, I64, kernel
@@ -29,9 +30,11 @@ from .world import (
 
 CAUSE_ARP, CAUSE_ICMP = 7, 10
 ERRORS_PER_SECOND = 100
-"""Errors a stack sends a second (RFC 1812 section 4.3.2.8 and RFC 4443 section 2.4 (f) ask for a limit; the number is ours)."""
+"""Errors a stack sends a second (RFC 1812 section 4.3.2.8 and RFC 4443 section 2.4 (f) ask for a limit; the number is
+ours)."""
 QUOTE_V4, QUOTE_V6 = 548, 1232
-"""Bytes quoted at most: the whole message stays within 576 (RFC 1812 section 4.3.2.3) and 1280 bytes (RFC 4443 section 2.4 (c))."""
+"""Bytes quoted at most: the whole message stays within 576 (RFC 1812 section 4.3.2.3) and 1280 bytes (RFC 4443 section
+2.4 (c))."""
 
 
 @kernel(I64(BYTES, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64))
@@ -52,8 +55,8 @@ def put_icmp(buf, at, size, kind, code, rest, src_hi, src_lo, dst_hi, dst_lo, fa
 def send_icmp(W, tx, buf, at, size, kind, code, rest, src_hi, src_lo, dst_hi, dst_lo, cause, now):
     """Send one ICMP message of the destination's family with ``size`` bytes of ``buf`` behind its eight header bytes.
 
-    What does not fit one packet is sent in fragments; its header is then written into ``buf``, in the eight bytes before ``at``.
-    1, or 0 when there is no room or no link address.
+    What does not fit one packet is sent in fragments; its header is then written into ``buf``, in the eight bytes
+    before ``at``. 1, or 0 when there is no room or no link address.
     """
     family4 = 1 if dst_hi == 0 and (dst_lo >> 32) == 0xFFFF else 0
     ip_size = 20 if family4 else 40
@@ -100,7 +103,8 @@ def own_address6(W, scope_hi):
 
 @kernel(I64(W_T, BYTES, BYTES, I64, I64, I64, I64))
 def send_error(W, tx, buf, kind, code, rest, now):
-    """Answer the packet in ``W.pkt_*`` with an ICMP error, where an error is allowed (RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e))."""
+    """Answer the packet in ``W.pkt_*`` with an ICMP error, where an error is allowed (RFC 1122 section 3.2.2, RFC 4443
+    section 2.4 (e))."""
     if W.pkt_group:
         return drop(W, Drop.ICMP_QUOTE)
     if W.seg_family == 4:
@@ -133,7 +137,8 @@ def send_error(W, tx, buf, kind, code, rest, now):
 
 @kernel(I64(W_T, C_T, SEGS_T, I64))
 def lower_path_mtu(W, c, segs, mtu):
-    """A packet of the connection was too big: send smaller ones, and what is too big in flight again (RFC 1191, RFC 8201)."""
+    """A packet of the connection was too big: send smaller ones, and what is too big in flight again (RFC 1191, RFC
+    8201)."""
     floor = 552 if c.family == 4 else 1280
     mtu = max(mtu, floor)
     if mtu >= c.pmtu:
@@ -152,7 +157,8 @@ def lower_path_mtu(W, c, segs, mtu):
 
 @kernel(I64(W_T, TCBS_T, SEGS_T, BYTES, I64, I64, I64, I64, I64))
 def tcp_error(W, tcb, segs, buf, at, local_hi, local_lo, remote_hi, remote_lo):
-    """The connection that an ICMP error quotes, when its sequence number proves that it saw our segment; else -1 (RFC 5927)."""
+    """The connection that an ICMP error quotes, when its sequence number proves that it saw our segment; else -1 (RFC
+    5927)."""
     slot = lookup(W, tcb, remote_hi, remote_lo, tcp.get_dstport(buf, at), local_hi, local_lo, tcp.get_srcport(buf, at))
     if slot < 0:
         return -1
@@ -165,7 +171,8 @@ def tcp_error(W, tcb, segs, buf, at, local_hi, local_lo, remote_hi, remote_lo):
 
 @kernel(I64(W_T, TCBS_T, I64))
 def hard_error(W, tcb, slot):
-    """Unreachable ends an attempt to connect; on a connection that stands it is only advice (RFC 1122 section 4.2.3.9, RFC 5461)."""
+    """Unreachable ends an attempt to connect; on a connection that stands it is only advice (RFC 1122 section 4.2.3.9,
+    RFC 5461)."""
     if tcb[slot].state == State.SYN_SENT:
         return close_slot(W, tcb, slot, R_UNREACHABLE)
     return 0
@@ -173,7 +180,8 @@ def hard_error(W, tcb, slot):
 
 @kernel(I64(W_T, TCBS_T, SEGS_T, BYTES))
 def error_arrived4(W, tcb, segs, buf):
-    """An ICMP error about one of our packets. 1 when it was TCP's and is dealt with, 0 when Python should hear of it, -1 dropped."""
+    """An ICMP error about one of our packets. 1 when it was TCP's and is dealt with, 0 when Python should hear of it,
+    -1 dropped."""
     at = W.pkt_l4
     quote = at + 8
     size = W.pkt_l4_len - 8
@@ -244,7 +252,8 @@ def error_arrived6(W, tcb, segs, buf):
 
 @kernel(I64(W_T, BYTES, BYTES, I64))
 def neighbour_message(W, tx, buf, now):
-    """Neighbour solicitation and advertisement (RFC 4861 section 7). Returns 1 when handled, 0 when Python should see it too."""
+    """Neighbour solicitation and advertisement (RFC 4861 section 7). Returns 1 when handled, 0 when Python should see
+    it too."""
     at = W.pkt_l4
     kind = icmp.get_type(buf, at)
     if W.pkt_l4_len < 24 or W.seg_ttl != 255 or icmp.get_code(buf, at) != 0:
@@ -306,9 +315,7 @@ def neighbour_message(W, tx, buf, now):
         icmpv6.put_target_hi(tx, message, target_hi)
         icmpv6.put_target_lo(tx, message, target_lo)
         put_link_option(W, tx, message + 24, icmpv6.OPT_TARGET_LINK)
-        icmp.put_checksum(
-            tx, message, transport_checksum(tx, message, 32, target_hi, target_lo, to_hi, to_lo, 58)
-        )
+        icmp.put_checksum(tx, message, transport_checksum(tx, message, 32, target_hi, target_lo, to_hi, to_lo, 58))
         count(W, Count.ARP_OUT)
         finish(W, tx, start, 14 + 40 + 32, -1, CAUSE_ARP, now)
         return 1

@@ -1,8 +1,8 @@
 """From a frame to its transport: Ethernet, ARP, IPv4 and IPv6 on the way in.
 
 A frame is looked at once, in place. Each layer checks its lengths before it reads, counts what it refuses under a
-:class:`.drops.Drop` reason, and leaves what the next layer needs in ``W.pkt_*`` and ``W.seg_*``. TCP is dealt with here and now; UDP datagrams and
-ICMP messages that are Python's business are copied whole into the *up* ring.
+:class:`.drops.Drop` reason, and leaves what the next layer needs in ``W.pkt_*`` and ``W.seg_*``. TCP is dealt with here
+and now; UDP datagrams and ICMP messages that are Python's business are copied whole into the *up* ring.
 """
 
 from ..compiled.memory import copy, ones_complement_sum, u8
@@ -117,7 +117,8 @@ def tcp_packet(W, tcb, segs, heap, tx, buf, now):
 
 @kernel(I64(W_T, BYTES, BYTES, I64))
 def udp_packet(W, up, buf, now):
-    """Check a UDP datagram and hand it up. A zero checksum is "none" in IPv4 and malformed in IPv6 (RFC 8200 section 8.1)."""
+    """Check a UDP datagram and hand it up. A zero checksum is "none" in IPv4 and malformed in IPv6 (RFC 8200 section
+    8.1)."""
     at, size = W.pkt_l4, W.pkt_l4_len
     if size < udp.HEADER_SIZE:
         return drop(W, Drop.UDP_SHORT)
@@ -209,7 +210,8 @@ def icmp6_packet(W, tcb, segs, tx, up, buf, now):
 
 @kernel(I64(W_T, TCBS_T, SEGS_T, BYTES, BYTES, BYTES, BYTES, I64))
 def transport_arrived(W, tcb, segs, heap, tx, up, buf, now):
-    """A whole packet, parsed into ``W.pkt_*``: a gateway acts as the last router for foreign addresses, then the transports."""
+    """A whole packet, parsed into ``W.pkt_*``: a gateway acts as the last router for foreign addresses, then the
+    transports."""
     if W.pkt_own == 0 and W.seg_ttl <= 1:
         drop(W, Drop.IP_TTL)
         return send_error(W, tx, buf, 11 if W.seg_family == 4 else 3, 0, 0, now)
@@ -234,7 +236,8 @@ def transport_arrived(W, tcb, segs, heap, tx, up, buf, now):
 
 @kernel(I64(W_T, I64))
 def source_allowed4(W, src):
-    """Whether an IPv4 source address may be one: not ours, not multicast, broadcast or loopback (RFC 1122 section 3.2.1.3)."""
+    """Whether an IPv4 source address may be one: not ours, not multicast, broadcast or loopback (RFC 1122 section
+    3.2.1.3)."""
     if src >> 28 == 14 or src == 0xFFFFFFFF or src >> 24 == 127:
         return 0
     for k in range(OWN4):
@@ -321,7 +324,8 @@ def parse4(W, buf, at, size, now):
 
 @kernel(I64(W_T, BYTES, I64, I64, I64))
 def parse6(W, buf, at, size, now):
-    """Check an IPv6 header and walk its extension headers. 1 whole packet, 2 fragment, 0 dropped, -1 - pointer unknown option."""
+    """Check an IPv6 header and walk its extension headers. 1 whole packet, 2 fragment, 0 dropped, -1 - pointer unknown
+    option."""
     if size < ipv6.HEADER_SIZE:
         return drop(W, Drop.IPV6_SHORT)
     if ipv6.get_version_class_flow(buf, at) >> 28 != 6:
@@ -382,7 +386,8 @@ def parse6(W, buf, at, size, now):
 
 @kernel(I64(W_T, BYTES, I64))
 def learn_sender(W, buf, now):
-    """A gateway learns where a checked packet's source lives from the frame that carried it; the usual frame is from the usual guest."""
+    """A gateway learns where a checked packet's source lives from the frame that carried it; the usual frame is from
+    the usual guest."""
     hi, lo = W.seg_src_hi, W.seg_src_lo
     at = W.pkt_link
     mac_hi, mac_lo = ethernet.get_src_hi(buf, at), ethernet.get_src_lo(buf, at)

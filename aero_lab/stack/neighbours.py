@@ -1,8 +1,8 @@
 """The neighbour cache: who on the link has which address (ARP, RFC 826; neighbour discovery, RFC 4861).
 
-A gateway learns guests from their traffic, so a guest with a static address is served before it ever sends ARP. An address that is
-not known is asked for at most :data:`SOLICITATIONS` times, a second apart; what waits for it waits in its own queue (TCP) or is refused
-(datagrams), never here.
+A gateway learns guests from their traffic, so a guest with a static address is served before it ever sends ARP. An
+address that is not known is asked for at most :data:`SOLICITATIONS` times, a second apart; what waits for it waits in
+its own queue (TCP) or is refused (datagrams), never here.
 """
 
 from ..compiled.registry import BYTES, I64, kernel
@@ -52,7 +52,8 @@ def new_neighbour(W, hi, lo, now):
 
 @kernel(I64(W_T, I64, I64, I64, I64, I64))
 def learn(W, hi, lo, mac_hi, mac_lo, now):
-    """Enter or refresh a neighbour. A change bumps ``neigh_version``, which makes connections look their peer up again."""
+    """Enter or refresh a neighbour. A change bumps ``neigh_version``, which makes connections look their peer up
+    again."""
     if mac_hi & 0x0100:
         return -1
     i = find_neighbour(W, hi, lo)
@@ -71,7 +72,8 @@ def learn(W, hi, lo, mac_hi, mac_lo, now):
 
 @kernel(I64(W_T, BYTES, I64, I64))
 def solicit(W, tx, i, now):
-    """Ask for the link address of entry ``i``: an ARP request, or a neighbour solicitation to the solicited-node group."""
+    """Ask for the link address of entry ``i``: an ARP request, or a neighbour solicitation to the solicited-node
+    group."""
     W.n_at[i] = now
     W.n_probes[i] = W.n_probes[i] + 1
     hi, lo = W.n_hi[i], W.n_lo[i]
@@ -115,9 +117,7 @@ def solicit(W, tx, i, now):
     icmpv6.put_target_hi(tx, icmp_at, hi)
     icmpv6.put_target_lo(tx, icmp_at, lo)
     put_link_option(W, tx, icmp_at + 24, icmpv6.OPT_SOURCE_LINK)
-    icmpv6.put_checksum(
-        tx, icmp_at, transport_checksum(tx, icmp_at, 32, source_hi, source_lo, group_hi, group, 58)
-    )
+    icmpv6.put_checksum(tx, icmp_at, transport_checksum(tx, icmp_at, 32, source_hi, source_lo, group_hi, group, 58))
     count(W, Count.ARP_OUT)
     return finish(W, tx, at, 14 + 40 + 32, -1, CAUSE_ARP, now)
 
@@ -149,14 +149,17 @@ def on_link(W, hi, lo):
             if prefix <= 64:
                 if prefix == 0 or (hi ^ W.own6_hi[k]) >> (64 - prefix) == 0:
                     return 1
-            elif hi == W.own6_hi[k] and (prefix >= 128 and lo == W.own6_lo[k] or prefix < 128 and (lo ^ W.own6_lo[k]) >> (128 - prefix) == 0):
+            elif hi == W.own6_hi[k] and (
+                prefix >= 128 and lo == W.own6_lo[k] or prefix < 128 and (lo ^ W.own6_lo[k]) >> (128 - prefix) == 0
+            ):
                 return 1
     return 0
 
 
 @kernel(I64(W_T, BYTES, I64, I64, I64))
 def resolve(W, tx, hi, lo, now):
-    """Cache entry to send to for a destination, or -1 while its link address is being asked for (or there is no route)."""
+    """Cache entry to send to for a destination, or -1 while its link address is being asked for (or there is no
+    route)."""
     if on_link(W, hi, lo) == 0:
         if hi == 0 and (lo >> 32) == 0xFFFF:
             if W.router4 == 0:

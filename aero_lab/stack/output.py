@@ -1,7 +1,7 @@
 """Building frames in place, in the transmit ring: link header, IP header, checksums.
 
-Every sender asks :func:`room_for` first and gets an offset in the ring or -1; it writes headers and payload there and publishes with
-:func:`finish`. Nothing is built twice and nothing is copied on the way out.
+Every sender asks :func:`room_for` first and gets an offset in the ring or -1; it writes headers and payload there and
+publishes with :func:`finish`. Nothing is built twice and nothing is copied on the way out.
 """
 
 from ..compiled.memory import copy, ones_complement_sum, put_u8, put_u16, put_u32
@@ -14,7 +14,8 @@ from .world import W_T, drop, random32
 
 @kernel(I64(W_T, BYTES, I64))
 def room_for(W, tx, size):
-    """Offset for a frame of ``size`` bytes counted from the link header, or -1. On a bare IP medium the link header is left out."""
+    """Offset for a frame of ``size`` bytes counted from the link header, or -1. On a bare IP medium the link header is
+    left out."""
     if W.ethernet == 0:
         size -= 14
     return reserve(tx, size)
@@ -37,8 +38,9 @@ def put_ethernet(W, tx, at, mac_hi, mac_lo, ethertype):
 def put_ip(W, tx, at, src_hi, src_lo, dst_hi, dst_lo, protocol, length, ttl, tos, fragment):
     """Write an IPv4 or IPv6 header for ``length`` bytes of payload; returns the offset behind it.
 
-    ``fragment`` is the IPv4 flags-and-offset word; the family follows from the destination. The identification counts up with
-    every IPv4 packet, also where DF makes it meaningless (RFC 6864): fingerprints of some systems show exactly that.
+    ``fragment`` is the IPv4 flags-and-offset word; the family follows from the destination. The identification counts
+    up with every IPv4 packet, also where DF makes it meaningless (RFC 6864): fingerprints of some systems show exactly
+    that.
     """
     if dst_hi == 0 and (dst_lo >> 32) == 0xFFFF:
         ipv4.put_version_ihl(tx, at, 0x45)
@@ -86,7 +88,8 @@ def transport_sum(buffer, at, length, src_hi, src_lo, dst_hi, dst_lo, protocol):
 
 @kernel(I64(BYTES, I64, I64, I64, I64, I64, I64, I64))
 def transport_checksum(buffer, at, length, src_hi, src_lo, dst_hi, dst_lo, protocol):
-    """Checksum to put into a transport header whose checksum field is zero (RFC 9293 section 3.1, RFC 8200 section 8.1)."""
+    """Checksum to put into a transport header whose checksum field is zero (RFC 9293 section 3.1, RFC 8200 section
+    8.1)."""
     return 0xFFFF ^ transport_sum(buffer, at, length, src_hi, src_lo, dst_hi, dst_lo, protocol)
 
 
@@ -104,7 +107,8 @@ def finish(W, tx, at, size, flow, cause, now):
 
 @kernel(I64(W_T, BYTES, BYTES, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64))
 def send_packet(W, tx, buf, at, size, protocol, src_hi, src_lo, dst_hi, dst_lo, mac_hi, mac_lo, ttl, cause, now):
-    """Send ``size`` bytes of ``buf``, a whole transport message, in one packet or in as many fragments as the MTU asks for.
+    """Send ``size`` bytes of ``buf``, a whole transport message, in one packet or in as many fragments as the MTU asks
+    for.
 
     1, or 0 when the ring is full; fragments already out then are lost work, as on any link.
     """

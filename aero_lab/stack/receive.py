@@ -1,8 +1,9 @@
 """The receiving half: putting arrived data in its place (RFC 9293 section 3.10.7.4, RFC 2018, RFC 2883).
 
-Data goes straight into the connection's circular receive buffer at its sequence number, in order or not; a short sorted list of
-ranges remembers what arrived beyond a gap. What the buffer cannot hold is cut off and not acknowledged. A gateway takes in-order data beyond the
-window it offered into one of a few larger blocks (the original's probe sends without looking at the window).
+Data goes straight into the connection's circular receive buffer at its sequence number, in order or not; a short sorted
+list of ranges remembers what arrived beyond a gap. What the buffer cannot hold is cut off and not acknowledged. A
+gateway takes in-order data beyond the window it offered into one of a few larger blocks (the original's probe sends
+without looking at the window).
 """
 
 from ..compiled.memory import copy
@@ -10,10 +11,11 @@ from ..compiled.registry import BYTES, I64, kernel
 from .drops import Count, Drop
 from .world import BLOCKS, C_T, EV_READABLE, OVERRUN_BLOCKS, ROLE_GATEWAY, W_T, count, drop, raise_event
 
+
 @kernel(I64(C_T, BYTES, I64, BYTES, I64, I64))
 def store(c, heap, seq, buf, at, size):
     """Copy ``size`` bytes into the circular receive buffer at sequence number ``seq``."""
-    start = seq & c.recv_mask
+    start = (seq - c.recv_base) & c.recv_mask
     first = min(size, c.recv_mask + 1 - start)
     copy(heap, c.recv_off + start, buf, at, first)
     if first < size:
@@ -34,9 +36,10 @@ def take_overrun_block(W, c, heap):
             at = c.rcv_read
             # Everything from the oldest unread byte on moves, ranges beyond a gap included.
             while at < c.rcv_read + c.recv_mask + 1:
-                piece = min(c.recv_mask + 1 - (at & c.recv_mask), W.overrun_size - (at & mask))
+                of, to = (at - c.recv_base) & c.recv_mask, (at - c.recv_base) & mask
+                piece = min(c.recv_mask + 1 - of, W.overrun_size - to)
                 piece = min(piece, c.rcv_read + c.recv_mask + 1 - at)
-                copy(heap, base + (at & mask), heap, c.recv_off + (at & c.recv_mask), piece)
+                copy(heap, base + to, heap, c.recv_off + of, piece)
                 at += piece
             c.recv_off = base
             c.recv_mask = mask

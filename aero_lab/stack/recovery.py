@@ -1,9 +1,10 @@
 """What acknowledgements say about the segment queue: SACK scoreboard, round-trip times, and what is lost.
 
-Three detectors share one queue. With SACK and RACK (RFC 8985) time decides: a piece is lost when one sent later enough has arrived.
-With SACK alone the bytes sacked above decide (RFC 6675). Without SACK duplicate acknowledgements do (RFC 6582), each
-standing for one segment that arrived. Marking something lost for the first time starts a recovery, which ends when all that was
-outstanding then is acknowledged; the window is reduced once in it. After a timeout everything unsacked is lost.
+Three detectors share one queue. With SACK and RACK (RFC 8985) time decides: a piece is lost when one sent later enough
+has arrived. With SACK alone the bytes sacked above decide (RFC 6675). Without SACK duplicate acknowledgements do (RFC
+6582), each standing for one segment that arrived. Marking something lost for the first time starts a recovery, which
+ends when all that was outstanding then is acknowledged; the window is reduced once in it. After a timeout everything
+unsacked is lost.
 """
 
 from ..compiled.registry import I64, kernel
@@ -61,7 +62,8 @@ def rack_order(c, end, retransmitted):
 
 @kernel(I64(W_T, C_T, SEGS_T, I64, I64))
 def acknowledge(W, c, segs, ack, now):
-    """Take everything below ``ack`` off the queue; ``snd_una`` still stands at its old place. Returns the newest clean round-trip time, or -1."""
+    """Take everything below ``ack`` off the queue; ``snd_una`` still stands at its old place. Returns the newest clean
+    round-trip time, or -1."""
     rtt = -1
     base = c.slot * W.segq
     while c.head < c.tail:
@@ -105,7 +107,8 @@ def first_at_or_after(W, c, segs, seq):
 
 @kernel(I64(W_T, C_T, SEGS_T, I64))
 def take_sack(W, c, segs, now):
-    """Mark what the arrived SACK blocks cover. Returns bytes newly sacked; a duplicate report (RFC 2883) is noted for RACK."""
+    """Mark what the arrived SACK blocks cover. Returns bytes newly sacked; a duplicate report (RFC 2883) is noted for
+    RACK."""
     fresh = 0
     base = c.slot * W.segq
     for b in range(W.seg_blocks):
@@ -205,7 +208,8 @@ def rack_detect(W, c, segs, now):
 
 @kernel(I64(W_T, C_T, SEGS_T))
 def sack_detect(W, c, segs):
-    """RFC 6675 IsLost(): lost with more than two segments' worth, or three ranges, sacked above. Returns bytes marked."""
+    """RFC 6675 IsLost(): lost with more than two segments' worth, or three ranges, sacked above. Returns bytes
+    marked."""
     above = 0
     ranges = 0
     last_sacked = 0
@@ -265,7 +269,8 @@ def enter_recovery(W, c, flight, now):
 
 @kernel(I64(W_T, C_T, SEGS_T, I64, I64, I64))
 def detect_losses(W, c, segs, acked, duplicate, now):
-    """Run the detector that fits after an acknowledgement; enters and leaves recovery. Returns 1 when something is newly lost."""
+    """Run the detector that fits after an acknowledgement; enters and leaves recovery. Returns 1 when something is
+    newly lost."""
     flight = c.snd_nxt - c.snd_una
     if c.recovery and c.snd_una >= c.recovery_point:
         if c.recovery == RECOVERY_FAST and W.tcp_cc != 0:

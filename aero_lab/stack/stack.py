@@ -68,8 +68,8 @@ def _power_of_two(size: int) -> int:
 class Stack:
     """One user-space TCP/IP stack: frames in :attr:`rx`, frames out :attr:`tx`, everything else by calls and events.
 
-    It is a node: :meth:`step` does all that is due at ``now`` and :meth:`poll_at` tells when it wants to be stepped again. All calls
-    are made from one thread. Randomness (sequence numbers, ports, hash keys) comes from ``rng`` alone.
+    It is a node: :meth:`step` does all that is due at ``now`` and :meth:`poll_at` tells when it wants to be stepped
+    again. All calls are made from one thread. Randomness (sequence numbers, ports, hash keys) comes from ``rng`` alone.
     """
 
     def __init__(self, config: StackConfig, rng: Random, now: int):
@@ -228,9 +228,7 @@ class Stack:
     @staticmethod
     def _packet(data: bytes, transport: int, kind: int, group: bool) -> StackEvent:
         if kind == ip_input.UP_ARP:
-            return ArpSeen(
-                int.from_bytes(data[6:8], "big"), data[8:14], data[14:18], data[18:24], data[24:28]
-            )
+            return ArpSeen(int.from_bytes(data[6:8], "big"), data[8:14], data[14:18], data[18:24], data[24:28])
         if data[0] >> 4 == 4:
             src, dst, ttl, family = data[12:16], data[16:20], data[8], 4
         else:
@@ -239,9 +237,7 @@ class Stack:
         if kind == ip_input.UP_UDP:
             sport, dport = int.from_bytes(body[0:2], "big"), int.from_bytes(body[2:4], "big")
             return Datagram(src, sport, dst, dport, body[8:], ttl, data, group)
-        return IcmpMessage(
-            src, dst, body[0], body[1], int.from_bytes(body[4:8], "big"), body[8:], family, ttl, data
-        )
+        return IcmpMessage(src, dst, body[0], body[1], int.from_bytes(body[4:8], "big"), body[8:], family, ttl, data)
 
     # Addresses -------------------------------------------------------------------------------------------------------
 
@@ -380,9 +376,7 @@ class Stack:
             )
         )
 
-    def icmp_send(
-        self, src: bytes, dst: bytes, type: int, code: int, rest: int, payload: bytes, now: int
-    ) -> bool:
+    def icmp_send(self, src: bytes, dst: bytes, type: int, code: int, rest: int, payload: bytes, now: int) -> bool:
         """Send one ICMP (or, between IPv6 addresses, ICMPv6) message, in fragments where it must be."""
         data = np.frombuffer(HEADER_ROOM + payload, np.uint8)
         return bool(

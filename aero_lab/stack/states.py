@@ -1,8 +1,8 @@
 """The TCP state machine of RFC 9293 section 3.3.2 as a table.
 
 ``TRANSITIONS[state, event]`` is the next state, or -1 where the event cannot happen: the kernels count that
-(``tcp-transition``), and a test proves that no run ever does. ``SYN_PENDING`` is ours: a gateway holds the guest's SYN until the
-far side has answered; towards the guest it is still LISTEN.
+(``tcp-transition``), and a test proves that no run ever does. ``SYN_PENDING`` is ours: a gateway holds the guest's SYN
+until the far side has answered; towards the guest it is still LISTEN.
 """
 
 from enum import IntEnum

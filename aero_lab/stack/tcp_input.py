@@ -2,14 +2,15 @@
 
 Theory of operation
 -------------------
-The segment has been parsed into ``W.seg_*`` and its checksum verified. We believe nothing about the peer but what its segments prove:
-numbers are unwrapped against what we expect, an acknowledgement of data never sent and a SYN or RST that is merely in the window are answered
-with a rate-limited challenge, and old duplicates fall to PAWS. Order of work for a synchronised connection::
+The segment has been parsed into ``W.seg_*`` and its checksum verified. We believe nothing about the peer but what its
+segments prove: numbers are unwrapped against what we expect, an acknowledgement of data never sent and a SYN or RST
+that is merely in the window are answered with a rate-limited challenge, and old duplicates fall to PAWS. Order of work
+for a synchronised connection::
 
     PAWS -> acceptable? -> RST -> SYN -> ACK present -> ACK valid -> window, acknowledgement, recovery -> data -> FIN
 
-Pure acknowledgements go out here and now when the count says so, so that a batch of frames gets the acknowledgements it would get one by one.
-New data goes out at the end of the batch, from the output queue.
+Pure acknowledgements go out here and now when the count says so, so that a batch of frames gets the acknowledgements it
+would get one by one. New data goes out at the end of the batch, from the output queue.
 """
 
 from ..compiled.registry import BYTES, I64, kernel
@@ -73,9 +74,7 @@ def send_reset(W, tx, seq, ack, flags, now):
         return drop(W, Drop.TX_FULL)
     ethertype = ethernet.TYPE_IPV4 if W.seg_family == 4 else ethernet.TYPE_IPV6
     here = put_ethernet(W, tx, at, W.n_mac_hi[i], W.n_mac_lo[i], ethertype)
-    segment = put_ip(
-        W, tx, here, W.seg_dst_hi, W.seg_dst_lo, W.seg_src_hi, W.seg_src_lo, 6, 20, W.ttl, 0, 0x4000
-    )
+    segment = put_ip(W, tx, here, W.seg_dst_hi, W.seg_dst_lo, W.seg_src_hi, W.seg_src_lo, 6, 20, W.ttl, 0, 0x4000)
     tcp.put_srcport(tx, segment, W.seg_dport)
     tcp.put_dstport(tx, segment, W.seg_sport)
     tcp.put_seq(tx, segment, seq)
@@ -294,7 +293,8 @@ def take_ack(W, c, segs, seq, ack, now):
         else:
             arm_rto(W, c, now)
         if c.tlp_end > 0 and ack >= c.tlp_end:
-            # The probe was a retransmission and more than it was acknowledged: its original was lost (RFC 8985 section 7.4).
+            # The probe was a retransmission and more than it was acknowledged: its original was lost (RFC 8985 section
+            # 7.4).
             if c.tlp_retrans and W.seg_blocks == 0 and ack > c.tlp_end:
                 cc_loss(W, c, flight, now)
             c.tlp_end = 0
@@ -377,7 +377,8 @@ def owe_ack(W, c, heap, tx, at_once, now):
 
 @kernel(I64(W_T, C_T, I64))
 def new_incarnation(W, c, seq):
-    """Whether a SYN may end the TIME-WAIT of its addresses: 1 when it cannot be an old duplicate (RFC 6191 section 2)."""
+    """Whether a SYN may end the TIME-WAIT of its addresses: 1 when it cannot be an old duplicate (RFC 6191 section
+    2)."""
     if W.seg_has_ts:
         if c.ts_ok == 0:
             return 1
@@ -506,9 +507,7 @@ def arrives(W, tcb, segs, heap, tx, buf, slot, now):
 def tcp_arrived(W, tcb, segs, heap, tx, buf, now):
     """Entry for a parsed segment: find its connection, or let it open one."""
     count(W, Count.SEGMENTS_IN)
-    slot = lookup(
-        W, tcb, W.seg_src_hi, W.seg_src_lo, W.seg_sport, W.seg_dst_hi, W.seg_dst_lo, W.seg_dport
-    )
+    slot = lookup(W, tcb, W.seg_src_hi, W.seg_src_lo, W.seg_sport, W.seg_dst_hi, W.seg_dst_lo, W.seg_dport)
     if slot < 0:
         return take_connection(W, tcb, segs, heap, tx, now)
     return arrives(W, tcb, segs, heap, tx, buf, slot, now)

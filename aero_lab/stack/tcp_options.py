@@ -11,7 +11,8 @@ MAX_OPTIONS = 40
 
 @kernel(I64(W_T, BYTES, I64, I64))
 def parse_options(W, buf, at, end):
-    """Read the options between ``at`` and ``end`` into ``W.seg_*``. 0, or the :class:`Drop` reason when they are malformed.
+    """Read the options between ``at`` and ``end`` into ``W.seg_*``. 0, or the :class:`Drop` reason when they are
+    malformed.
 
     A length below 2 or past the header makes the whole segment malformed: what follows cannot be trusted.
     """
@@ -123,7 +124,8 @@ def put_block(c, tx, at, i):
 
 @kernel(I64(W_T, C_T, BYTES, I64, I64, I64))
 def put_options(W, c, tx, at, number, now):
-    """Write timestamps and ``number`` SACK blocks: the duplicate first (RFC 2883), then the most recent range, then the others."""
+    """Write timestamps and ``number`` SACK blocks: the duplicate first (RFC 2883), then the most recent range, then the
+    others."""
     start = at
     if c.ts_ok:
         put_u32(tx, at, TIMESTAMPS_ALIGNED)

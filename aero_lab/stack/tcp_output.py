@@ -1,17 +1,18 @@
 """TCP output: what may be sent now, and sending it (RFC 9293 section 3.8, RFC 5681, RFC 6675).
 
-A segment is built in place in the transmit ring after asking for its room. With no room output stops, the connection stays in
-the output queue, and the peer's and our window do the rest: TCP is never dropped here.
+A segment is built in place in the transmit ring after asking for its room. With no room output stops, the connection
+stays in the output queue, and the peer's and our window do the rest: TCP is never dropped here.
 
-Each piece sent stands in the connection's segment queue until it is acknowledged: its range, when it was last sent, and whether it is
-*sacked* or *lost*. In flight (RFC 6675's pipe) is what was sent and is neither; a lost piece that is sent again is in flight again.
+Each piece sent stands in the connection's segment queue until it is acknowledged: its range, when it was last sent, and
+whether it is *sacked* or *lost*. In flight (RFC 6675's pipe) is what was sent and is neither; a lost piece that is sent
+again is in flight again.
 """
 
 from ..compiled.memory import copy
 from ..compiled.registry import BYTES, I64, kernel
 from ..limits import NEVER, SECOND
 from ..wire import ethernet, tcp
-from .drops import Count
+from .drops import Count, Drop
 from .neighbours import resolve
 from .output import finish, put_ethernet, put_ip, room_for, transport_checksum
 from .states import TRANSITIONS, Event, State
@@ -29,7 +30,6 @@ from .world import (
     rearm,
     want_output,
 )
-from .drops import Drop
 
 CAUSE_PAYLOAD, CAUSE_ACK, CAUSE_HANDSHAKE, CAUSE_RETRANSMISSION, CAUSE_KEEPALIVE = 1, 2, 3, 4, 6
 LINK_RETRY = SECOND
@@ -59,8 +59,9 @@ def in_flight(c):
 def window_field(W, c):
     """Value of the window field, with the right edge it offers noted in ``rcv_adv``.
 
-    The edge moves right only by a segment or half the buffer at a time (RFC 9293 section 3.8.6.2.2). What the scale cannot
-    express is rounded down, or the peer would fill bytes that the buffer does not have; ``rcv_adv`` keeps the furthest edge ever offered.
+    The edge moves right only by a segment or half the buffer at a time (RFC 9293 section 3.8.6.2.2). What the scale
+    cannot express is rounded down, or the peer would fill bytes that the buffer does not have; ``rcv_adv`` keeps the
+    furthest edge ever offered.
     """
     free = c.recv_size - (c.rcv_nxt - c.rcv_read)
     edge = c.rcv_nxt + max(free, 0)
@@ -357,7 +358,8 @@ def send_new(W, c, segs, heap, tx, now):
 
 @kernel(I64(W_T, C_T, SEGS_T, BYTES, BYTES, I64))
 def tcp_output(W, c, segs, heap, tx, now):
-    """Send what may be sent: lost pieces first, then new data, then an owed acknowledgement. 0 when stopped for room, else 1."""
+    """Send what may be sent: lost pieces first, then new data, then an owed acknowledgement. 0 when stopped for room,
+    else 1."""
     state = c.state
     if state == State.SYN_SENT or state == State.SYN_RECEIVED and c.snd_nxt == c.iss:
         if c.snd_nxt == c.iss:

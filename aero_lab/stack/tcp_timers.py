@@ -95,7 +95,8 @@ def retransmission_timeout(W, tcb, segs, heap, tx, slot, now):
 
 @kernel(I64(W_T, C_T, SEGS_T))
 def renege(W, c, segs):
-    """A second timeout: the receiver may have thrown sacked data away (RFC 2018 section 8); believe no SACK from before."""
+    """A second timeout: the receiver may have thrown sacked data away (RFC 2018 section 8); believe no SACK from
+    before."""
     for k in range(c.head, c.tail):
         s = segs[c.slot * W.segq + (k & W.segq_mask)]
         s.flags = s.flags & ~SEG_SACKED
@@ -114,7 +115,8 @@ def send_probe(W, c, heap, tx, now):
 
 @kernel(I64(W_T, TCBS_T, SEGS_T, BYTES, BYTES, I64, I64))
 def persist_timeout(W, tcb, segs, heap, tx, slot, now):
-    """Zero-window probe with back-off; also the override timer against silly windows. Goes on for ever while it is answered."""
+    """Zero-window probe with back-off; also the override timer against silly windows. Goes on for ever while it is
+    answered."""
     c = tcb[slot]
     c.t_persist = NEVER
     if c.snd_una != c.snd_nxt or c.snd_end == c.snd_nxt:

@@ -1,8 +1,9 @@
 """The records of a stack: one *world*, one *TCB* a connection, one *segment* a piece of data in flight.
 
-Sequence numbers are kept unwrapped in 64 bits: ``snd_nxt`` starts at the 32-bit initial number and never wraps; what arrives is
-unwrapped against what is expected (:func:`unwrap`), what leaves is cut to 32 bits. So comparisons are plain and 2**32 is no border.
-An IPv4 address is the pair ``(0, 0xFFFF_0000_0000 | address)``, its mapped IPv6 form, so that one table serves both families.
+Sequence numbers are kept unwrapped in 64 bits: ``snd_nxt`` starts at the 32-bit initial number and never wraps; what
+arrives is unwrapped against what is expected (:func:`unwrap`), what leaves is cut to 32 bits. So comparisons are plain
+and 2**32 is no border. An IPv4 address is the pair ``(0, 0xFFFF_0000_0000 | address)``, its mapped IPv6 form, so that
+one table serves both families.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import numpy as np
 
 from ..compiled.registry import I64, kernel, record_type, records_type
 from ..limits import MAX_CONNECTIONS, NEVER
-
 
 OWN4, OWN6 = 4, 8
 NEIGHBOURS = 64
@@ -37,7 +37,7 @@ TCB = np.dtype(
         slot id state family local_hi local_lo remote_hi remote_lo lport rport hash
         mac_hi mac_lo mac_version
         out_queued event_queued events was_cut reason passive released
-        send_off send_mask send_size recv_off recv_mask recv_size overrun
+        send_off send_base send_mask send_size recv_off recv_base recv_mask recv_size overrun
         iss snd_una snd_nxt snd_end snd_wnd snd_wl1 snd_wl2 max_wnd fin_wanted fin_seq snd_shift
         irs rcv_nxt rcv_read rcv_adv rcv_shift rcv_fin
         peer_mss mss pmtu ts_ok sack_ok ecn_ok ts_recent ts_recent_at ts_offset last_ack_sent
@@ -188,5 +188,3 @@ def stop_timers(c):
     c.t_rack = NEVER
     c.t_tlp = NEVER
     return 0
-
-
