@@ -21,7 +21,7 @@ import socket
 import struct
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..limits import (
     CONNECT_TIMEOUT,
@@ -33,7 +33,9 @@ from ..limits import (
 )
 from .contract import Answer, EgressSink, Why
 from .ping import Pinger
-from .resolver import HostResolver
+
+if TYPE_CHECKING:
+    from .resolver import HostResolver
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
@@ -114,7 +116,7 @@ class HostEgress:
         self._notices: deque[Callable[[int], None]] = deque()
         self._turn = 0
         self._count: Counter[str] = Counter()
-        self._resolver = resolver or (HostResolver() if loop is not None else None)
+        self._resolver = resolver
         self._lookups: set[asyncio.Task] = set()
         self._pinger = Pinger(self._selector)
         self._stopped = False
@@ -272,9 +274,14 @@ class HostEgress:
         return True
 
     def resolve(self, query: int, name: str, rtype: str, now: int) -> None:
-        if self._loop is None or self._resolver is None:
+        if self._loop is None:
             self._notices.append(lambda at: self.sink.resolved(query, Answer("failed"), at))
             return
+        if self._resolver is None:
+            # Late: a hermetic lab never asks, and the resolver's library takes its time to import.
+            from .resolver import HostResolver
+
+            self._resolver = HostResolver()
         task = self._loop.create_task(self._resolver.lookup(name, rtype))
         self._lookups.add(task)
         task.add_done_callback(lambda done: self._looked_up(query, done))

@@ -23,6 +23,8 @@ from ..wire.address import ip, link_local, mac
 from .policy import Policy
 
 Endpoint = tuple[bytes, int]
+SPARE_SLOTS = 64
+"""Connection slots beyond the limit of flows: for those being turned down, and for some in TIME-WAIT."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,6 @@ class LanConfig:
             mac=self.mac,
             addresses=self.addresses,
             mtu=self.mtu,
-            max_connections=max(1, self.max_tcp),
+            max_connections=self.max_tcp + SPARE_SLOTS,
             tcp=self.tcp,
         )

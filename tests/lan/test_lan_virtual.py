@@ -170,7 +170,8 @@ def test_connection_limit_is_a_reset():
     assert b.run(lambda: all(client.established for client in clients))
     late = b.guest.open((ECHO, 7))
     b.run(lambda: late.reason is not None or late.established, 3)
-    assert not late.established
+    assert (late.reason, late.established) == ("refused", False)
+    assert b.lan_rows()[-1]["reason"] == "limit"
 
 
 def ask_dns(b: VirtualBench, name: str, rtype: int = dns.A) -> DnsMessage:
