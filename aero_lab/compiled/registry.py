@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -223,7 +224,10 @@ def warmup(progress: bool = True) -> int:
         monitor_interval = 0  # tqdm's own watching thread would outlive whoever waits here
 
     total = sum(not k.ready for k in _kernels)
-    with Bar(total=total, desc="kernels", unit="", leave=False, delay=0.5, disable=not progress) as bar:
+    pace = 0.1 if sys.stderr.isatty() else 1.0  # a log gets a line a second, not one a kernel
+    with Bar(
+        total=total, desc="kernels", unit="", leave=False, delay=0.5, mininterval=pace, disable=not progress
+    ) as bar:
 
         def show(name: str) -> None:
             bar.set_postfix_str(name, refresh=False)
