@@ -12,7 +12,7 @@ from ..limits import NEVER
 from .congestion import cc_loss
 from .drops import Count
 from .tcp_options import unwrap_left, unwrap_right
-from .tcp_output import in_flight
+from .tcp_output import in_flight, window_used
 from .world import C_T, SEG_LOST, SEG_RETRANSMITTED, SEG_SACKED, SEGS_T, W_T, count
 
 DUP_THRESHOLD = 3
@@ -303,5 +303,5 @@ def detect_losses(W, c, segs, acked, duplicate, now):
             else:
                 c.dup_acks = 0
     if marked > 0 and c.recovery == 0:
-        enter_recovery(W, c, flight, now)
+        enter_recovery(W, c, window_used(c, flight), now)
     return 1 if marked > 0 else 0

@@ -25,7 +25,7 @@ from .receive import receive
 from .recovery import acknowledge, detect_losses, sample_rtt, take_sack
 from .states import Event, State
 from .tcp_options import update_mss
-from .tcp_output import ACK, CAUSE_HANDSHAKE, advance, arm_rto, arm_tlp, in_flight, send_ack, send_syn
+from .tcp_output import ACK, CAUSE_HANDSHAKE, advance, arm_rto, arm_tlp, in_flight, send_ack, send_syn, window_used
 from .world import (
     C_T,
     EV_EOF,
@@ -276,7 +276,7 @@ def take_window(W, c, seq, ack):
 @kernel(I64(W_T, C_T, SEGS_T, I64, I64, I64))
 def take_ack(W, c, segs, seq, ack, now):
     """A valid acknowledgement: window, scoreboard, round-trip time, recovery, congestion control."""
-    flight = in_flight(c)
+    flight = window_used(c, in_flight(c))
     window_changed = take_window(W, c, seq, ack)
     acked = ack - c.snd_una
     fresh = 0

@@ -55,6 +55,17 @@ def in_flight(c):
     return c.snd_nxt - c.snd_una - c.sacked_bytes - c.lost_bytes
 
 
+@kernel(I64(C_T, I64))
+def window_used(c, flight):
+    """How much of the congestion window was in use when what is acknowledged now was sent: ``flight``, or all of it.
+
+    Acknowledgements come in batches and new data goes out after them, so what is in flight *now* says too little.
+    """
+    if c.snd_una <= c.limited_to:
+        return max(flight, c.cwnd)
+    return flight
+
+
 @kernel(I64(W_T, C_T))
 def window_field(W, c):
     """Value of the window field, with the right edge it offers noted in ``rcv_adv``.
@@ -109,7 +120,8 @@ def emit(W, c, heap, tx, seq, length, flags, cause, now):
         options = 12 if c.ts_ok else 0
         blocks = blocks_to_send(c)
         if blocks > 0:
-            space = min(40 - options - 4, c.pmtu - ip_size - 20 - options - length - 4)
+            most = min(c.peer_mss, c.pmtu - ip_size - 20)  # options count against the peer's MSS too (RFC 6691)
+            space = min(40 - options - 4, most - options - length - 4) if length > 0 else 40 - options - 4
             blocks = min(blocks, max(space, 0) >> 3)
             if blocks > 0:
                 options += 4 + 8 * blocks
@@ -394,6 +406,7 @@ def tcp_output(W, c, segs, heap, tx, now):
         while True:
             flight = in_flight(c)
             if flight > 0 and flight + min(c.mss, c.snd_end - c.snd_nxt) > c.cwnd:
+                c.limited_to = c.snd_nxt
                 break
             if sent >= BURST:
                 done = 0
