@@ -44,6 +44,9 @@ forgotten."""
 # LAN ----------------------------------------------------------------------------------------------------------------
 LAN_TCP_FLOWS, LAN_UDP_FLOWS = 1024, 256
 """Flows of one guest at once (``AERO_L2_STACK_MAX_TCP_CONNECTIONS``, ``AERO_L2_MAX_UDP_FLOWS_PER_TUNNEL``)."""
+LAN_TCP_IDLE = 7200 * SECOND
+"""A guest that is silent on a TCP flow for so long is probed, and the flow of one that has gone is given up (RFC 1122
+section 4.2.3.6; RFC 5382 REQ-5 asks a NAT to wait at least two hours and four minutes in all)."""
 LAN_UDP_IDLE = 60 * SECOND
 """A UDP flow that is silent both ways for so long ends (``AERO_L2_UDP_FLOW_IDLE_TIMEOUT_MS``)."""
 LAN_DNS_PENDING, LAN_DNS_CACHE = 1024, 10_000

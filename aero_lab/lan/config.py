@@ -12,6 +12,7 @@ from ..limits import (
     LAN_DNS_MAX_TTL,
     LAN_DNS_PENDING,
     LAN_TCP_FLOWS,
+    LAN_TCP_IDLE,
     LAN_UDP_FLOWS,
     LAN_UDP_IDLE,
     MTU_DEFAULT,
@@ -41,15 +42,16 @@ class LanConfig:
     """IPv6 address of the gateway in a /64, for instance ``fd00:aee0::2``; None: IPv4 only."""
     mtu: int = MTU_DEFAULT
     medium: str = "ethernet"
-    tcp: TcpConfig = field(default_factory=lambda: TcpConfig(nagle=False, time_wait=SECOND))
-    """TCP towards the guest. Without Nagle: the far side has decided already how to cut its stream. TIME-WAIT is
-    short: on
-    one wire nothing old can still be under way, and a slot that waits cannot serve."""
+    tcp: TcpConfig = field(
+        default_factory=lambda: TcpConfig(nagle=False, time_wait=SECOND, keepalive_idle=LAN_TCP_IDLE)
+    )
+    """TCP towards the guest. Without Nagle: the far side has decided already how to cut its stream. TIME-WAIT is short:
+    on one wire nothing old can still be under way, and a slot that waits cannot serve. Keepalive finds out guests that
+    have gone."""
     names: Mapping[str, bytes] = field(default_factory=dict)
     """Names answered from here, lower case, without asking anyone."""
     forward_tcp: Mapping[Endpoint, Endpoint] = field(default_factory=dict)
-    """(address, port) that the guest aims at -> where the connection goes instead; above the policy but for its
-    ports."""
+    """(address, port) that the guest aims at -> where the connection goes instead; above the policy but for ports."""
     forward_udp: Mapping[Endpoint, Endpoint] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     require_lease: bool = False
