@@ -1,0 +1,102 @@
+"""Each notebook runs from top to bottom in JupyterLab, in a real browser. (nbval checks that its figures are right.)"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE = 240
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@contextlib.contextmanager
+def jupyterlab(folder: Path) -> Iterator[str]:
+    """A JupyterLab on loopback that serves ``folder``; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = {
+        "ServerApp.ip": "127.0.0.1",
+        "ServerApp.port": port,
+        "ServerApp.port_retries": 0,
+        "IdentityProvider.token": "",
+        "ServerApp.root_dir": folder,
+        "ServerApp.open_browser": False,
+        "ServerApp.allow_root": True,
+        "LabApp.news_url": None,
+        "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+    }
+    command = [sys.executable, "-m", "jupyterlab", *(f"--{name}={value}" for name, value in options.items())]
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONPATH": path})
+        try:
+            address = f"http://127.0.0.1:{port}/lab"
+            end = time.monotonic() + 60
+            while server.poll() is None and time.monotonic() < end:
+                try:
+                    urllib.request.urlopen(address, timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.3)
+            assert server.poll() is None, (folder / "server.log").read_text()
+            yield address
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_runs_in_jupyterlab(notebook, tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api")
+    content = json.loads(notebook.read_text())
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell["outputs"], cell["execution_count"] = [], None
+    copy = tmp_path / notebook.name
+    copy.write_text(json.dumps(content))
+    last = sum(cell["cell_type"] == "code" for cell in content["cells"])
+    with jupyterlab(tmp_path) as address, playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        page.goto(f"{address}/tree/{notebook.name}", timeout=120_000)
+        page.locator(".jp-Notebook .jp-Cell").nth(1).click(timeout=120_000)
+        page.get_by_text("| Idle").first.wait_for(timeout=120_000)  # the kernel is there
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
+        page.locator(".jp-InputPrompt", has_text=f"[{last}]:").wait_for(timeout=PATIENCE * 1000)
+        page.keyboard.press("Control+s")
+        end = time.monotonic() + 60
+        cells: list = []
+        while time.monotonic() < end:
+            with contextlib.suppress(json.JSONDecodeError):
+                cells = [cell for cell in json.loads(copy.read_text())["cells"] if cell["cell_type"] == "code"]
+            if [cell["execution_count"] for cell in cells] == list(range(1, last + 1)):
+                break
+            time.sleep(0.5)
+        browser.close()
+    assert [cell["execution_count"] for cell in cells] == list(range(1, last + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 1
