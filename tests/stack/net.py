@@ -1,8 +1,8 @@
 """Two stacks and the link between them, in virtual time: what the tests of this room stand on.
 
-Everything follows from one seed. A turn steps both stacks, hands their events to the :class:`End` on each side, lets the ends read and write,
-and moves the link; when nothing has work the time jumps to the next deadline. A turn that goes on and on at one instant fails, so every
-test that runs a :class:`Net` also shows that no timer spins.
+Everything follows from one seed. A turn steps both stacks, hands their events to the :class:`End` on each side, lets
+the ends read and write, and moves the link; when nothing has work the time jumps to the next deadline. A turn that
+goes on and on at one instant fails, so every test that runs a :class:`Net` also shows that no timer spins.
 """
 
 from __future__ import annotations
@@ -282,7 +282,8 @@ class Net:
         raise AssertionError(f"work at {self.now} ns does not end: {self.a} {self.b}")
 
     def run(self, until: Callable[[], bool] | None = None, limit: int = NEVER) -> bool:
-        """Run until a condition holds (True), or no deadline is left, or ``limit`` (False unless there is no condition)."""
+        """Run until a condition holds (True), or no deadline is left, or ``limit`` (False unless there is no
+        condition)."""
         while True:
             due = self.turn()
             if until is not None and until():

@@ -37,7 +37,8 @@ class Segment:
 
 
 class Peer:
-    """The hand-made side of one connection; :attr:`stack` is the other. Sequence numbers are whole, not cut to 32 bits."""
+    """The hand-made side of one connection; :attr:`stack` is the other. Sequence numbers are whole, not cut to 32
+    bits."""
 
     def __init__(
         self,

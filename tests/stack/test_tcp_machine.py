@@ -1,11 +1,12 @@
 """A state machine of hypothesis drives two stacks against each other through a link that changes under them."""
 
-from aero_lab.limits import MS, SECOND
-from aero_lab.link import Link
-from aero_lab.stack import TcpConfig
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, precondition, rule
+
+from aero_lab.limits import MS, SECOND
+from aero_lab.link import Link
+from aero_lab.stack import TcpConfig
 
 from .net import End, Net, plain
 
@@ -38,14 +39,19 @@ links = st.builds(
 
 
 class TwoStacks(RuleBasedStateMachine):
-    """Up to :data:`SLOTS` connections at once, each with an :class:`End` on both sides that the rules write to and read from."""
+    """Up to :data:`SLOTS` connections at once, each with an :class:`End` on both sides that the rules write to and
+    read from."""
 
     ends = Bundle("ends")
 
     @initialize(
-        seed=st.integers(0, 1 << 20), one=configs, other=configs, link=links, role=st.sampled_from(["server", "gateway"]),
+        seed=st.integers(0, 1 << 20),
+        one=configs,
+        other=configs,
+        link=links,
+        role=st.sampled_from(["server", "gateway"]),
         family=st.sampled_from([4, 6]),
-    )  # fmt: skip
+    )
     def begin(self, seed, one, other, link, role, family):
         short = {"time_wait": SECOND, "syn_retries": 3, "data_retries": 5, "rto_max": 10 * SECOND}
         self.net = Net(link, seed, TcpConfig(**one, **short), TcpConfig(**other, **short), family, role, slots=SLOTS)

@@ -1,6 +1,8 @@
-"""Losing and finding again: detectors of loss, congestion windows, path MTU, ICMP, and numbers that wrap, over a tapped link."""
+"""Losing and finding again: detectors of loss, congestion windows, path MTU, ICMP, and numbers that wrap, over a
+tapped link."""
 
 import pytest
+
 from aero_lab.limits import MS, SECOND
 from aero_lab.link import Link
 from aero_lab.stack import Datagram, IcmpMessage, Stack, TcpConfig
@@ -34,7 +36,7 @@ def sizes(net: Net, side: str = "a") -> list[int]:
     return [len(s.data) for s in net.seen if s.side == side and s.data]
 
 
-# Loss --------------------------------------------------------------------------------------------------------------------
+# Loss ---------------------------------------------------------------------------------------------
 
 DETECTORS = {"rack": {}, "rfc6675": {"rack": False}, "newreno": {"sack": False}}
 
@@ -103,7 +105,8 @@ def test_a_lost_retransmission_is_found_by_rack():
 
 
 def test_rack_bears_reordering_and_rfc_6675_does_not():
-    """Nothing is lost, one frame in twenty is held back: counting segments repairs what was never broken, time learns."""
+    """Nothing is lost, one frame in twenty is held back: counting segments repairs what was never broken, time
+    learns."""
     again = {}
     for rack in (True, False):
         net = Net(Link(rtt=40 * MS, reorder=0.05, reorder_by=4 * MS), 3, TcpConfig(rack=rack, congestion="none"))
@@ -122,7 +125,7 @@ def test_duplicates_are_told_by_dsack():
     assert len(b.got) == 5000 and net.b.counters["duplicates-in"] > 0 and net.a.counters["dsacks-in"] > 0
 
 
-# Congestion --------------------------------------------------------------------------------------------------------------
+# Congestion ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("congestion", ["newreno", "cubic"])
@@ -189,7 +192,7 @@ def test_a_timeout_goes_back_to_one_segment():
     assert len(b.got) == 100_000
 
 
-# Path MTU ----------------------------------------------------------------------------------------------------------------
+# Path MTU -----------------------------------------------------------------------------------------
 
 
 def too_big(peer: Peer, packet: bytes, mtu: int) -> None:
@@ -269,7 +272,7 @@ def test_the_smaller_mtu_of_the_two_ends_rules(family):
     assert max(len(s.frame) for s in net.seen) <= 14 + 1300
 
 
-# Numbers -----------------------------------------------------------------------------------------------------------------
+# Numbers ------------------------------------------------------------------------------------------
 
 
 @families
@@ -306,7 +309,7 @@ def test_the_peers_numbers_cross_too():
     assert answer.tcp.ack == 1000 - 1999 + 2000 and conn.read(9999, p.now) == b"a" * 1000 + b"b" * 1000 + b"c" * 1000
 
 
-# Roles and ICMP ------------------------------------------------------------------------------------------------------------
+# Roles and ICMP -----------------------------------------------------------------------------------
 
 
 @families

@@ -1,10 +1,12 @@
 """Whole transfers over a hostile link: 16 MiB both ways at once, 50 seeds, byte-exact, nothing left behind.
 
-Virtual time, so a seed is the same run on every machine. Seeds take turns at the congestion controllers, at IPv4 and IPv6, at the detectors
+Virtual time, so a seed is the same run on every machine. Seeds take turns at the congestion controllers, at IPv4 and
+IPv6, at the detectors
 of loss and at the role of the far end.
 """
 
 import pytest
+
 from aero_lab.limits import SECOND
 from aero_lab.stack import TcpConfig
 
@@ -20,7 +22,8 @@ VARIANTS = (
     {"congestion": "none", "sack": False},
     {"congestion": "none", "timestamps": False, "rack": False},
 )
-"""No congestion control keeps a full window under way, so that most seeds see deep queues of losses and not only the small
+"""No congestion control keeps a full window under way, so that most seeds see deep queues of losses and not only the
+small
 windows that 2 % loss leaves."""
 HOURS = 3600 * SECOND
 

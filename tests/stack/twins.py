@@ -1,4 +1,5 @@
-"""Slow, plain twins of TCP's kernels: written from the RFCs with sets, dicts, fractions and closed formulas; they share no code."""
+"""Slow, plain twins of TCP's kernels: written from the RFCs with sets, dicts, fractions and closed formulas; they
+share no code."""
 
 from __future__ import annotations
 
