@@ -166,7 +166,7 @@ class Bench:
 
     def _write(self) -> tuple[int, float]:
         """Write to every connection; gives the frames that came of it and the time the writes took."""
-        data = memoryview(PAYLOAD)[: WRITTEN * self.mss]
+        data = PAYLOAD[: WRITTEN * self.mss].tobytes()
         writes = max(1, self.frames // WRITTEN) if self.case.flows == 1 else 1
         frames, seconds = 0, 0.0
         for at in range(0, len(self.connections), 64):
