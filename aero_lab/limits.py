@@ -172,3 +172,5 @@ blocks over 16 MiB.)"""
 # Experiments ----------------------------------------------------------------------------------------------------------
 WORKER_PATIENCE = 120.0
 """Seconds to wait for a child process of a run: a cold compile of all kernels fits in, twice."""
+PARENT_CHECK = 1.0
+"""Seconds between two looks of a child process for its parent."""

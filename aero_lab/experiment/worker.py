@@ -1,7 +1,7 @@
 """One half of a real-time run in a process of its own, so that its CPU time is its own.
 
 The parent writes one JSON object a line to standard input and reads one answer a line from standard output; the first
-line says which half this is. When the parent goes away, standard input ends, and so does this process.
+line says which half this is. When the parent goes away, however it ended, so does this process.
 
 Commands: ``run`` (client: one workload), ``measure`` (CPU time, counters), ``capture`` (write what was recorded to a
 file), ``stop``.
@@ -23,7 +23,7 @@ from ..capture import Recorder
 from ..compiled.registry import warmup
 from ..engine import RealEngine
 from ..errors import AeroLabError
-from ..limits import SECOND
+from ..limits import PARENT_CHECK, SECOND
 from ..paths import get_path
 from ..paths.base import Wire
 from ..transports.memory import SharedMemoryTransport
@@ -47,6 +47,14 @@ class Half(ABC):
         self.end = SharedMemoryTransport.attach(spec["ticket"])
         self.engine.on_close(self.end.close)
         self.engine.call(self.engine.driver.watch, self.end.wake_fd, self.end.clear_wake)
+        self._parent = os.getppid()
+        self.engine.call(self._look_for_parent)
+
+    def _look_for_parent(self) -> None:
+        """A parent that was killed cannot say so, and while a workload runs nobody reads standard input."""
+        if os.getppid() != self._parent:
+            os._exit(1)
+        self.engine.loop.call_later(PARENT_CHECK, self._look_for_parent)
 
     @abstractmethod
     def counters(self) -> dict[str, int]:

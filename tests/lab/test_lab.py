@@ -44,6 +44,15 @@ def test_download_and_upload_over_real_sockets(real):
     assert flows[0]["bytes_down"] > 3_000_000 and flows[1]["bytes_up"] > 3_000_000
 
 
+@pytest.mark.slow
+def test_100_mib_each_way_arrive_byte_for_byte():
+    with Lab(capture=False) as lab:
+        guest = lab.guest("scripted", profile="linux")
+        for workload in ("download", "upload"):
+            result = guest.run(workload, size="100MiB", timeout=300)
+            assert (result.ok, result.digest_ok, result.bytes) == (True, True, 100 << 20), result
+
+
 def test_services_of_the_lab_answer(real):
     _, guest = real
     for workload, parameters in (("ping", {"count": 2}), ("dns", {"count": 4}), ("rr", {"count": 20})):
