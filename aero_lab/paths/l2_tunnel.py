@@ -93,6 +93,7 @@ class L2Port:
         self._received_watch = _Watch(messages, end.received, point, got_as)
         self._room_out = min(self.codec.limits.message, RING_ARENA)
         self._room_in = min(self.codec.limits.frame, into.arena)
+        self._taken = 0  # messages
         self._counts: Counter[str] = Counter()
 
     def step(self, now: int) -> None:
@@ -122,7 +123,8 @@ class L2Port:
     @property
     def counters(self) -> dict[str, int]:
         """Messages and their bytes each way, frames, control messages, and drops by reason."""
-        return {**self.end.counters, **self.codec.counters, **self._counts}
+        # What arrived but was not looked at yet is not counted, so that messages and frames are of one moment.
+        return {**self.end.counters, "messages_received": self._taken, **self.codec.counters, **self._counts}
 
     def _send(self, now: int) -> None:
         while self._replies and self._messages.push(self._replies[0], now, cause=Cause.KEEPALIVE):
@@ -152,6 +154,7 @@ class L2Port:
             if not taken:
                 break
         if took:
+            self._taken += took
             self.end.taken()
 
     def _control_message(self, raw: bytes, now: int) -> None:
