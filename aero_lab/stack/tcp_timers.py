@@ -2,6 +2,7 @@
 
 from ..compiled.registry import BYTES, I64, kernel
 from ..limits import NEVER
+from ..rings.frame_ring import has_room
 from .congestion import cc_timeout
 from .connections import close_slot
 from .drops import Count
@@ -30,6 +31,7 @@ from .world import (
     W_T,
     count,
     rearm,
+    want_output,
 )
 
 BLACK_HOLE_TIMEOUTS = 2
@@ -69,6 +71,11 @@ def retransmission_timeout(W, tcb, segs, heap, tx, slot, now):
             c.t_rto = now + c.rto
         return 1
     if c.snd_una == c.snd_nxt:
+        return 1
+    if has_room(tx, W.mtu + 14) == 0:
+        # The transport is full, and what it holds may well be this very data: no evidence of loss, nothing to add.
+        arm_rto(W, c, now)
+        want_output(W, c)
         return 1
     if W.tcp_data_retries > 0 and c.backoff >= W.tcp_data_retries:
         close_slot(W, tcb, slot, R_TIMEOUT)
