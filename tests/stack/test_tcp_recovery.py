@@ -178,6 +178,29 @@ def test_a_loss_reduces_the_window_once(congestion, share):
     assert net.a.counters["fast-recoveries"] == 1
 
 
+def test_a_lost_retransmission_reduces_the_window_again():
+    """RFC 5681 section 4.3: two indications of congestion, two reductions, one recovery."""
+    tcp = TcpConfig(congestion="newreno", send_buffer=1 << 20, recv_buffer=1 << 20, rto_min=SECOND)
+    net = Net(Link(rtt=100 * MS), tcp=tcp, tap=True)
+    a, b = net.pair()
+    seen: dict[int, int] = {}
+
+    def passes(s: Seen) -> bool:
+        if s.side != "a" or not s.data:
+            return True
+        seen[s.tcp.seq] = seen.get(s.tcp.seq, 0) + 1
+        return list(seen).index(s.tcp.seq) != 60 or seen[s.tcp.seq] > 2
+
+    net.filter = passes
+    a.data = memoryview(bytes(1 << 20))
+    net.run(lambda: net.a.counters["fast-recoveries"] == 1, net.now + 10 * SECOND)
+    first = a.conn.info()["ssthresh"]
+    net.run(lambda: a.conn.info()["recovery"] == 0, net.now + 10 * SECOND)
+    assert (a.conn.info()["ssthresh"], net.a.counters["fast-recoveries"]) == (first // 2, 1)
+    net.wait(30 * SECOND)
+    assert len(b.got) == 1 << 20 and a.conn.info()["timeouts"] == 0
+
+
 def test_a_timeout_goes_back_to_one_segment():
     net = Net(Link(rtt=100 * MS), tap=True)
     a, b = net.pair()
