@@ -90,7 +90,7 @@ class Stack:
         overrun_size = _power_of_two(recv_region + OVERRUN_PER_CONNECTION)
         blocks = OVERRUN_BLOCKS if config.role == "gateway" else 0
         self._heap = np.zeros(overrun_start + blocks * overrun_size, np.uint8)
-        self._heap_view = memoryview(self._heap)
+        self._heap_view = memoryview(self._heap)  # type: ignore[arg-type]
         self._events = np.zeros(EVENT_ROWS * core.EVENT_WORDS, np.int64)
         self._connections: dict[int, Connection] = {}
         self._pending: list[StackEvent] = []
