@@ -210,6 +210,7 @@ def open_slot(W, tcb, family, local_hi, local_lo, lport, remote_hi, remote_lo, r
     c.ssthresh = 0
     c.cwnd_acc = 0
     c.limited_to = 0
+    c.reduced_at = 0
     c.recovery = 0
     c.recovery_point = 0
     c.dup_acks = 0

@@ -185,24 +185,32 @@ def rack_detect(W, c, segs, now):
         window = min(c.rack_mult * (c.min_rtt >> 2), c.srtt)
     marked = 0
     wait = 0
+    again = 0
     base = c.slot * W.segq
     for k in range(c.head, c.tail):
         i = base + (k & W.segq_mask)
         s = segs[i]
         if s.flags & (SEG_SACKED | SEG_LOST):
             continue
-        if s.xmit_at > c.rack_ts or s.xmit_at == c.rack_ts and s.end > c.rack_end:
+        # At one instant new data may have gone out before what was sent again: then the number says nothing.
+        if s.xmit_at > c.rack_ts or s.xmit_at == c.rack_ts and (s.end > c.rack_end or s.flags & SEG_RETRANSMITTED):
             if s.flags & SEG_RETRANSMITTED == 0:
                 break  # everything behind was sent later still
             continue
         remaining = s.xmit_at + c.rack_rtt + window - now
         if remaining <= 0:
+            if s.flags & SEG_RETRANSMITTED and s.xmit_at >= c.reduced_at:
+                again = 1
             marked += s.end - s.seq
             mark_lost(c, segs, i)
         else:
             wait = max(wait, remaining)
     if wait > 0:
         c.t_rack = now + wait
+    if again and c.recovery == RECOVERY_FAST:
+        # A retransmission sent with the reduced window was lost: that window is too large still (RFC 5681 section 4.3).
+        c.reduced_at = now
+        cc_loss(W, c, c.cwnd, now)
     return marked
 
 
@@ -262,6 +270,7 @@ def enter_recovery(W, c, flight, now):
     """Start a recovery: remember its end and reduce the window."""
     c.recovery = RECOVERY_FAST
     c.recovery_point = c.snd_nxt
+    c.reduced_at = now
     c.t_tlp = NEVER
     count(W, Count.FAST_RECOVERIES)
     return cc_loss(W, c, flight, now)

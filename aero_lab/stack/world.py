@@ -44,7 +44,7 @@ TCB = np.dtype(
         ack_pending ack_now quick_left dsack_l dsack_r blocks recent_l
         ecn_echo ecn_cwr ecn_point
         srtt rttvar rto backoff min_rtt
-        cwnd ssthresh cwnd_acc limited_to recovery recovery_point dup_acks undo_marker
+        cwnd ssthresh cwnd_acc limited_to reduced_at recovery recovery_point dup_acks undo_marker
         head tail sacked_bytes lost_bytes
         rack_ts rack_end rack_rtt rack_fack rack_reordering rack_dsack_round rack_mult rack_persist
         tlp_end tlp_retrans
