@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from aero_lab.errors import UsageError
+from aero_lab.limits import DNS_NAME_MAX
 from aero_lab.wire import dhcp, dns, icmpv6, ipv4, ipv6, multicast, ndp, rdata, tcp
 from aero_lab.wire.arp import Arp
 from aero_lab.wire.ethernet import TYPE_QINQ, TYPE_VLAN, Ethernet, Vlan
@@ -140,7 +141,11 @@ dhcps = st.builds(
 )
 
 labels = st.binary(min_size=1, max_size=12) | st.sampled_from([b"lab", b"files", b"www", b"x" * 63])
-names = st.lists(labels, max_size=4).map(lambda parts: ".".join(map(rdata.label_text, parts)))
+names = (
+    st.lists(labels, max_size=4)
+    .filter(lambda parts: sum(1 + len(label) for label in parts) + 1 <= DNS_NAME_MAX)  # four of the longest are too long
+    .map(lambda parts: ".".join(map(rdata.label_text, parts)))
+)
 questions = st.builds(dns.Question, names, u16, u16)
 rdata_by_type = {
     rdata.A: ip4s,
