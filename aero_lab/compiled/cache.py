@@ -158,3 +158,9 @@ class KernelCache(caching.FunctionCache):
                 filename_base=f"{self._impl.filename_base}.{variant}",
                 source_stamp=self._impl.locator.get_source_stamp(),
             )
+
+    def holds(self, sig, target_context) -> bool:
+        """Whether an up-to-date kernel waits on disk; loads nothing but the index."""
+        key = self._index_key(sig, target_context.codegen())
+        name = self._cache_file._load_index().get(key)
+        return name is not None and Path(self._cache_file._data_path(name)).is_file()

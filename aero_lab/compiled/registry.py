@@ -92,15 +92,27 @@ class _Kernel(CPUDispatcher):
     """A dispatcher with one signature, compiled on first use by Python or by another kernel."""
 
     signature: Any = None
+    variant = ""
     is_entry = False
     ready = False
     _outer: _Kernel | None = None
+
+    def attach_cache(self) -> KernelCache:
+        """The kernel's place on disk, found when it is first asked for: most kernels of a warm process never do."""
+        if not isinstance(self._cache, KernelCache):
+            self._cache = KernelCache(self.py_func, self.variant)
+        return self._cache
+
+    def waits_on_disk(self) -> bool:
+        """Whether the kernel need not be compiled any more, only loaded when it is first called."""
+        return self.attach_cache().holds(self.signature, self.targetctx)
 
     def prepare(self) -> None:
         """Compile the one signature, or load it from the cache; then refuse any other."""
         global _compile_depth
         if self.ready:
             return
+        self.attach_cache()
         self.targetoptions["no_cfunc_wrapper"] = True
         if not self.is_entry:
             self.targetoptions["no_cpython_wrapper"] = True
@@ -156,7 +168,7 @@ def _make(function: Callable, signature: Any, variant: str = "") -> _Kernel:
     options = {"nogil": True, "nopython": True, "boundscheck": False, "error_model": "numpy", "_nrt": False}
     dispatcher = _Kernel(function, targetoptions=options)
     dispatcher.signature = signature
-    dispatcher._cache = KernelCache(function, variant)
+    dispatcher.variant = variant
     return dispatcher
 
 
@@ -184,12 +196,12 @@ def records_type(dtype) -> Any:
 
 
 def pending() -> list[_Kernel]:
-    """Kernels that Python calls and that are neither loaded nor compiled in this process."""
+    """Kernels that Python calls and that would have to be compiled: neither ready here nor waiting on disk."""
     if PLAIN:
         return []
     for module in KERNEL_MODULES:
         importlib.import_module(module)
-    return [k for k in _kernels if k.is_entry and not k.ready]
+    return [k for k in _kernels if k.is_entry and not k.ready and not k.waits_on_disk()]
 
 
 def entry(function: Any) -> Any:
@@ -199,19 +211,11 @@ def entry(function: Any) -> Any:
     return function
 
 
-def warming() -> Iterator[tuple[int, int, str]]:
-    """Get entry kernels ready one by one; yields ``(done, total, name)`` before each and once at the end."""
-    todo = pending()
-    for done, dispatcher in enumerate(todo):
-        yield done, len(todo), dispatcher.py_func.__name__
-        dispatcher.prepare()
-    yield len(todo), len(todo), ""
-
-
 def warmup(progress: bool = True) -> int:
-    """Get every kernel that Python calls ready: compile it, callees first, or load it from the cache.
+    """Compile every kernel that Python calls and that is not on disk yet, callees first.
 
-    Returns how many had to be got ready; a second call in the same process does nothing. With ``progress`` a bar (in a
+    Returns how many had to be compiled. What waits on disk is loaded when it is first called: a warm process loads only
+    what it uses. With ``progress`` a bar (in a
     notebook a widget) counts kernels, callees included, as soon as the work takes noticeable time.
     """
     global _on_ready

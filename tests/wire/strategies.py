@@ -141,9 +141,10 @@ dhcps = st.builds(
 )
 
 labels = st.binary(min_size=1, max_size=12) | st.sampled_from([b"lab", b"files", b"www", b"x" * 63])
+# Four of the longest labels make a name that is too long.
 names = (
     st.lists(labels, max_size=4)
-    .filter(lambda parts: sum(1 + len(label) for label in parts) + 1 <= DNS_NAME_MAX)  # four of the longest are too long
+    .filter(lambda parts: sum(1 + len(label) for label in parts) + 1 <= DNS_NAME_MAX)
     .map(lambda parts: ".".join(map(rdata.label_text, parts)))
 )
 questions = st.builds(dns.Question, names, u16, u16)
