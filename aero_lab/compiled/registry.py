@@ -27,7 +27,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 from .cache import KernelCache
-from .inner import InnerCompiler, no_executables
+from .inner import EntryCompiler, InnerCompiler, no_executables
 
 I64 = types.int64
 F64 = types.float64
@@ -121,8 +121,7 @@ class _Kernel(CPUDispatcher):
                 return
             _compile_depth += 1
             try:
-                if not self.is_entry:
-                    self._compiler.pipeline_class = InnerCompiler
+                self._compiler.pipeline_class = EntryCompiler if self.is_entry else InnerCompiler
                 if _compile_depth == 1:
                     with _compiling(), no_executables(self.targetctx):
                         self.compile(self.signature)
