@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..capture import Recorder
-from ..compiled.registry import warmup
+from ..compiled.registry import load_all
 from ..engine import RealEngine
 from ..errors import AeroLabError
 from ..limits import PARENT_CHECK, SECOND
@@ -176,7 +176,7 @@ def main() -> None:
         out.write(json.dumps(value) + "\n")
 
     spec = json.loads(sys.stdin.readline())
-    warmup(progress=False)
+    load_all()
     half: Half = (Client if spec["role"] == "client" else Proxy)(spec)
     try:
         answer({"ok": True, "value": {"pid": os.getpid()}})
