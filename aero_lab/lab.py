@@ -62,6 +62,7 @@ class Lab:
         policy: Policy | None = None,
         progress: bool = True,
     ):
+        from .audit import Audit
         from .capture import Recorder
         from .compiled.registry import warmup
         from .link import Link
@@ -85,6 +86,7 @@ class Lab:
         )
         """The recorder: ``frames()``, ``save(path)``, ``save_parquet(path)``, ``clear()``."""
         self.capture.enabled = capture
+        self._audit = Audit(epoch_ns=self.capture.epoch_ns)
         self._finalizer = weakref.finalize(self, self._engine.close)
 
     # Guests ---------------------------------------------------------------------------------------------------------
@@ -127,7 +129,8 @@ class Lab:
             def make_egress(sink: Any) -> Any:
                 return world.make_egress(sink, self._rng(number, "egress"), now)
 
-            return Lan(world.lan_config(mtu), make_egress, self._rng(number, "lan"), now)
+            audit = self._audit.source(now, session=name)
+            return Lan(world.lan_config(mtu), make_egress, self._rng(number, "lan"), now, audit)
 
         client = self.path.client(Wire(host.nic_tx, host.nic_rx), near, self.capture, mtu)
         server: Any = self.path.server(far, make_lan, self.capture, mtu)
@@ -147,6 +150,14 @@ class Lab:
     def flows(self) -> Flows:
         """The flows through the proxy, live: looking at it again shows what they are now."""
         return Flows(self)
+
+    @property
+    def audit(self) -> pandas.DataFrame:
+        """What somebody may have to answer for: a row for each ended flow, denial, limit hit and reason for drops.
+
+        See :mod:`aero_lab.audit` for the kinds and columns. Payload is never among them.
+        """
+        return self._engine.call(self._audit.frame)
 
     @property
     def now(self) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..audit import Source
 from ..limits import LAN_ENDED_FLOWS
 from ..wire.address import ip_text
 
@@ -75,7 +76,8 @@ def endpoint_text(endpoint: Endpoint) -> str:
 class FlowTable:
     """Live flows and the last :data:`LAN_ENDED_FLOWS` ended ones. Iterates over records, oldest first."""
 
-    def __init__(self, most_ended: int = LAN_ENDED_FLOWS):
+    def __init__(self, most_ended: int = LAN_ENDED_FLOWS, audit: Source | None = None):
+        self._audit = audit
         self.live: dict[int, FlowRecord] = {}
         self.ended: deque[FlowRecord] = deque(maxlen=most_ended)
         self.reasons: dict[str, int] = {}
@@ -98,6 +100,35 @@ class FlowTable:
         record.state, record.reason, record.ended_at = "ended", reason, now
         self.reasons[reason] = self.reasons.get(reason, 0) + 1
         self.ended.append(record)
+        if self._audit is None:
+            return
+        kind = "denied" if reason.startswith("denied-") else "quota" if reason == "limit" else "flow"
+        self._audit.record(
+            kind,
+            now,
+            protocol=record.protocol,
+            source=endpoint_text(record.guest),
+            target=endpoint_text(record.target),
+            outside=endpoint_text(record.outside) if record.outside != record.target else None,
+            name=record.name,
+            reason=reason,
+            bytes_up=record.bytes_up,
+            bytes_down=record.bytes_down,
+            duration=now - record.opened_at,
+        )
+
+    def refused(self, protocol: str, guest: Endpoint, target: Endpoint | str, reason: str, now: int) -> None:
+        """Something that never became a flow: ``denied-<why>`` by the policy, or a limit that was reached."""
+        if self._audit is not None:
+            self._audit.record(
+                "denied" if reason.startswith("denied-") else "quota",
+                now,
+                protocol=protocol,
+                source=endpoint_text(guest),
+                target=None if isinstance(target, str) else endpoint_text(target),
+                name=target if isinstance(target, str) else None,
+                reason=reason,
+            )
 
     def __iter__(self) -> Iterator[FlowRecord]:
         yield from sorted([*self.ended, *self.live.values()], key=lambda record: record.flow)

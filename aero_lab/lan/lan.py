@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from ..audit import Drops, Source
+from ..bounds import AUDIT_DROPS_EVERY
 from ..causes import Cause
 from ..egress.contract import Answer, Egress, EgressSink, Why
 from ..limits import ECHO_PENDING, ECHO_TIMEOUT, LAN_ROUNDS
@@ -43,15 +45,24 @@ class Lan:
     make_egress: called with the sink, gives the egress.
     rng: seeded generator, for initial sequence numbers and the like.
     now: nanoseconds.
+    audit: told of ended flows, denials, limits and drops.
     """
 
     name = "lan"
 
-    def __init__(self, config: LanConfig, make_egress: Callable[[EgressSink], Egress], rng: Any, now: int):
+    def __init__(
+        self,
+        config: LanConfig,
+        make_egress: Callable[[EgressSink], Egress],
+        rng: Any,
+        now: int,
+        audit: Source | None = None,
+    ):
         self.config = config
         self.stack = Stack(config.stack(), rng, now)
         self.rx, self.tx = self.stack.rx, self.stack.tx
-        self.flows = FlowTable()
+        self.flows = FlowTable(audit=audit)
+        self._drops = Drops(audit, AUDIT_DROPS_EVERY) if audit is not None else None
         self.dhcp = DhcpServer(config)
         self.dns = DnsServer(config, self._look_up, self._send_dns)
         self.tcp = TcpNat(config, self.flows, self.dns)
@@ -90,6 +101,8 @@ class Lan:
             if not self._events(now):
                 break
             self._more = turn == LAN_ROUNDS - 1
+        if self._drops is not None:
+            self._drops.look(self._dropped, now)
 
     def poll_at(self, now: int) -> int:
         if self._more:
@@ -108,6 +121,13 @@ class Lan:
         self.udp.close_all("lan-closed", now)
         self.egress.step(now)
         self.stack.step(now)
+        if self._drops is not None:
+            self._drops.look(self._dropped, now, at_once=True)
+
+    def _dropped(self) -> dict[str, int]:
+        """What was dropped, by reason: in the stack, and datagrams and echoes in the NAT."""
+        counted = self.counters
+        return {name: n for name, n in counted.items() if name.startswith("stack.drop.") or name in _DROPS}
 
     @property
     def counters(self) -> dict[str, int]:
@@ -205,6 +225,7 @@ class Lan:
         why = None if forwarded else self.config.policy.address(event.dst)
         if why is not None:
             self._count[f"echo-denied-{why}"] += 1
+            self.flows.refused("icmp", (event.src, 0), (event.dst, 0), f"denied-{why}", now)
             return
         while self._echoes:
             oldest = next(iter(self._echoes))
@@ -258,6 +279,11 @@ class Lan:
             self._echo_reply(src, dst, rest, payload, now)
 
 
+_DROPS = frozenset(
+    "lan.no-lease lan.no-source lan.echo-not-possible lan.echo-no-room lan.dhcp-no-room lan.dns-no-room "
+    "udp.egress-dropped udp.no-room-to-guest egress.udp-too-big egress.udp-socket-full egress.udp-send-failed".split()
+)
+"""Counters of a LAN that count drops, beside all of the stack's."""
 _ECHO_TYPES = {
     4: (icmp.ECHO_REQUEST, icmp.ECHO_REPLY),
     16: (icmpv6.ECHO_REQUEST, icmpv6.ECHO_REPLY),

@@ -105,9 +105,11 @@ class UdpNat:
         if why is not None:
             # Quietly, and without a row: a guest's multicast chatter is no flow, and answering it would be noise.
             self.counters[f"denied-{why}"] += 1
+            self._table.refused("udp", guest, target, f"denied-{why}", now)
             return None
         if len(self._flows) >= self._config.max_udp:
             self.counters["limit"] += 1
+            self._table.refused("udp", guest, target, "limit", now)
             return None
         record = self._table.open("udp", guest, target, outside or target, now, self._dns.name_of(target[0]))
         record.state = "open"
