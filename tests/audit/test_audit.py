@@ -88,7 +88,7 @@ def test_a_lab_tells_of_flows_denials_and_drops():
         except TaskError as error:
             return str(error)
 
-    with Lab(virtual=True, capture=False) as lab:
+    with Lab(virtual=True, capture=False, link="rtt=20ms") as lab:
         guest = lab.guest()
         guest.run("download", size="10KB")
         assert guest.do(trespass)
@@ -99,7 +99,7 @@ def test_a_lab_tells_of_flows_denials_and_drops():
     assert set(table.kind) <= set(KINDS)
     flow = table[(table.kind == "flow") & (table.protocol == "tcp")].iloc[0]
     assert (flow["session"], flow["name"], flow["reason"]) == ("guest1", "files.lab", "closed")
-    assert flow["target"] == "203.0.113.10:80" and flow["bytes_down"] > 10_000 and flow["duration"] > 0
+    assert flow["target"] == "203.0.113.10:80" and flow["bytes_down"] > 10_000 and flow["duration"] >= 20_000_000
     denied = table[(table.kind == "denied") & (table.protocol == "tcp")].iloc[0]
     assert (denied["target"], denied["reason"]) == ("10.9.9.9:80", "denied-private")
     drop = table[table.kind == "drop"]
