@@ -164,6 +164,12 @@ COLUMNS: Sequence[tuple[str, str, str]] = (
 """Columns of the printed table: field, heading, format. A column that no run measured is left out."""
 
 
+def _text(value: Any, form: str) -> str:
+    """A value in its column's form; one that the form would make 0.0 keeps two digits."""
+    text = form.format(value)
+    return f"{value:.2g}" if isinstance(value, float) and value and not text.strip("-0.,%") else text
+
+
 def cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the printed table, as text."""
     used = [c for c in COLUMNS if any(getattr(run, c[0]) is not None for run in runs)]
@@ -172,6 +178,6 @@ def cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
         row = []
         for name, _, form in used:
             value = getattr(run, name)
-            row.append("–" if value is None else ("yes" if value else "no") if name == "ok" else form.format(value))
+            row.append("–" if value is None else ("yes" if value else "no") if name == "ok" else _text(value, form))
         rows.append(row)
     return [heading for _, heading, _ in used], rows

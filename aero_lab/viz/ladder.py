@@ -37,10 +37,23 @@ class _Row:
 
 
 class _Numbers:
-    """Sequence numbers relative to the first one seen of each flow and sender."""
+    """Sequence numbers relative to the SYN of each flow and sender, or to the least number that is seen of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, frames: Any = None) -> None:
         self.base: dict[tuple, int] = {}
+        if frames is not None and "tcp_seq" in frames.columns:
+            tcp = frames[frames["tcp_seq"].notna()]
+            self._learn(tcp, "ip_src", "srcport", "tcp_seq")
+            self._learn(tcp[tcp["tcp_flags"].fillna(0).astype("int64") & 16 > 0], "ip_dst", "dstport", "tcp_ack")
+
+    def _learn(self, frames: Any, address: str, port: str, column: str) -> None:
+        for key, values in frames.groupby(["flow_id", address, port])[column]:
+            flow, *sender = key
+            numbers = values.to_numpy(dtype=np.int64)
+            near = self.base.setdefault((flow, tuple(sender)), int(numbers[0]))
+            # As differences with a sign, so that 2**32 is no border.
+            below = int((((numbers - near + 0x80000000) & 0xFFFFFFFF) - 0x80000000).min())
+            self.base[flow, tuple(sender)] = (near + min(below, 0)) & 0xFFFFFFFF
 
     def relative(self, key: tuple, value: int, syn: bool = False) -> int:
         if syn or key not in self.base:
@@ -119,7 +132,7 @@ def _rows(frames: Any, most: int) -> tuple[list[_Row], str, str, int]:
     first = first.sort_values("frame_time", kind="stable")
     chosen = first.iloc[:most].astype(object)
     chosen = chosen.where(chosen.notna(), None)
-    numbers, rows = _Numbers(), []
+    numbers, rows = _Numbers(first), []
     guests: dict[str, int] = {}
     for row in chosen.to_dict("records"):
         sent = row["direction"] != "rx"

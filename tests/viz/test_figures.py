@@ -1,5 +1,7 @@
 """The figures: each is rendered, says what it should, has units, and takes axes from outside."""
 
+import re
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -88,6 +90,14 @@ def test_the_ladder_of_a_selection_and_of_nothing(frames):
     flow = frames[frames.flow_id == frames.flow_id.max()]
     assert any(text.startswith("SYN") for text in texts(viz.ladder(flow)))
     assert texts(viz.ladder(frames[:0])) == ["no frames"]
+
+
+@pytest.mark.parametrize("skip", range(4, 12))
+def test_the_ladder_of_the_middle_of_a_flow_counts_from_the_least_number_in_it(frames, skip):
+    flow = frames[(frames.flow_id == frames[frames.tcp_seq.notna()].flow_id.iloc[0]) & frames.tcp_seq.notna()]
+    said = " ".join(texts(viz.ladder(flow.iloc[skip:])))
+    numbers = [int(n) for n in re.findall(r"(?:seq|ack|sack) (\d+)", said)]
+    assert numbers and min(numbers) == 0 and max(numbers) < 1 << 24
 
 
 def test_the_ladder_says_something_about_every_kind_of_frame():
