@@ -12,3 +12,15 @@ AUDIT_RATE, AUDIT_BURST = 500, 5_000
 room again: a guest that floods must not fill its host's disk with what is said about it."""
 AUDIT_DROPS_EVERY = 1_000_000_000
 """Least time between two looks at a network's drop counters."""
+
+# WebSocket transport --------------------------------------------------------------------------------------------------
+WS_QUEUE_MESSAGES = 64
+"""Messages waiting to be sent at one end (``AERO_L2_WS_SEND_BUFFER``)."""
+WS_BATCH = 16
+"""Messages taken out of that queue at once: handing over more gains nothing, and they are held twice meanwhile."""
+WS_PONGS = 16
+"""WebSocket Pongs waiting to be sent; then the oldest is forgotten (RFC 6455 section 5.5.3: the latest is enough)."""
+WS_CLOSE_REASON = 123
+"""Bytes of a close reason: a control frame holds 125, two of them are the code (RFC 6455 section 5.5)."""
+WS_CLOSE_PATIENCE = 1.0
+"""Seconds that closing may take, from the first word until the peer's Close is there; then the socket is dropped."""
