@@ -43,6 +43,7 @@ class Lab:
     option: where the pipeline is cut; ``"C"``.
     link: impairment between guest and proxy, a :class:`~aero_lab.Link` or text such as ``"rtt=40ms, loss=1%"``.
     mtu: MTU of the guests' network, 576 to 65520.
+    ipv6: give guests an IPv6 prefix, router and name server beside IPv4 (where the MTU is 1280 or more).
     capture: record frames at the NIC and at the tunnel.
     capture_bytes: bound of the capture's memory; when it is full new frames are counted and not kept.
     policy: what guests may reach beside the lab's own services (real time only); by default the public internet.
@@ -57,6 +58,7 @@ class Lab:
         option: str = "C",
         link: Link | str | None = None,
         mtu: int = MTU_DEFAULT,
+        ipv6: bool = True,
         capture: bool = True,
         capture_bytes: int = CAPTURE_BYTES,
         policy: Policy | None = None,
@@ -73,6 +75,7 @@ class Lab:
         self.path = get_path(option)
         self.link = Link.parse(link) if isinstance(link, str) else link
         self.mtu = mtu
+        self.ipv6 = ipv6
         self.seed = seed
         self.virtual = virtual
         self.guests: list[Guest] = []
@@ -130,7 +133,7 @@ class Lab:
                 return world.make_egress(sink, self._rng(number, "egress"), now)
 
             audit = self._audit.source(now, session=name)
-            return Lan(world.lan_config(mtu), make_egress, self._rng(number, "lan"), now, audit)
+            return Lan(world.lan_config(mtu, self.ipv6), make_egress, self._rng(number, "lan"), now, audit)
 
         client = self.path.client(Wire(host.nic_tx, host.nic_rx), near, self.capture, mtu)
         server: Any = self.path.server(far, make_lan, self.capture, mtu)
@@ -231,6 +234,14 @@ class Guest:
         return ip_text(self._host.address) if self._host.address is not None else None
 
     @property
+    def address6(self) -> str | None:
+        """IPv6 address that reaches beyond the link, None before a router advertised its prefix."""
+        from .wire.address import ip_text
+
+        own = self._host.ipv6.address if self._host.ipv6 is not None else None
+        return ip_text(own) if own is not None else None
+
+    @property
     def awareness(self) -> str | None:
         """What the system's own probe found: ``"internet"``, ``"sign-in"``, ``"none"``; None: no answer yet."""
         return self._host.awareness
@@ -258,7 +269,7 @@ class Guest:
         workload: ``"download"``, ``"upload"``, ``"ping"``, ``"dns"``, ``"rr"``, ``"burst"``, ``"parallel"``,
             ``"udp-echo"``, ``"voip"``, ``"game"``, ``"ntp"``, ``"source"`` or ``"sink"``.
         timeout: seconds of the lab's time; then the workload is cancelled and an error raised.
-        parameters: of the workload, such as ``size="10MB"``.
+        parameters: of the workload, such as ``size="10MB"``; ``family=6`` runs it over IPv6.
         """
         from .guests.scripted.workloads import make
 

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from .driver import Driver
 from .egress.contract import Egress, EgressSink
 from .lan import LanConfig, Policy
-from .limits import MTU_DEFAULT
+from .lan.config import GATEWAY6
+from .limits import IPV6_MTU_MIN, MTU_DEFAULT
 from .services import identity_forwards, names
 
 Endpoint = tuple[bytes, int]
@@ -21,8 +22,8 @@ Endpoint = tuple[bytes, int]
 class World(Protocol):
     """Where the flows of a LAN end."""
 
-    def lan_config(self, mtu: int = MTU_DEFAULT) -> LanConfig:
-        """Configuration of a LAN that leads into this world."""
+    def lan_config(self, mtu: int = MTU_DEFAULT, ipv6: bool = True) -> LanConfig:
+        """Configuration of a LAN that leads into this world, with IPv6 beside IPv4 where the MTU allows it."""
         ...
 
     def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
@@ -56,9 +57,10 @@ class HostWorld:
         self._policy = policy or Policy()
         self._made: list[Any] = []
 
-    def lan_config(self, mtu: int = MTU_DEFAULT) -> LanConfig:
+    def lan_config(self, mtu: int = MTU_DEFAULT, ipv6: bool = True) -> LanConfig:
         return LanConfig(
             mtu=mtu,
+            gateway6=_gateway6(mtu, ipv6),
             names=names() if self._forward_tcp else {},
             forward_tcp=self._forward_tcp,
             forward_udp=self._forward_udp,
@@ -81,9 +83,15 @@ class HostWorld:
 class FarEndWorld:
     """The services of the lab in virtual time, behind our own TCP; no sockets at all."""
 
-    def lan_config(self, mtu: int = MTU_DEFAULT) -> LanConfig:
+    def lan_config(self, mtu: int = MTU_DEFAULT, ipv6: bool = True) -> LanConfig:
         forward_tcp, forward_udp = identity_forwards()
-        return LanConfig(mtu=mtu, names=names(), forward_tcp=forward_tcp, forward_udp=forward_udp)
+        return LanConfig(
+            mtu=mtu,
+            gateway6=_gateway6(mtu, ipv6),
+            names=names(),
+            forward_tcp=forward_tcp,
+            forward_udp=forward_udp,
+        )
 
     def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
         from .egress.virtual import VirtualEgress
@@ -92,3 +100,7 @@ class FarEndWorld:
 
     def close(self) -> None:
         """There is nothing to let go of."""
+
+
+def _gateway6(mtu: int, wanted: bool) -> bytes | None:
+    return GATEWAY6 if wanted and mtu >= IPV6_MTU_MIN else None

@@ -8,6 +8,7 @@ takes it, input is read only as the session has room, so a session's memory is b
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import time
 from collections import Counter
@@ -19,6 +20,7 @@ from ..services.base import DatagramService, Service, Session
 from ..services.catalogue import CATALOGUE, Offer, Services, endpoints, make_services
 
 Endpoint = tuple[bytes, int]
+_NO_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 TURN_BYTES = 1 << 20
 """Bytes one connection may send before the others get their turn."""
 
@@ -31,6 +33,8 @@ class ServicesHost:
     services: the running services; a fresh set by default.
     now: clock of the datagram services, nanoseconds. The machine's monotonic clock by default, which guests on this
     machine share. host: address to listen on.
+    host6: IPv6 address to listen on as well; where this machine has none, what is aimed at a service over IPv6 is led
+        to ``host``, so that guests need not care.
     """
 
     def __init__(
@@ -38,17 +42,18 @@ class ServicesHost:
         services: Services | None = None,
         now: Callable[[], int] | None = None,
         host: str = "127.0.0.1",
+        host6: str | None = "::1",
         catalogue: tuple[Offer, ...] = CATALOGUE,
     ):
         self.now = now or RealClock().now
         self.services = services or make_services(epoch=_epoch(self.now))
-        self.host = host
+        self.host, self.host6 = host, host6
         self._catalogue = catalogue
         self.forward_tcp: dict[Endpoint, Endpoint] = {}
         """(lab address, port) -> (loopback address, port), filled by :meth:`start`."""
         self.forward_udp: dict[Endpoint, Endpoint] = {}
         self.ports: dict[str, int] = {}
-        """Port of each service by its name, stream and datagram services alike."""
+        """IPv4 port of each service by its name, stream and datagram services alike."""
         self.counters: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[socket.socket] = []
@@ -58,20 +63,24 @@ class ServicesHost:
     def start(self, loop: asyncio.AbstractEventLoop) -> ServicesHost:
         """Listen; call it on the loop's thread. Raises :class:`OSError` when the host has no sockets left."""
         self._loop = loop
-        address = socket.inet_aton(self.host)
         tcp, udp = endpoints(self._catalogue)
+        listening: dict[tuple[str, int], Endpoint] = {}  # (service, size of the address) -> where it listens
         try:
-            for where, name in tcp.items():
-                if name not in self.ports:
-                    self._listen(name, self.services.stream[name])
-                self.forward_tcp[where] = (address, self.ports[name])
-            for where, name in udp.items():
-                if name not in self.ports:
-                    self._bind(name, self.services.datagram[name])
-                self.forward_udp[where] = (address, self.ports[name])
+            for offers, forwards, listen in (
+                (tcp, self.forward_tcp, self._listen),
+                (udp, self.forward_udp, self._bind),
+            ):
+                for where, name in offers.items():
+                    key = (name, len(where[0]))
+                    if key not in listening:
+                        # The catalogue names IPv4 endpoints first, so there is one to fall back to.
+                        found = listen(name, self.host if len(where[0]) == 4 else self.host6)
+                        listening[key] = found or listening[name, 4]
+                    forwards[where] = listening[key]
         except OSError:
             self.stop()
             raise
+        self.ports.update({name: port for (name, size), (_, port) in listening.items() if size == 4})
         return self
 
     def stop(self) -> None:
@@ -89,13 +98,34 @@ class ServicesHost:
         """Connections open now."""
         return len(self._connections)
 
-    def _listen(self, name: str, service: Service) -> None:
-        assert self._loop is not None
-        sock = socket.create_server((self.host, 0), backlog=1024)
+    def _socket(self, kind: socket.SocketKind, host: str | None) -> socket.socket | None:
+        """A bound socket; None for an IPv6 address that this machine does not have. Raises :class:`OSError`."""
+        if host is None:
+            return None
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = None
+        try:
+            sock = socket.socket(family, kind)
+            sock.bind((host, 0))
+        except OSError as error:
+            if sock is not None:
+                sock.close()
+            if family == socket.AF_INET6 and error.errno in _NO_ADDRESS:
+                self.counters["no-ipv6"] += 1
+                return None
+            raise
         self._listeners.append(sock)
         sock.setblocking(False)
-        self.ports[name] = sock.getsockname()[1]
-        self._loop.add_reader(sock, self._accept, sock, service)
+        return sock
+
+    def _listen(self, name: str, host: str | None) -> Endpoint | None:
+        assert self._loop is not None
+        sock = self._socket(socket.SOCK_STREAM, host)
+        if sock is None:
+            return None
+        sock.listen(1024)
+        self._loop.add_reader(sock, self._accept, sock, self.services.stream[name])
+        return _endpoint(sock)
 
     def _accept(self, listener: socket.socket, service: Service) -> None:
         assert self._loop is not None
@@ -126,14 +156,13 @@ class ServicesHost:
         if listener in self._listeners and self._loop is not None:
             self._loop.add_reader(listener, self._accept, listener, service)
 
-    def _bind(self, name: str, service: DatagramService) -> None:
+    def _bind(self, name: str, host: str | None) -> Endpoint | None:
         assert self._loop is not None
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._listeners.append(sock)
-        sock.setblocking(False)
-        sock.bind((self.host, 0))
-        self.ports[name] = sock.getsockname()[1]
-        self._loop.add_reader(sock, self._datagrams, sock, service)
+        sock = self._socket(socket.SOCK_DGRAM, host)
+        if sock is None:
+            return None
+        self._loop.add_reader(sock, self._datagrams, sock, self.services.datagram[name])
+        return _endpoint(sock)
 
     def _datagrams(self, sock: socket.socket, service: DatagramService) -> None:
         for _ in range(EGRESS_DATAGRAMS):
@@ -142,7 +171,7 @@ class ServicesHost:
             except OSError:  # nothing left, or word that an earlier answer found nobody
                 return
             self.counters["datagrams"] += 1
-            answer = service.datagram(payload, (socket.inet_aton(source[0]), source[1]), self.now())
+            answer = service.datagram(payload, (socket.inet_pton(sock.family, source[0]), source[1]), self.now())
             if answer is not None:
                 try:
                     sock.sendto(answer, source)
@@ -273,3 +302,9 @@ class _Connection:
 
 def _epoch(now: Callable[[], int]) -> int:
     return time.time_ns() - now()
+
+
+def _endpoint(sock: socket.socket) -> Endpoint:
+    """Where a bound socket is, packed."""
+    host, port = sock.getsockname()[:2]
+    return socket.inet_pton(sock.family, host), port

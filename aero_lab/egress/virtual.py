@@ -17,7 +17,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import AeroLabError, Malformed
-from ..limits import ECHO_PENDING, ECHO_TIMEOUT, FAR_END_ROUNDS, LAN_READ_LOW_WATER, MTU_DEFAULT, SECOND
+from ..limits import (
+    ECHO_PENDING,
+    ECHO_TIMEOUT,
+    FAR_END_ROUNDS,
+    IPV6_MTU_MIN,
+    LAN_READ_LOW_WATER,
+    MTU_DEFAULT,
+    SECOND,
+)
 from ..link import Link
 from ..services.far_end import FarEnd
 from ..stack import (
@@ -32,13 +40,13 @@ from ..stack import (
     TcpConfig,
     Writable,
 )
-from ..wire import dns, icmp, ipv4, udp
+from ..wire import dns, icmp, icmpv6, ipv4, ipv6, udp
 from ..wire.address import ip
 from ..wire.dns import DnsMessage
 from .contract import Answer, EgressSink, Why
 
-ADDRESS, RESOLVER = ip("198.51.100.2"), ip("203.0.113.53")
-"""Where the proxy stands in the paper world (TEST-NET-2), and the name server it asks."""
+ADDRESS, ADDRESS6, RESOLVER = ip("198.51.100.2"), ip("2001:db8:51::2"), ip("203.0.113.53")
+"""Where the proxy stands in the paper world (TEST-NET-2 and the documentation prefix), and the name server it asks."""
 _FIRST_PORT, _LAST_PORT = 49152, 65535
 _RETRY, _TRIES = SECOND, 2
 _WHY: dict[str, Why] = {"refused": "refused", "reset": "refused", "timeout": "timeout", "unreachable": "unreachable"}
@@ -94,10 +102,13 @@ class VirtualEgress:
     ):
         self.sink: Any = sink
         self.far_end = far_end or FarEnd(rng, now, mtu=mtu, max_connections=max_connections)
+        self._own = {4: ADDRESS}
+        if mtu >= IPV6_MTU_MIN:
+            self._own[16] = ADDRESS6
         config = StackConfig(
             role="guest",
             medium="ip",
-            addresses=((ADDRESS, 24),),
+            addresses=tuple((address, 24 if size == 4 else 64) for size, address in self._own.items()),
             mtu=mtu,
             max_connections=max_connections,
             tcp=tcp or TcpConfig(nagle=False),
@@ -132,7 +143,7 @@ class VirtualEgress:
         try:
             f.conn = self.stack.connect(address, port, now=now)
         except AeroLabError:
-            # No slot or port left, or an IPv6 address: the paper world speaks IPv4 only.
+            # No slot or port left, or an IPv6 address in a world whose MTU is too small for IPv6.
             self._count["tcp-not-possible"] += 1
             self._fail(f, "unreachable")
         else:
@@ -183,7 +194,7 @@ class VirtualEgress:
     def open_udp(self, flow: int, address: bytes, port: int, now: int) -> None:
         f = self._flows[flow] = _Flow(flow, "udp", (address, port))
         f.port = self._free_port()
-        if not f.port or len(address) != 4:
+        if not f.port or len(address) not in self._own:
             self._fail(f, "unreachable")
             return
         f.opened = True
@@ -194,7 +205,7 @@ class VirtualEgress:
         if f is None or not f.opened or f.kind != "udp":
             self._count["udp-no-flow"] += 1
             return False
-        if not self.stack.udp_send(ADDRESS, f.port, *f.target, payload, now):
+        if not self.stack.udp_send(self._own[len(f.target[0])], f.port, *f.target, payload, now):
             self._count["udp-no-room"] += 1
             return False
         self._count["udp-datagrams-up"] += 1
@@ -216,7 +227,8 @@ class VirtualEgress:
                 break
             del self._echoes[oldest]
         self._sequence = (self._sequence + 1) & 0xFFFF
-        sent = len(address) == 4 and self.stack.icmp_echo(ADDRESS, address, 1, self._sequence, payload, now)
+        source = self._own.get(len(address))
+        sent = source is not None and self.stack.icmp_echo(source, address, 1, self._sequence, payload, now)
         if sent:
             self._echoes[self._sequence] = (query, now)
         self._count["echo-sent" if sent else "echo-not-possible"] += 1
@@ -348,23 +360,33 @@ class VirtualEgress:
         self.sink.datagram(f.flow, event.payload, now)
 
     def _icmp(self, event: IcmpMessage, now: int) -> None:
-        if event.type == icmp.ECHO_REPLY:
+        size = len(event.dst)
+        if event.type == (icmp.ECHO_REPLY if size == 4 else icmpv6.ECHO_REPLY):
             waiting = self._echoes.pop(event.rest & 0xFFFF, None)
             if waiting is not None:
                 self._count["echo-replies"] += 1
                 self.sink.echoed(waiting[0], event.src, event.payload, now)
-        elif event.type == icmp.UNREACHABLE:
-            try:
+        elif event.type == (icmp.UNREACHABLE if size == 4 else icmpv6.UNREACHABLE):
+            self._unreachable(event, now)
+
+    def _unreachable(self, event: IcmpMessage, now: int) -> None:
+        """What an ICMP error says about a datagram of ours."""
+        try:
+            if len(event.dst) == 4:
                 packet = ipv4.Ipv4.parse_quoted(event.payload)
-            except Malformed:
-                self._count["icmp-malformed"] += 1
-                return
-            if packet.protocol != udp.PROTOCOL or len(packet.payload) < 4:
-                return
-            f = self._by_port.get(int.from_bytes(packet.payload[:2], "big"))
-            if f is not None and f.target == (packet.dst, int.from_bytes(packet.payload[2:4], "big")):
-                self._forget(f.flow)
-                self.sink.failed(f.flow, "refused" if event.code == icmp.PORT_UNREACHABLE else "unreachable", now)
+                protocol, refused = packet.protocol, event.code == icmp.PORT_UNREACHABLE
+            else:
+                packet = ipv6.Ipv6.parse_quoted(event.payload)
+                protocol, refused = packet.next_header, event.code == icmpv6.PORT_UNREACHABLE
+        except Malformed:
+            self._count["icmp-malformed"] += 1
+            return
+        if protocol != udp.PROTOCOL or len(packet.payload) < 4:
+            return
+        f = self._by_port.get(int.from_bytes(packet.payload[:2], "big"))
+        if f is not None and f.target == (packet.dst, int.from_bytes(packet.payload[2:4], "big")):
+            self._forget(f.flow)
+            self.sink.failed(f.flow, "refused" if refused else "unreachable", now)
 
     # Names ----------------------------------------------------------------------------------------------------------
 

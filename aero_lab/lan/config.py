@@ -24,6 +24,8 @@ from ..wire.address import ip, link_local, mac
 from .policy import Policy
 
 Endpoint = tuple[bytes, int]
+GATEWAY6 = ip("fd00:aee0::2")
+"""What the gateway of a LAN with IPv6 is usually called: an address in a /64 of its own (RFC 4193)."""
 SPARE_SLOTS = 64
 """Connection slots beyond the limit of flows: for those being turned down, and for some in TIME-WAIT."""
 
@@ -39,7 +41,7 @@ class LanConfig:
     mac: bytes = mac("02:00:00:00:00:01")
     """Hardware address of the gateway, and so of everything behind it."""
     gateway6: bytes | None = None
-    """IPv6 address of the gateway in a /64, for instance ``fd00:aee0::2``; None: IPv4 only."""
+    """IPv6 address of the gateway in a /64, for instance :data:`GATEWAY6`; None: IPv4 only."""
     mtu: int = MTU_DEFAULT
     medium: str = "ethernet"
     tcp: TcpConfig = field(
@@ -48,8 +50,8 @@ class LanConfig:
     """TCP towards the guest. Without Nagle: the far side has decided already how to cut its stream. TIME-WAIT is short:
     on one wire nothing old can still be under way, and a slot that waits cannot serve. Keepalive finds out guests that
     have gone."""
-    names: Mapping[str, bytes] = field(default_factory=dict)
-    """Names answered from here, lower case, without asking anyone."""
+    names: Mapping[str, bytes | tuple[bytes, ...]] = field(default_factory=dict)
+    """Names answered from here, without asking anyone: an address, or several of either family."""
     forward_tcp: Mapping[Endpoint, Endpoint] = field(default_factory=dict)
     """(address, port) that the guest aims at -> where the connection goes instead; above the policy but for ports."""
     forward_udp: Mapping[Endpoint, Endpoint] = field(default_factory=dict)
@@ -87,6 +89,14 @@ class LanConfig:
         for name in ("max_tcp", "max_udp", "udp_idle", "dns_pending", "dns_cache"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative")
+
+    @property
+    def static_names(self) -> dict[str, tuple[bytes, ...]]:
+        """:attr:`names` as the DNS server looks them up: lower case, no trailing dot, a tuple of addresses each."""
+        return {
+            name.rstrip(".").lower(): (value,) if isinstance(value, bytes) else tuple(value)
+            for name, value in self.names.items()
+        }
 
     @property
     def addresses(self) -> tuple[tuple[bytes, int], ...]:

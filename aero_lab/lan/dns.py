@@ -59,8 +59,10 @@ class DnsServer:
     ):
         self._config = config
         self._lookup, self._send = lookup, send
-        self._names = {name.rstrip(".").lower(): address for name, address in config.names.items()}
-        self._reverse = {reverse_name(address): name for name, address in reversed(self._names.items())}
+        self._names = config.static_names
+        self._reverse = {
+            reverse_name(address): name for name, addresses in reversed(self._names.items()) for address in addresses
+        }
         self._cache: OrderedDict[Key, _Cached] = OrderedDict()
         self._pending: dict[int, _Pending] = {}
         self._by_key: dict[Key, _Pending] = {}
@@ -104,11 +106,12 @@ class DnsServer:
             self._ask(client, query, (name, question.type), now)
 
     def _from_table(self, client: Client, query: DnsMessage, name: str, now: int) -> None:
-        address = self._names[name]
-        fits = len(address) == (4 if query.questions[0].type == dns.A else 16)
-        if fits:
+        size = 4 if query.questions[0].type == dns.A else 16
+        usable = size == 4 or self._config.gateway6 is not None
+        address = next((each for each in self._names[name] if usable and len(each) == size), None)
+        if address is not None:
             self._note(address, name)
-        self._answer(client, query, dns.NOERROR, now, address if fits else None, self._config.dns_default_ttl)
+        self._answer(client, query, dns.NOERROR, now, address, self._config.dns_default_ttl)
 
     def _ask(self, client: Client, query: DnsMessage, key: Key, now: int) -> None:
         cached = self._cache.get(key)

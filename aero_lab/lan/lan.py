@@ -21,9 +21,10 @@ from ..audit import Drops, Source
 from ..bounds import AUDIT_DROPS_EVERY
 from ..causes import Cause
 from ..egress.contract import Answer, Egress, EgressSink, Why
+from ..errors import Malformed
 from ..limits import ECHO_PENDING, ECHO_TIMEOUT, LAN_ROUNDS
 from ..stack import Closed, Datagram, EndOfStream, Established, IcmpMessage, Readable, Stack, SynReceived, Writable
-from ..wire import dhcp, dns, icmp, icmpv6, udp
+from ..wire import dhcp, dns, icmp, icmpv6, ndp, udp
 from ..wire.address import IP4_ANY, IP4_BROADCAST
 from ..wire.ethernet import TYPE_IPV4, Ethernet
 from ..wire.ipv4 import Ipv4
@@ -210,10 +211,7 @@ class Lan:
 
     def _icmp(self, event: IcmpMessage, now: int) -> None:
         if event.family == 6 and event.type == icmpv6.ROUTER_SOLICIT:
-            # RFC 4861 section 6.1.1: from this link only.
-            if event.ttl == 255 and event.code == 0:
-                self.router6.solicited(now)
-                self.router6.tick(now)
+            self._router_solicited(event, now)
             return
         request, _ = _ECHO_TYPES[len(event.dst)]
         if event.type != request or not self._leased(event):
@@ -238,6 +236,16 @@ class Lan:
             self._echoes[query] = (event.dst, event.src, event.rest, now)
         else:
             self._count["echo-not-possible"] += 1
+
+    def _router_solicited(self, event: IcmpMessage, now: int) -> None:
+        try:
+            body = event.packet[len(event.packet) - len(event.payload) - icmpv6.HEADER_SIZE :]
+            message = ndp.RouterSolicit.parse(body, event.src, event.dst, event.ttl)
+        except Malformed as error:
+            self._count[error.reason] += 1
+            return
+        self.router6.solicited(event.src, message, now)
+        self.router6.tick(now)
 
     def _echo_reply(self, src: bytes, dst: bytes, rest: int, payload: bytes, now: int) -> None:
         if not self.stack.icmp_send(src, dst, _ECHO_TYPES[len(dst)][1], 0, rest, payload, now):

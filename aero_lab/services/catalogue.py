@@ -1,8 +1,8 @@
 """What the hermetic lab offers, under which names and addresses.
 
-The addresses are from TEST-NET-3 (RFC 5737), which no network routes: a guest reaches them through the LAN's forward
-map and in no other way, and nothing real is ever shadowed but the two names that Windows asks for to find out
-whether it is online.
+The addresses are from TEST-NET-3 (RFC 5737) and IPv6's documentation prefix (RFC 3849), which no network routes: a
+guest reaches them through the LAN's forward map and in no other way, and nothing real is ever shadowed but the two
+names that Windows asks for to find out whether it is online.
 """
 
 from __future__ import annotations
@@ -22,25 +22,32 @@ from .udp_probe import UdpEcho
 
 @dataclass(frozen=True)
 class Offer:
-    """One name of the lab, its address, and the service at each port."""
+    """One name of the lab, its addresses, and the service at each port."""
 
     name: str
     address: bytes
+    address6: bytes | None = None
+    """The same host over IPv6."""
     tcp: Mapping[int, str] = field(default_factory=dict)
     """Port -> name of a stream service."""
     udp: Mapping[int, str] = field(default_factory=dict)
     """Port -> name of a datagram service."""
 
+    @property
+    def addresses(self) -> tuple[bytes, ...]:
+        """Of both families, IPv4 first."""
+        return (self.address,) if self.address6 is None else (self.address, self.address6)
+
 
 CATALOGUE: tuple[Offer, ...] = (
-    Offer("files.lab", ip("203.0.113.10"), tcp={80: "http", 8080: "http"}),
-    Offer("echo.lab", ip("203.0.113.11"), tcp={7: "echo"}, udp={7: "udp-echo"}),
-    Offer("sink.lab", ip("203.0.113.12"), tcp={9: "sink"}, udp={9: "udp-sink"}),
-    Offer("source.lab", ip("203.0.113.13"), tcp={19: "source"}),
-    Offer("ntp.lab", ip("203.0.113.14"), udp={123: "ntp"}),
+    Offer("files.lab", ip("203.0.113.10"), ip("2001:db8:113::10"), tcp={80: "http", 8080: "http"}),
+    Offer("echo.lab", ip("203.0.113.11"), ip("2001:db8:113::11"), tcp={7: "echo"}, udp={7: "udp-echo"}),
+    Offer("sink.lab", ip("203.0.113.12"), ip("2001:db8:113::12"), tcp={9: "sink"}, udp={9: "udp-sink"}),
+    Offer("source.lab", ip("203.0.113.13"), ip("2001:db8:113::13"), tcp={19: "source"}),
+    Offer("ntp.lab", ip("203.0.113.14"), ip("2001:db8:113::14"), udp={123: "ntp"}),
     Offer("www.msftncsi.com", ip("203.0.113.20"), tcp={80: "http"}),
     Offer("dns.msftncsi.com", ip("131.107.255.255")),
-    Offer("dns.lab", ip("203.0.113.53"), udp={53: "dns"}),
+    Offer("dns.lab", ip("203.0.113.53"), ip("2001:db8:113::53"), udp={53: "dns"}),
 )
 """``dns.msftncsi.com`` is only ever looked up: Windows wants exactly this address."""
 
@@ -77,15 +84,22 @@ def make_services(epoch: int = 0, catalogue: tuple[Offer, ...] = CATALOGUE) -> S
     return Services(stream, datagram)
 
 
-def names(catalogue: tuple[Offer, ...] = CATALOGUE) -> dict[str, bytes]:
-    """Name -> address: the static names of the lab's DNS."""
-    return {offer.name: offer.address for offer in catalogue}
+def names(catalogue: tuple[Offer, ...] = CATALOGUE) -> dict[str, tuple[bytes, ...]]:
+    """Name -> addresses, IPv4 first: the static names of the lab's DNS."""
+    return {offer.name: offer.addresses for offer in catalogue}
 
 
 def endpoints(catalogue: tuple[Offer, ...] = CATALOGUE) -> tuple[dict, dict]:
-    """``(tcp, udp)``: (address, port) -> name of the service there."""
-    tcp = {(offer.address, port): service for offer in catalogue for port, service in offer.tcp.items()}
-    udp = {(offer.address, port): service for offer in catalogue for port, service in offer.udp.items()}
+    """``(tcp, udp)``: (address, port) -> name of the service there, IPv4 addresses of all hosts first."""
+    every = [
+        (address, offer)
+        for size in (4, 16)
+        for offer in catalogue
+        for address in offer.addresses
+        if len(address) == size
+    ]
+    tcp = {(address, port): service for address, offer in every for port, service in offer.tcp.items()}
+    udp = {(address, port): service for address, offer in every for port, service in offer.udp.items()}
     return tcp, udp
 
 

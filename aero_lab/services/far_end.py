@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from ..limits import FAR_END_ROUNDS, MTU_DEFAULT, SERVICE_BUFFER
+from ..limits import FAR_END_ROUNDS, IPV6_MTU_MIN, MTU_DEFAULT, SERVICE_BUFFER
 from ..stack import (
     Closed,
     Datagram,
@@ -24,12 +24,13 @@ from ..stack import (
     Writable,
 )
 from ..wire import icmp, icmpv6
+from ..wire.address import ip
 from .base import Session
 from .catalogue import CATALOGUE, Offer, Services, endpoints, make_services
 from .unreachable import HOST, PORT, unreachable
 
-ADDRESS = bytes((203, 0, 113, 1))
-"""The far end's own address, which speaks for hosts that do not exist."""
+ADDRESS, ADDRESS6 = ip("203.0.113.1"), ip("2001:db8:113::1")
+"""The far end's own addresses, which speak for hosts that do not exist."""
 
 
 class _Joint:
@@ -73,11 +74,12 @@ class FarEnd:
         tcp_map, udp_map = endpoints(catalogue)
         self._tcp = {where: self.services.stream[name] for where, name in tcp_map.items()}
         self._udp = {where: self.services.datagram[name] for where, name in udp_map.items()}
-        self._hosts = {offer.address for offer in catalogue} | {ADDRESS}
+        own6 = ((ADDRESS6, 64),) if mtu >= IPV6_MTU_MIN else ()
+        self._hosts = {address for offer in catalogue for address in offer.addresses} | {ADDRESS, ADDRESS6}
         config = StackConfig(
             role="gateway",
             medium="ip",
-            addresses=((ADDRESS, 24),),
+            addresses=((ADDRESS, 24), *own6),
             mtu=mtu,
             max_connections=max_connections,
             tcp=tcp or TcpConfig(nagle=False),
@@ -196,8 +198,8 @@ class FarEnd:
             host = event.dst in self._hosts
             message = unreachable(PORT if host else HOST, (event.src, event.sport), (event.dst, event.dport))
             self._count["port-unreachable" if host else "host-unreachable"] += 1
-            if len(event.dst) == 4 or host:
-                self.stack.icmp_send(event.dst if host else ADDRESS, event.src, *message, now)
+            router = ADDRESS if len(event.dst) == 4 else ADDRESS6
+            self.stack.icmp_send(event.dst if host else router, event.src, *message, now)
             return
         self._count["datagrams"] += 1
         answer = service.datagram(event.payload, (event.src, event.sport), now)

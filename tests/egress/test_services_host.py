@@ -19,10 +19,23 @@ from aero_lab.services.catalogue import endpoints
 from aero_lab.services.content import content_bytes
 from aero_lab.services.ntp import NtpPacket, from_ntp
 from aero_lab.services.udp_probe import make_probe, read_probe
+from aero_lab.wire.address import ip, ip_text
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+HAS_IPV6 = _has_ipv6()
 
 
 @contextmanager
-def running():
+def running(**settings):
     """A ServicesHost on a loop of its own thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -34,7 +47,7 @@ def running():
 
         return asyncio.run_coroutine_threadsafe(run(), loop).result(20)
 
-    host = ServicesHost(now=lambda: 123_456_789)
+    host = ServicesHost(now=lambda: 123_456_789, **settings)
     call(lambda: host.start(loop))
     try:
         yield host, call
@@ -67,7 +80,32 @@ def test_every_endpoint_of_the_catalogue_is_forwarded(host):
     tcp, udp = endpoints()
     assert set(host.forward_tcp) == set(tcp)
     assert set(host.forward_udp) == set(udp)
-    assert all(address == bytes((127, 0, 0, 1)) and port for address, port in host.forward_tcp.values())
+    v4, v6 = ip("127.0.0.1"), ip("::1") if HAS_IPV6 else ip("127.0.0.1")
+    for (address, _), (where, port) in (*host.forward_tcp.items(), *host.forward_udp.items()):
+        assert port and where == (v4 if len(address) == 4 else v6)
+
+
+@pytest.mark.skipif(not HAS_IPV6, reason="this host has no IPv6 loopback address")
+def test_ipv6_loopback(host):
+    address, port = host.forward_tcp[ip("2001:db8:113::11"), 7]
+    with socket.create_connection((ip_text(address), port), timeout=20) as sock:
+        sock.sendall(b"hello")
+        sock.shutdown(socket.SHUT_WR)
+        assert read_all(sock) == b"hello"
+    address, port = host.forward_udp[ip("2001:db8:113::11"), 7]
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(20)
+        sock.sendto(b"datagram", (ip_text(address), port))
+        assert sock.recv(100) == b"datagram"
+
+
+def test_a_host_without_ipv6_leads_to_the_ipv4_services():
+    with running(host6="2001:db8::1234") as (host, _):  # an address that no host has
+        tcp, _ = endpoints()
+        assert set(host.forward_tcp) == set(tcp)
+        assert host.forward_tcp[ip("2001:db8:113::10"), 80] == host.forward_tcp[ip("203.0.113.10"), 80]
+        assert host.forward_udp[ip("2001:db8:113::11"), 7] == host.forward_udp[ip("203.0.113.11"), 7]
+        assert host.counters["no-ipv6"] > 0
 
 
 def test_http_download_and_upload(host):

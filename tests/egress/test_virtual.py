@@ -19,14 +19,15 @@ from aero_lab.wire.address import ip
 from .recording import RecordingSink
 
 FILES, ECHO, SINK, SOURCE = (ip(f"203.0.113.{n}") for n in (10, 11, 12, 13))
+FILES6, ECHO6 = ip("2001:db8:113::10"), ip("2001:db8:113::11")
 
 
 class Bench:
-    def __init__(self, link=None, far=None, connections=16):
+    def __init__(self, link=None, far=None, connections=16, mtu=1500):
         rng = random.Random(1)
         self.sink = RecordingSink()
-        self.far = far or FarEnd(rng, 0, max_connections=connections)
-        self.egress = VirtualEgress(self.sink, rng, 0, self.far, link, max_connections=connections)
+        self.far = far or FarEnd(rng, 0, mtu=mtu, max_connections=connections)
+        self.egress = VirtualEgress(self.sink, rng, 0, self.far, link, mtu, max_connections=connections)
         self.scheduler = Scheduler(VirtualClock())
         self.scheduler.add(self.egress)
 
@@ -156,7 +157,7 @@ def test_udp_names_and_echo():
     assert b.run(lambda: len(b.sink.calls) == 4 and bool(b.sink.datagrams[1]), 5)
     assert b.sink.datagrams[1] == [b"ping"]
     assert ("resolved", 2, Answer("ok", (FILES,), 60)) in b.sink.calls
-    assert ("resolved", 3, Answer("nodata")) in b.sink.calls
+    assert ("resolved", 3, Answer("ok", (FILES6,), 60)) in b.sink.calls
     assert ("resolved", 4, Answer("nxdomain")) in b.sink.calls
     assert ("echoed", 5, FILES, b"payload") in b.sink.calls
     b.egress.close(1, b.now)
@@ -177,6 +178,38 @@ def test_udp_refused():
     b.egress.send_datagram(1, b"anyone?", 0)
     assert b.run(lambda: bool(b.sink.calls), 5)
     assert b.sink.calls == [("failed", 1, "refused")]
+
+
+def test_ipv6_is_the_same_world():
+    b = Bench(Link(rtt="20ms"))
+    b.open(where=(ECHO6, 7))
+    assert b.egress.send(1, [memoryview(b"hello")], b.now) == 5
+    assert b.run(lambda: b.sink.received[1] == b"hello")
+    b.egress.open_udp(2, ECHO6, 7, b.now)
+    assert b.egress.send_datagram(2, b"ping", b.now)
+    assert b.egress.echo(3, FILES6, b"payload", b.now)
+    b.egress.open_tcp(4, FILES6, 81, b.now)
+    b.egress.open_tcp(5, ip("2001:db8:113::99"), 80, b.now)
+    b.egress.open_udp(6, ECHO6, 1234, b.now)
+    b.egress.send_datagram(6, b"anyone?", b.now)
+    b.egress.open_udp(7, ip("2001:db8:113::99"), 7, b.now)
+    b.egress.send_datagram(7, b"anyone?", b.now)
+    expected = {
+        ("echoed", 3, FILES6, b"payload"),
+        ("failed", 4, "refused"),
+        ("failed", 5, "unreachable"),
+        ("failed", 6, "refused"),
+        ("failed", 7, "unreachable"),
+    }
+    assert b.run(lambda: expected <= set(b.sink.calls) and b.sink.datagrams[2] == [b"ping"], 5)
+
+
+def test_a_world_too_narrow_for_ipv6_says_so():
+    b = Bench(mtu=1000)
+    b.egress.open_tcp(1, ECHO6, 7, 0)
+    b.egress.open_udp(2, ECHO6, 7, 0)
+    assert not b.egress.echo(3, ECHO6, b"", 0)
+    assert b.run(lambda: set(b.sink.calls) == {("failed", 1, "unreachable"), ("failed", 2, "unreachable")}, 5)
 
 
 def test_a_world_of_ones_own():

@@ -218,7 +218,10 @@ def test_catalogue_is_consistent():
     tcp, udp = endpoints()
     assert set(tcp.values()) <= set(services.stream) and set(udp.values()) <= set(services.datagram)
     assert len({offer.address for offer in CATALOGUE}) == len(CATALOGUE) == len(names())
-    assert names()["dns.msftncsi.com"] == ip("131.107.255.255")
+    addresses = [address for offer in CATALOGUE for address in offer.addresses]
+    assert len(set(addresses)) == len(addresses)
+    assert names()["dns.msftncsi.com"] == (ip("131.107.255.255"),)
+    assert names()["files.lab"] == (ip("203.0.113.10"), ip("2001:db8:113::10"))
     assert all(a == b for forwards in identity_forwards() for a, b in forwards.items())
 
 

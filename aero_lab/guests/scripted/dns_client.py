@@ -31,17 +31,18 @@ class Resolver:
         self.queries = 0
         """Queries sent, repetitions included."""
 
-    def address(self, name: str) -> TaskGenerator:
-        """Task: the first IPv4 address of ``name``, or with global IPv6 at hand its first address of any family.
+    def address(self, name: str, family: int | None = None) -> TaskGenerator:
+        """Task: the first IPv4 address of ``name``, or with global IPv6 at hand its first address of any family; with
+        ``family`` (4 or 6) only one of that.
 
         Raises :class:`TaskError`: ``nxdomain``, ``no-address``, ``servfail``, ``dns-refused``, ``dns-error``,
         ``truncated``, ``no-dns-server``, ``name``, or ``timeout``.
         """
-        types = (dns.A, dns.AAAA) if self._guest.profile.dns.query_aaaa else (dns.A,)
+        both = (dns.A, dns.AAAA) if self._guest.profile.dns.query_aaaa else (dns.A,)
+        types = {4: (dns.A,), 6: (dns.AAAA,)}.get(family or 0, both)
         found = yield from self.lookup(name, types)
-        usable6 = self._guest.ipv6 is not None and self._guest.ipv6.router is not None
         for rtype in types:
-            if found[rtype] and (rtype == dns.A or usable6):
+            if found[rtype] and (rtype == dns.A or family == 6 or self._guest.online6):
                 return found[rtype][0]
         raise TaskError("no-address", name)
 
@@ -60,7 +61,7 @@ class Resolver:
             raise TaskError("name", name) from None
         if not missing:
             return found
-        servers = guest.dns_servers
+        servers = guest.name_servers
         if not servers:
             raise TaskError("no-dns-server", name)
         socket = guest.udp_socket()
@@ -77,7 +78,7 @@ class Resolver:
                         answer = self._accept(arrival.payload, arrival.source, arrival.port, name, missing)
                         if answer is not None:
                             rtype, _ = missing.pop(answer.id)
-                            found[rtype] = self._read(answer, name, rtype)
+                            found[rtype] = self._read(answer, name, rtype, rtype == types[0])
                     return found
                 except TaskTimeout:
                     continue
@@ -102,7 +103,7 @@ class Resolver:
         except Malformed as error:
             self._guest.counters[error.reason] += 1
             return None
-        if source not in self._guest.dns_servers or port != dns.PORT or not message.is_response:
+        if source not in self._guest.name_servers or port != dns.PORT or not message.is_response:
             self._guest.counters["dns-not-an-answer"] += 1
             return None
         asked = missing.get(message.id)
@@ -111,9 +112,9 @@ class Resolver:
             return None
         return message
 
-    def _read(self, answer: DnsMessage, name: str, rtype: int) -> tuple[bytes, ...]:
-        """Addresses of an answer, aliases followed. A failed A answer is raised; AAAA is allowed to fail."""
-        if rtype == dns.A or answer.rcode == dns.NXDOMAIN:
+    def _read(self, answer: DnsMessage, name: str, rtype: int, must: bool) -> tuple[bytes, ...]:
+        """Addresses of an answer, aliases followed. A failed answer is raised; AAAA beside A is allowed to fail."""
+        if must or answer.rcode == dns.NXDOMAIN:
             if answer.truncated:
                 raise TaskError("truncated", name)
             if answer.rcode != dns.NOERROR:

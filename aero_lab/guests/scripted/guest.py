@@ -198,9 +198,25 @@ class ScriptedGuest:
         """Whether there is an IPv4 address to work with."""
         return self.address is not None
 
-    def wait_online(self, timeout: int = 120 * SECOND) -> TaskGenerator:
-        """Task: wait until there is an IPv4 address; raises on timeout (ns)."""
-        yield from wait_for(lambda: self.online, (self.network,), self.now + timeout, "no address")
+    @property
+    def online6(self) -> bool:
+        """Whether there is an IPv6 address that reaches beyond the link, and a router."""
+        return self.ipv6 is not None and self.ipv6.router is not None and self.ipv6.address is not None
+
+    @property
+    def name_servers(self) -> tuple[bytes, ...]:
+        """Name servers in the order in which they are asked: those of DHCP, then those that routers advertise."""
+        return self.dns_servers + (self.ipv6.name_servers if self.ipv6 is not None else ())
+
+    def wait_online(self, timeout: int = 120 * SECOND, family: int | None = None) -> TaskGenerator:
+        """Task: wait until there is an address of ``family`` (4 unless it is 6); raises on timeout (ns)."""
+        if family != 6:
+            yield from wait_for(lambda: self.online, (self.network,), self.now + timeout, "no address")
+        elif self.ipv6 is None:
+            raise TaskError("unreachable", "this guest has no IPv6")
+        else:
+            signals = (self.network, self.ipv6.changed)
+            yield from wait_for(lambda: self.online6, signals, self.now + timeout, "no IPv6 address")
 
     def configure(self, lease: Lease | StaticAddress | None) -> None:
         """Use this IPv4 configuration, or none."""
@@ -247,12 +263,18 @@ class ScriptedGuest:
         self._next_port = first if port >= last else port + 1
         return port
 
-    def resolve(self, name: str) -> TaskGenerator:
-        """Task: an address of ``name`` (which may be an address already); raises :class:`TaskError`."""
+    def resolve(self, name: str, family: int | None = None) -> TaskGenerator:
+        """Task: an address of ``name`` (which may be an address already); raises :class:`TaskError`.
+
+        ``family``: 4 or 6 takes only addresses of that one, None prefers IPv4.
+        """
         try:
-            return ip(name)
+            address = ip(name)
         except UsageError:
-            return (yield from self.resolver.address(name))
+            return (yield from self.resolver.address(name, family))
+        if family is not None and len(address) != (4 if family == 4 else 16):
+            raise TaskError("no-address", f"{name} is no IPv{family} address")
+        return address
 
     def connect(self, address: bytes | str, port: int, until: int = NEVER) -> TaskGenerator:
         """Task: a connected :class:`TcpSocket`. Raises ``refused``, ``unreachable``, ``timeout`` or another reason."""

@@ -112,7 +112,8 @@ class HttpClient:
     ):
         self._guest = guest
         named = any(name.lower() == "host" for name, _ in headers)
-        self._headers = headers if named else (("Host", host), *headers)
+        literal = f"[{host}]" if ":" in host else host
+        self._headers = headers if named else (("Host", literal), *headers)
         self._address = address
         self._port = port
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HTTP_HEAD)

@@ -1,4 +1,5 @@
-"""IPv6 stateless address autoconfiguration (RFC 4862, RFC 4429) and listener reports (RFC 3810)."""
+"""IPv6 stateless address autoconfiguration (RFC 4862, RFC 4429), name servers that routers advertise (RFC 8106), and
+listener reports (RFC 3810)."""
 
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ from ...wire.ndp import (
     NeighbourAdvert,
     NeighbourSolicit,
     Prefix,
+    Rdnss,
     RouterAdvert,
     RouterSolicit,
     parse,
@@ -44,6 +46,8 @@ MAX_ATTEMPTS = 3
 """Random addresses tried before IPv6 is given up on this link."""
 MAX_PREFIXES = 4
 """Advertised prefixes an address is made in; further ones are ignored, as hosts do against floods of advertisements."""
+MAX_NAME_SERVERS = 3
+"""Name servers remembered: RFC 8106 section 5.3.1 asks for three at least."""
 LINK_LOCAL = ip("fe80::")
 
 
@@ -63,9 +67,20 @@ class Ipv6Autoconf:
         self._tentative: set[bytes] = set()
         self._objected: set[bytes] = set()
         self._valid_until: dict[bytes, int] = {}  # by address; the router's under b""
+        self._servers: dict[bytes, int] = {}  # name server -> end of its lifetime
         self._probed_at = 0
         self.changed = Signal()
         """Fires on an objection, on a router advertisement and when an address is added."""
+
+    @property
+    def address(self) -> bytes | None:
+        """The address that reaches beyond the link; None before there is one."""
+        return next((each for each in self.addresses if not is_link_local(each)), None)
+
+    @property
+    def name_servers(self) -> tuple[bytes, ...]:
+        """Name servers that routers advertise, where the profile's system listens to that."""
+        return tuple(self._servers)
 
     # Tasks ----------------------------------------------------------------------------------------------------------
 
@@ -113,7 +128,8 @@ class Ipv6Autoconf:
         """Drop addresses and the router as their lifetimes end."""
         guest = self._guest
         while True:
-            yield Wait((self.changed,), min(self._valid_until.values(), default=NEVER))
+            yield Wait((self.changed,), min((*self._valid_until.values(), *self._servers.values()), default=NEVER))
+            self._servers = {server: until for server, until in self._servers.items() if until > guest.now}
             over = [key for key, until in self._valid_until.items() if until <= guest.now]
             for key in over:
                 del self._valid_until[key]
@@ -198,8 +214,19 @@ class Ipv6Autoconf:
                     self._guest.start(self._adopt(prefix), "slaac")
             elif held[0] in self.addresses:
                 self._valid_until[held[0]] = self._extended(held[0], prefix.valid)
+        if self.profile.rdnss:
+            for option in message.options:
+                if isinstance(option, Rdnss):
+                    self._name_servers(option)
         self._guest.apply_addresses()
         self.changed.fire()
+
+    def _name_servers(self, option: Rdnss) -> None:
+        for server in option.addresses:
+            if not option.lifetime:
+                self._servers.pop(server, None)
+            elif server in self._servers or len(self._servers) < MAX_NAME_SERVERS:
+                self._servers[server] = self._end(option.lifetime)
 
     def _extended(self, address: bytes, valid: int) -> int:
         """New end of an address's life: no advertisement cuts it below two hours (RFC 4862 section 5.5.3 e)."""

@@ -89,6 +89,8 @@ class Ipv6Profile:
     """Multicast groups joined besides the solicited-node group."""
     router_solicitations: int = 3
     """RFC 4861 section 10: MAX_RTR_SOLICITATIONS, 4 s apart."""
+    rdnss: bool = True
+    """Use name servers that routers advertise, after those of DHCP."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,8 @@ WINDOWS7 = Profile(
     workgroup="WORKGROUP",
     # Three probes a second apart, one announcement a second after the last (r); the RFC takes up to two seconds each.
     probe=ProbeProfile(probe_wait=0, probe_max=SECOND, announce_wait=SECOND, announce_num=1),
-    ipv6=Ipv6Profile(random_interface_id=True, optimistic=True, groups=("ff02::1:3", "ff02::c")),
+    # It learns name servers from DHCP alone; Windows listens to RFC 8106 since version 10.
+    ipv6=Ipv6Profile(random_interface_id=True, optimistic=True, groups=("ff02::1:3", "ff02::c"), rdnss=False),
     chatter=True,
     awareness=True,
     ping_payload=b"abcdefghijklmnopqrstuvwabcdefghi",

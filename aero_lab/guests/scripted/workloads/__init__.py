@@ -44,6 +44,8 @@ def make(name: str, guest: Any, /, **parameters: Any) -> TaskGenerator:
     for parameter in parameters:
         if parameter not in known:
             raise UsageError(f"workload {name} takes {', '.join(known)}, not {parameter!r}")
+    if parameters.get("family") not in (None, 4, 6):
+        raise UsageError(f"family must be 4 or 6, not {parameters['family']!r}")
     return workload(guest, **parameters)
 
 

@@ -75,10 +75,11 @@ def download(
     port: int = 80,
     path: str | None = None,
     timeout: float = PATIENCE,
+    family: int | None = None,
 ) -> TaskGenerator:
     """HTTP GET of ``size`` bytes (or of ``path``), verified by the digest that the server announces."""
     until = guest.now + round(timeout * SECOND)
-    address = yield from guest.resolve(host)
+    address = yield from guest.resolve(host, family)
     target = path if path is not None else f"/bytes/{size_of(size)}"
     outcome = yield from _fetch(guest, address, host, port, target, until)
     _note(result, [outcome], [outcome[0].length])
@@ -93,11 +94,12 @@ def upload(
     port: int = 80,
     path: str = "/upload",
     timeout: float = PATIENCE,
+    family: int | None = None,
 ) -> TaskGenerator:
     """HTTP POST of ``size`` bytes; the server answers their number and SHA-256."""
     until = guest.now + round(timeout * SECOND)
     total = size_of(size)
-    address = yield from guest.resolve(host)
+    address = yield from guest.resolve(host, family)
     outcome = yield from _push(guest, address, host, port, path, total, until)
     _note(result, [outcome], [total])
 
@@ -112,11 +114,12 @@ def parallel(
     host: str = "files.lab",
     port: int = 80,
     timeout: float = PATIENCE,
+    family: int | None = None,
 ) -> TaskGenerator:
     """``flows`` transfers of ``size`` bytes each at once, ``direction`` ``down``, ``up`` or ``both`` (in turn)."""
     until = guest.now + round(timeout * SECOND)
     total = size_of(size)
-    address = yield from guest.resolve(host)
+    address = yield from guest.resolve(host, family)
     tasks = []
     for number in range(flows):
         up = direction == "up" or (direction == "both" and number % 2 == 1)
@@ -145,11 +148,12 @@ def source(
     host: str = "source.lab",
     port: int = 19,
     timeout: float = PATIENCE,
+    family: int | None = None,
 ) -> TaskGenerator:
     """``size`` bytes from the endless source, compared with the content as they arrive, then a reset."""
     until = guest.now + round(timeout * SECOND)
     total, check = size_of(size), ContentCheck()
-    socket = yield from guest.connect((yield from guest.resolve(host)), port, until)
+    socket = yield from guest.connect((yield from guest.resolve(host, family)), port, until)
     try:
         missing = total
         while missing:
@@ -171,11 +175,12 @@ def sink(
     host: str = "sink.lab",
     port: int = 9,
     timeout: float = PATIENCE,
+    family: int | None = None,
 ) -> TaskGenerator:
     """``size`` bytes to the discard service, until it has closed too. Nobody says whether they were right."""
     until = guest.now + round(timeout * SECOND)
     total = size_of(size)
-    socket = yield from guest.connect((yield from guest.resolve(host)), port, until)
+    socket = yield from guest.connect((yield from guest.resolve(host, family)), port, until)
     try:
         for piece in pieces_of(content, total):
             yield from socket.send(piece, until)

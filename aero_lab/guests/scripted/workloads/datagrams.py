@@ -20,10 +20,17 @@ LINGER = 2 * SECOND
 
 
 def _stream(
-    guest: ScriptedGuest, result: WorkloadResult, host: str, port: int, rate: float, size: int, count: int
+    guest: ScriptedGuest,
+    result: WorkloadResult,
+    host: str,
+    port: int,
+    rate: float,
+    size: int,
+    count: int,
+    family: int | None,
 ) -> TaskGenerator:
     """Send ``count`` probes of ``size`` bytes at ``rate`` a second and take the echo service's answers as they come."""
-    address = yield from guest.resolve(host)
+    address = yield from guest.resolve(host, family)
     socket = guest.udp_socket()
     try:
         # The first hop's address is asked for before the clock runs: a call does not start with an ARP request.
@@ -92,25 +99,36 @@ def udp_echo(
     rate: float = 100.0,
     host: str = "echo.lab",
     port: int = 7,
+    family: int | None = None,
 ) -> TaskGenerator:
     """``count`` datagrams of ``size`` bytes at ``rate`` a second, echoed."""
-    yield from _stream(guest, result, host, port, rate, max(size, PROBE_SIZE), count)
+    yield from _stream(guest, result, host, port, rate, max(size, PROBE_SIZE), count, family)
 
 
 @measured("voip")
 def voip(
-    guest: ScriptedGuest, result: WorkloadResult, duration: float = 10.0, host: str = "echo.lab", port: int = 7
+    guest: ScriptedGuest,
+    result: WorkloadResult,
+    duration: float = 10.0,
+    host: str = "echo.lab",
+    port: int = 7,
+    family: int | None = None,
 ) -> TaskGenerator:
     """A voice call: 50 datagrams a second of 160 bytes (G.711, 20 ms each)."""
-    yield from _stream(guest, result, host, port, 50, 160, round(50 * duration))
+    yield from _stream(guest, result, host, port, 50, 160, round(50 * duration), family)
 
 
 @measured("game")
 def game(
-    guest: ScriptedGuest, result: WorkloadResult, duration: float = 10.0, host: str = "echo.lab", port: int = 7
+    guest: ScriptedGuest,
+    result: WorkloadResult,
+    duration: float = 10.0,
+    host: str = "echo.lab",
+    port: int = 7,
+    family: int | None = None,
 ) -> TaskGenerator:
     """A shooter's updates: 60 datagrams a second of 300 bytes."""
-    yield from _stream(guest, result, host, port, 60, 300, round(60 * duration))
+    yield from _stream(guest, result, host, port, 60, 300, round(60 * duration), family)
 
 
 @measured("ntp")
@@ -122,9 +140,10 @@ def ntp(
     timeout: float = 2.0,
     host: str = "ntp.lab",
     port: int = 123,
+    family: int | None = None,
 ) -> TaskGenerator:
     """``count`` NTP questions (RFC 5905 section 8): round-trip delay, and the offset between the two clocks."""
-    address = yield from guest.resolve(host)
+    address = yield from guest.resolve(host, family)
     socket = guest.udp_socket()
     delays: list[float] = []
     offsets: list[float] = []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ....limits import MS, SECOND
 from ....services.content import content_bytes
+from ....wire.dns import AAAA, A
 from ..tasks import TaskError, TaskGenerator, TaskTimeout, gather, sleep_until
 from .result import WorkloadResult, measured, median, spread
 
@@ -22,9 +23,11 @@ def ping(
     size: int | None = None,
     interval: float = 1.0,
     timeout: float = 4.0,
+    family: int | None = None,
 ) -> TaskGenerator:
     """``count`` echo requests with the system's payload, one each ``interval`` seconds; to the router by default."""
-    target = (yield from guest.resolve(host)) if host is not None else guest.router
+    router = guest.ipv6.router if family == 6 and guest.ipv6 is not None else guest.router
+    target = (yield from guest.resolve(host, family)) if host is not None else router
     if target is None:
         raise TaskError("unreachable", "no router")
     payload = guest.profile.ping_payload
@@ -60,14 +63,16 @@ def dns(
     result: WorkloadResult,
     names: tuple[str, ...] = ("files.lab", "echo.lab", "sink.lab", "source.lab"),
     count: int = 20,
+    family: int | None = None,
 ) -> TaskGenerator:
-    """``count`` lookups, the names in turn, nothing remembered in between."""
+    """``count`` lookups, the names in turn, nothing remembered in between; of AAAA records with ``family`` 6."""
+    types = (AAAA,) if family == 6 else (A,)
     times: list[float] = []
     started = guest.now
     for number in range(count):
         guest.resolver.flush()
         asked = guest.now
-        yield from guest.resolver.lookup(names[number % len(names)])
+        yield from guest.resolver.lookup(names[number % len(names)], types)
         times.append((guest.now - asked) / MS)
     result.timed(started, guest.now)
     result.rtt_ms = median(times)
@@ -83,10 +88,11 @@ def request_response(
     host: str = "echo.lab",
     port: int = 7,
     timeout: float = 300.0,
+    family: int | None = None,
 ) -> TaskGenerator:
     """``count`` exchanges of ``size`` bytes each way on one connection, each waiting for the one before."""
     until = guest.now + round(timeout * SECOND)
-    socket = yield from guest.connect((yield from guest.resolve(host)), port, until)
+    socket = yield from guest.connect((yield from guest.resolve(host, family)), port, until)
     request = content_bytes(size)
     times: list[float] = []
     right = True
@@ -135,10 +141,11 @@ def burst(
     host: str = "echo.lab",
     port: int = 7,
     timeout: float = 60.0,
+    family: int | None = None,
 ) -> TaskGenerator:
     """``count`` connections, ``concurrency`` at a time, each exchanging ``size`` bytes. Failures count by reason."""
     until = guest.now + round(timeout * SECOND)
-    address = yield from guest.resolve(host)
+    address = yield from guest.resolve(host, family)
     times: list[float] = []
     failures: dict[str, int] = {}
     left, request = iter(range(count)), content_bytes(size)

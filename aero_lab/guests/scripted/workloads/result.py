@@ -77,7 +77,8 @@ Workload = Callable[..., TaskGenerator]
 def measured(name: str) -> Callable[[Callable[..., TaskGenerator]], Workload]:
     """Make ``function(guest, result, **parameters)`` a workload ``(guest, **parameters)`` that returns its result.
 
-    Waits for an address first; an operation that fails ends in the result, never in an exception.
+    Waits for an address first (of the ``family`` among the parameters, if it is named); an operation that fails ends in
+    the result, never in an exception.
     """
 
     def wrap(function: Callable[..., TaskGenerator]) -> Workload:
@@ -85,7 +86,7 @@ def measured(name: str) -> Callable[[Callable[..., TaskGenerator]], Workload]:
         def workload(guest: Any, **parameters: Any) -> TaskGenerator:
             result = WorkloadResult(name)
             try:
-                yield from guest.wait_online()
+                yield from guest.wait_online(family=parameters.get("family"))
                 yield from function(guest, result, **parameters)
             except TaskError as error:
                 result.fail(str(error))
