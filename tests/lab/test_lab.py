@@ -175,6 +175,21 @@ def test_a_process_ends_although_its_lab_was_never_closed():
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "True True", "")
 
 
+@pytest.mark.parametrize("virtual", [True, False])
+def test_ipv6_is_on_unless_it_is_turned_off(virtual):
+    with Lab(virtual=virtual) as lab:
+        guest = lab.guest(profile="linux")
+        assert guest.run("download", size="100kB", family=6, timeout=60).ok
+        assert guest.address6.startswith("fd00:aee0::")
+        assert lab.flows.rows()[-1]["target"] == "[2001:db8:113::10]:80"
+    for settings in ({"ipv6": False}, {"mtu": 1000}):
+        with Lab(virtual=True, **settings) as lab:
+            guest = lab.guest(profile="linux")
+            assert guest.run("download", size="10kB").ok
+            lab.advance(30)
+            assert guest.address6 is None
+
+
 def test_sockets_listen_on_loopback_only():
     code = (
         "import aero_lab as al, psutil\n"
