@@ -24,3 +24,16 @@ WS_CLOSE_REASON = 123
 """Bytes of a close reason: a control frame holds 125, two of them are the code (RFC 6455 section 5.5)."""
 WS_CLOSE_PATIENCE = 1.0
 """Seconds that closing may take, from the first word until the peer's Close is there; then the socket is dropped."""
+WS_CONNECT_PATIENCE = 10.0
+"""Seconds for name, connection, TLS and upgrade together; then the attempt has failed."""
+WS_BACKOFF_BASE, WS_BACKOFF_CAP, WS_BACKOFF_JITTER = 0.25, 30.0, 0.2
+"""Seconds before the first attempt to connect again, and at most; each doubles, give or take a fifth (the browser
+client's policy)."""
+WS_STEADY = 5.0
+"""Seconds a connection must have lasted for the next wait to begin at the base again: a proxy that closes at once is
+not asked four times a second."""
+WS_CLIENT_QUEUE = 1024
+"""Messages a client's queue holds; with :data:`~aero_lab.limits.RING_ARENA` bytes here and as many in the tunnel's ring
+that is the browser client's 8 MiB."""
+WS_REFUSAL_TEXT = 512
+"""Bytes read of the body with which a server refuses an upgrade."""

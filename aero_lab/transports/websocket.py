@@ -110,6 +110,7 @@ class WebSocketEnd(TransportEnd):
     queue_messages: messages that wait to be sent before :meth:`send` takes less.
     gate: asked about every message both ways.
     arena: bytes of each of the two queues, and the largest message.
+    received: the ring for what arrives, when it is to outlive this end.
     """
 
     def __init__(
@@ -120,10 +121,11 @@ class WebSocketEnd(TransportEnd):
         queue_messages: int = WS_QUEUE_MESSAGES,
         gate: Gate | None = None,
         arena: int = RING_ARENA,
+        received: FrameRing | None = None,
     ):
         if queue_messages < 1:
             raise UsageError(f"a queue holds 1 message or more, not {queue_messages}")
-        self.received = FrameRing(RING_SLOTS, arena)
+        self.received = received if received is not None else FrameRing(RING_SLOTS, arena)
         self.close_code: int | None = None
         """Code that ended the connection; 1006 when it just broke. None before."""
         self.close_reason: str | None = None
@@ -309,6 +311,8 @@ class WebSocketEnd(TransportEnd):
                     if gate is not None and (refusal := gate.sent(len(message.data))) is not None:
                         return self._refuse(refusal)
                     await socket.send_bytes(message.data)
+                    if self._full_since is not None:  # a slow peer is not one that takes nothing
+                        self._full_since = monotonic_ns()
         except ConnectionError:
             self._end(_LOST)
 
