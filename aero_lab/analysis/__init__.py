@@ -7,5 +7,7 @@ capture) and returns a DataFrame or a small record; none keeps state.
 from .acks import Acks, acks
 from .bandwidth import bandwidth, by_cause
 from .flows import flows
+from .rtt import rtt
+from .sequence import Stream, stream
 
-__all__ = ["Acks", "acks", "bandwidth", "by_cause", "flows"]
+__all__ = ["Acks", "Stream", "acks", "bandwidth", "by_cause", "flows", "rtt", "stream"]

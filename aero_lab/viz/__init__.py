@@ -5,17 +5,24 @@ are Okabe and Ito's, which colour-blind readers tell apart; a cause, an option h
 """
 
 from .bandwidth import bandwidth
+from .chatter import acks
 from .comparison import comparison
+from .distributions import delay, rtt
 from .ladder import ladder
 from .pipeline import pipeline
+from .sequence import time_sequence
 from .style import CAUSE_COLOURS, OPTION_COLOURS, TRANSPORT_MARKERS
 
 __all__ = [
     "CAUSE_COLOURS",
     "OPTION_COLOURS",
     "TRANSPORT_MARKERS",
+    "acks",
     "bandwidth",
     "comparison",
+    "delay",
     "ladder",
     "pipeline",
+    "rtt",
+    "time_sequence",
 ]

@@ -201,12 +201,12 @@ def test_the_comparison_takes_what_it_is_given(tmp_path):
 
 
 def test_each_function_draws_on_the_axes_it_is_given(frames):
-    for draw in (viz.ladder, viz.bandwidth):
+    for draw in (viz.ladder, viz.bandwidth, viz.time_sequence, viz.acks, viz.rtt, viz.delay):
         _, ax = plt.subplots()
         assert draw(frames, ax=ax) is ax
     _, ax = plt.subplots()
     assert viz.pipeline(ax=ax) is ax
-    assert len(plt.get_fignums()) == 3
+    assert len(plt.get_fignums()) == 7
 
 
 def test_every_cause_has_a_colour_of_its_own():
@@ -221,3 +221,50 @@ def test_a_frame_of_which_a_selection_has_the_arrival_only_is_drawn_when_it_was_
     said = texts(viz.ladder(late))
     assert "ARP who has 10.0.2.2?" in said and said.count("not seen") == 2
     assert "ARP 10.0.2.2 is here" in said and said.count("20 ms") == len(script()) - 2
+
+
+def strokes(ax):
+    """Ends of the vertical strokes of each colour, in units of the axes."""
+    out = {}
+    for collection in ax.collections:
+        colour = matplotlib.colors.to_hex(collection.get_colors()[0]) if len(collection.get_segments()) else None
+        out[colour] = [tuple(segment[:, 1]) for segment in collection.get_segments()]
+    return out
+
+
+def test_the_time_sequence_graph_has_a_stroke_for_each_segment_and_those_sent_again_stand_out(frames, tmp_path):
+    ax = viz.time_sequence(frames, point="tunnel")
+    rendered(ax, tmp_path)
+    drawn = strokes(ax)
+    rows = frames[(frames.point == "tunnel") & (frames.direction == "rx") & frames.tcp_len.notna()]
+    sent = rows[(rows.tcp_len > 0) | rows.tcp_flags_syn | rows.tcp_flags_fin]
+    again = sent.cause.isin(["retransmission", "duplicate"])
+    assert len(drawn["#0072b2"]) == (~again).sum() and len(drawn["#d55e00"]) == again.sum() > 0
+    assert len(drawn["#009e73"]) == 2  # the two ACKs with SACK blocks
+    assert ax.get_xlabel().endswith("(s)") and ax.get_ylabel() == "sequence number (kB)"
+    assert "203.0.113.10:80 → 10.0.2.15:49200" in ax.get_title("left")
+
+
+def test_the_figures_of_times_say_how_many_samples_they_have(frames, tmp_path):
+    ax = viz.rtt(frames, point="tunnel")
+    rendered(ax, tmp_path)
+    samples = analysis.rtt(frames, point="tunnel")
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert sum(int(label.split(": ")[1].split("\n")[0]) for label in labels) == len(samples) > 0
+    ax = viz.delay(frames)
+    rendered(ax, tmp_path)
+    assert ax.get_xlabel() == "one way through the tunnel (ms)"
+    assert all("median 20 ms" in text.get_text() for text in ax.get_legend().get_texts())
+    assert texts(viz.delay(frames[:0])) == ["no frame was seen at both ends"]
+    assert texts(viz.rtt(frames[frames.cause == "arp"])) == ["no round trips"]
+    assert texts(viz.time_sequence(frames[:0])) == texts(viz.acks(frames[:0])) == ["no TCP segments"]
+
+
+def test_ack_chatter_adds_up_to_the_segments(frames, tmp_path):
+    ax = viz.acks(frames, interval="250ms")
+    rendered(ax, tmp_path)
+    found = {label: area for label, area in areas(ax).items()}
+    figures = analysis.acks(frames)
+    assert found["data segments"] == pytest.approx(figures.data_segments)
+    assert found["pure ACKs"] == pytest.approx(figures.pure_acks)
+    assert ax.get_title("left").startswith(f"{figures.acks_per_data_segment:.2f} ACKs")
