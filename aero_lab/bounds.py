@@ -37,3 +37,27 @@ WS_CLIENT_QUEUE = 1024
 that is the browser client's 8 MiB."""
 WS_REFUSAL_TEXT = 512
 """Bytes read of the body with which a server refuses an upgrade."""
+
+# Forwards from the host to a guest ------------------------------------------------------------------------------------
+LAN_FORWARDS = 64
+"""Forwards of one network at once."""
+FORWARD_SHARE = 2
+"""What came from outside may take one in so many of a network's TCP and of its UDP flows, so that the guest keeps the
+rest."""
+FORWARD_CONNECT = 5_000_000_000
+"""A guest that does not answer a connection of a forward by then is not there; as long as a connect to the world."""
+FORWARD_BACKLOG, FORWARD_ACCEPTS = 128, 64
+"""Connections that the host's kernel keeps waiting at one forward, and how many are taken in one step."""
+FORWARD_REST = 100_000_000
+"""How long a forward takes nobody in after the host had no descriptor left."""
+
+# NAT ------------------------------------------------------------------------------------------------------------------
+NAT_NAMES_PENDING, NAT_NAME_DATAGRAMS = 64, 8
+"""Names of the forward map being looked up at once, and datagrams that wait for one of them."""
+MIRROR_POLL_MIN, MIRROR_POLL_MAX = 200_000, 10_000_000
+"""Bounds of the time between two looks at what the far TCP acknowledged: below, a look costs more than it moves; above,
+a guest's retransmission timer (200 ms at least) would begin to matter."""
+MIRROR_POLLS_PER_RTT = 8
+"""Looks in one round trip to the far TCP, which is how long an acknowledgement takes at least."""
+MIRROR_MEASURE = 100_000_000
+"""How long a measured round-trip time serves for the time between looks."""

@@ -24,9 +24,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-Why = Literal["refused", "unreachable", "timeout", "denied"]
-"""Why a flow could not be opened: an answer that said no, no way there, no answer at all, or not allowed by the
-host."""
+Why = Literal["refused", "net-unreachable", "unreachable", "timeout", "denied"]
+"""Why a flow could not be opened or a datagram not delivered: an answer that said no (of the port's owner), no way to
+that network or to that host, no answer at all, or not allowed by this host or a router on the way."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,10 @@ class EgressSink(Protocol):
         """The far side answered; data may flow both ways."""
 
     def failed(self, flow: int, why: Why, now: int) -> None:
-        """A TCP flow could not be opened, or the far side of a UDP flow said that nobody listens. The flow is gone."""
+        """A flow could not be opened. It is gone."""
+
+    def undeliverable(self, flow: int, why: Why, now: int) -> None:
+        """A datagram of a UDP flow did not reach its remote. The flow goes on (RFC 4787 REQ-12)."""
 
     def room(self, flow: int) -> int:
         """Bytes the sink takes now. 0 stops reading until :meth:`Egress.credit`."""
@@ -68,11 +71,23 @@ class EgressSink(Protocol):
     def datagram(self, flow: int, payload: bytes, now: int) -> None:
         """One datagram from the world."""
 
+    def accepted(self, listener: int, peer: tuple[bytes, int], now: int) -> int | None:
+        """Somebody outside came to a listener: the number of the new flow, or None to turn it away.
+
+        A TCP flow is open then, but nothing is read before :meth:`Egress.credit`. A UDP flow lasts until the sink
+        closes it, and what the same peer sends meanwhile comes by :meth:`datagram`.
+        """
+        ...
+
     def resolved(self, query: int, answer: Answer, now: int) -> None:
         """A lookup is done."""
 
     def echoed(self, query: int, address: bytes, payload: bytes, now: int) -> None:
-        """The reply to an ICMP echo. Without a reply nothing is said."""
+        """The reply to an ICMP echo. Without a reply or an error nothing is said."""
+
+    def echo_failed(self, query: int, sender: bytes | None, type: int, code: int, rest: int, now: int) -> None:
+        """A router or the host itself sent an ICMP error about an echo: type and code as in the echo's family. The
+        query is done."""
 
 
 class Egress(Protocol):
@@ -104,11 +119,38 @@ class Egress(Protocol):
     def close(self, flow: int, now: int) -> None:
         """Forget the flow in an orderly way; the number is free at once."""
 
+    def listen(self, listener: int, kind: str, address: bytes, port: int, now: int) -> tuple[bytes, int]:
+        """Take connections (``"tcp"``) or datagrams (``"udp"``) from outside at an address and port (0: any) of this
+        host; returns where. Raises :class:`~aero_lab.errors.UsageError` when that cannot be."""
+        ...
+
+    def unlisten(self, listener: int, now: int) -> None:
+        """Listen no more; TCP flows that came by it go on, UDP flows are forgotten."""
+
     def resolve(self, query: int, name: str, rtype: str, now: int) -> None:
         """Look up the ``"A"`` or ``"AAAA"`` addresses of a name; ``resolved`` follows, always."""
 
-    def echo(self, query: int, address: bytes, payload: bytes, now: int) -> bool:
-        """Send an ICMP echo; False when this host cannot."""
+    def unacked(self, flow: int) -> int | None:
+        """Bytes taken by :meth:`send` that the far TCP has not acknowledged, the end of :meth:`shutdown` counted as
+        one. None when this host cannot tell, or when the flow is gone."""
+        ...
+
+    @property
+    def tells_unacked(self) -> bool:
+        """Whether :meth:`unacked` can be told of flows that live."""
+        ...
+
+    @property
+    def steps_on_acks(self) -> bool:
+        """Whether each acknowledgement of the far side leads to a step of this egress."""
+        ...
+
+    def round_trip(self, flow: int) -> int:
+        """Nanoseconds to the far TCP and back as measured so far; 0 when not known."""
+        ...
+
+    def echo(self, query: int, address: bytes, payload: bytes, now: int, ttl: int = 64) -> Why | None:
+        """Send an ICMP echo; None when it went out, else why not: ``denied`` when this host does not allow it."""
         ...
 
     def step(self, now: int) -> None:

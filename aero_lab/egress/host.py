@@ -18,7 +18,6 @@ import asyncio
 import errno
 import selectors
 import socket
-import struct
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,12 +25,16 @@ from typing import TYPE_CHECKING, Any
 from ..limits import (
     CONNECT_TIMEOUT,
     EGRESS_DATAGRAM_SIZE,
-    EGRESS_DATAGRAMS,
     EGRESS_READ,
     EGRESS_STEP_BYTES,
     NEVER,
 )
+from . import acks
 from .contract import Answer, EgressSink, Why
+from .host_flow import LINGER_RESET, HostFlow, family_of
+from .host_inbound import Listener, Listening
+from .host_udp import Datagrams
+from .icmp_errors import WHY
 from .ping import Pinger
 
 if TYPE_CHECKING:
@@ -39,51 +42,9 @@ if TYPE_CHECKING:
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
-_LINGER_RESET = struct.pack("ii", 1, 0)
-_WHY: dict[int, Why] = {
-    errno.ECONNREFUSED: "refused",
-    errno.ETIMEDOUT: "timeout",
-    errno.EACCES: "denied",
-    errno.EPERM: "denied",
-}
 
 
-def _family(address: bytes) -> int:
-    return socket.AF_INET if len(address) == 4 else socket.AF_INET6
-
-
-class _Flow:
-    """One socket and what is known about it."""
-
-    __slots__ = (
-        "flow",
-        "sock",
-        "kind",
-        "state",
-        "watched",
-        "paused",
-        "want_write",
-        "far_eof",
-        "shut",
-        "deadline",
-        "why",
-    )
-
-    def __init__(self, flow: int, sock: socket.socket | None, kind: str):
-        self.flow = flow
-        self.sock = sock
-        self.kind = kind
-        self.state = "connecting"  # -> open -> dead: told to the sink in the next step, then forgotten
-        self.watched = 0
-        self.paused = False
-        self.want_write = False
-        self.far_eof = False
-        self.shut = False
-        self.deadline = NEVER
-        self.why: Why = "unreachable"
-
-
-class HostEgress:
+class HostEgress(Datagrams, Listening):
     """Carries flows to the world through this host's sockets. Implements :class:`.contract.Egress`.
 
     Parameters
@@ -111,8 +72,9 @@ class HostEgress:
         self._connect_timeout = connect_timeout
         self._selector = selectors.DefaultSelector()
         self._scratch = memoryview(bytearray(max(EGRESS_READ, EGRESS_DATAGRAM_SIZE + 1)))
-        self._flows: dict[int, _Flow] = {}
-        self._connecting: dict[int, _Flow] = {}  # by number, oldest first: all wait equally long
+        self._flows: dict[int, HostFlow] = {}
+        self._connecting: dict[int, HostFlow] = {}  # by number, oldest first: all wait equally long
+        self._listeners: dict[int, Listener] = {}
         self._notices: deque[Callable[[int], None]] = deque()
         self._turn = 0
         self._count: Counter[str] = Counter()
@@ -143,6 +105,9 @@ class HostEgress:
         for f in self._flows.values():
             if f.sock is not None:
                 f.sock.close()
+        for listener in self._listeners.values():
+            listener.close(self._selector)
+        self._listeners.clear()
         self._flows.clear()
         self._connecting.clear()
         self._notices.clear()
@@ -176,11 +141,11 @@ class HostEgress:
             return
         try:
             f.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            code = f.sock.connect_ex((socket.inet_ntop(_family(address), address), port))
+            code = f.sock.connect_ex((socket.inet_ntop(family_of(address), address), port))
         except OSError as error:
             code = error.errno or errno.EHOSTUNREACH
         if code not in _IN_PROGRESS:
-            self._die(f, _WHY.get(code, "unreachable"))
+            self._die(f, WHY.get(code, "unreachable"))
             return
         f.deadline = now + self._connect_timeout
         self._connecting[flow] = f
@@ -222,7 +187,7 @@ class HostEgress:
         f = self._flows.get(flow)
         if f is not None and f.sock is not None and f.kind == "tcp":
             try:
-                f.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+                f.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
             except OSError:
                 self._count["linger-failed"] += 1
         self.close(flow, now)
@@ -233,45 +198,36 @@ class HostEgress:
             f.paused = False
             self._watch(f)
 
+    tells_unacked = acks.TELLS
+    steps_on_acks = False
+
+    def unacked(self, flow: int) -> int | None:
+        f = self._flows.get(flow)
+        if f is None or f.state != "open" or f.sock is None:
+            return None
+        left = acks.unacked(f.sock)
+        if left and f.shut and not f.watched and acks.is_closed(f.sock):
+            self._die(f)  # nothing is waited for on this socket any more, so the selector would not tell
+            return None
+        if left is None:  # a system that says it can tell and does not must not hold anybody up
+            self._count["unacked-not-told"] += 1
+            return 0
+        return left
+
+    def round_trip(self, flow: int) -> int:
+        f = self._flows.get(flow)
+        return acks.round_trip(f.sock) if f is not None and f.sock is not None else 0
+
     def close(self, flow: int, now: int) -> None:
         f = self._flows.pop(flow, None)
         if f is not None:
+            if f.via is not None:
+                f.via.peers.pop(f.peer, None)
             self._connecting.pop(flow, None)
             f.state = "closed"
             self._drop_socket(f)
 
-    # UDP, names, echo -----------------------------------------------------------------------------------------------
-
-    def open_udp(self, flow: int, address: bytes, port: int, now: int) -> None:
-        f = self._add(flow, "udp", address)
-        if f.sock is None:
-            return
-        try:
-            f.sock.connect((socket.inet_ntop(_family(address), address), port))
-        except OSError as error:
-            self._die(f, _WHY.get(error.errno or 0, "unreachable"))
-            return
-        f.state = "open"
-        self._watch(f)
-
-    def send_datagram(self, flow: int, payload: bytes, now: int) -> bool:
-        f = self._flows.get(flow)
-        if f is None or f.state != "open" or f.sock is None:
-            self._count["udp-no-flow"] += 1
-            return False
-        try:
-            f.sock.send(payload)
-        except (BlockingIOError, InterruptedError):
-            self._count["udp-socket-full"] += 1
-            return False
-        except ConnectionRefusedError:
-            self._die(f, "refused")
-            return False
-        except OSError as error:
-            self._count["udp-too-big" if error.errno == errno.EMSGSIZE else "udp-send-failed"] += 1
-            return False
-        self._count["udp-datagrams-up"] += 1
-        return True
+    # Names, echo ------------------------------------------------------------------------------------------------------
 
     def resolve(self, query: int, name: str, rtype: str, now: int) -> None:
         if self._loop is None:
@@ -298,19 +254,23 @@ class HostEgress:
         self._notices.append(lambda at: self.sink.resolved(query, answer, at))
         self._on_ready()
 
-    def echo(self, query: int, address: bytes, payload: bytes, now: int) -> bool:
-        sent = self._pinger.send(query, address, payload, now)
-        self._count["echo-sent" if sent else "echo-not-possible"] += 1
-        return sent
+    def echo(self, query: int, address: bytes, payload: bytes, now: int, ttl: int = 64) -> Why | None:
+        why = self._pinger.send(query, address, payload, now, ttl)
+        self._count["echo-sent" if why is None else f"echo-{why}"] += 1
+        return why
 
     # The node -------------------------------------------------------------------------------------------------------
 
     def poll_at(self, now: int) -> int:
         if self._notices:
             return now
+        due = NEVER
         for f in self._connecting.values():
-            return f.deadline
-        return NEVER
+            due = f.deadline
+            break
+        for listener in self._listeners.values():
+            due = min(due, listener.rests_until)
+        return due
 
     def step(self, now: int) -> None:
         if self._stopped:
@@ -322,6 +282,8 @@ class HostEgress:
             if oldest.deadline > now:
                 break
             self._die(oldest, "timeout")
+        for listener in self._listeners.values():
+            listener.wake_up(self._selector, now)
         ready = self._selector.select(0)
         number = len(ready)
         budget = EGRESS_STEP_BYTES
@@ -332,9 +294,10 @@ class HostEgress:
             key, events = ready[(i + self._turn) % number]
             f = key.data
             if f is self._pinger:
-                for query, address, payload in self._pinger.read(key.fileobj, now):
-                    self._count["echo-replies"] += 1
-                    self.sink.echoed(query, address, payload, now)
+                self._pongs(key.fileobj, now)
+                continue
+            if type(f) is Listener:
+                budget -= self._came(f, now)
                 continue
             if f.state not in ("connecting", "open"):
                 continue  # ended by a call of the sink, earlier in this very round
@@ -357,11 +320,11 @@ class HostEgress:
         for _ in range(len(self._notices)):
             self._notices.popleft()(now)
 
-    def _connected(self, f: _Flow, now: int) -> None:
+    def _connected(self, f: HostFlow, now: int) -> None:
         assert f.sock is not None
         code = f.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            self._die(f, _WHY.get(code, "unreachable"))
+            self._die(f, WHY.get(code, "unreachable"))
             return
         self._connecting.pop(f.flow, None)
         f.state = "open"
@@ -370,7 +333,7 @@ class HostEgress:
         if f.state == "open":
             self._watch(f)
 
-    def _read(self, f: _Flow, now: int) -> int:
+    def _read(self, f: HostFlow, now: int) -> int:
         assert f.sock is not None
         room = self.sink.room(f.flow)
         if room <= 0:
@@ -394,35 +357,24 @@ class HostEgress:
         self.sink.data(f.flow, self._scratch[:size], now)
         return size
 
-    def _read_datagrams(self, f: _Flow, now: int) -> int:
-        total = 0
-        for _ in range(EGRESS_DATAGRAMS):
-            if f.state != "open" or f.sock is None:
-                break
-            try:
-                size = f.sock.recv_into(self._scratch)
-            except (BlockingIOError, InterruptedError):
-                break
-            except ConnectionRefusedError:
-                self._die(f, "refused")
-                break
-            except OSError:
-                self._count["udp-receive-failed"] += 1
-                break
-            self._count["udp-datagrams-down"] += 1
-            total += size
-            self.sink.datagram(f.flow, bytes(self._scratch[:size]), now)
-        return total
+    def _pongs(self, sock: Any, now: int) -> None:
+        replies, errors = self._pinger.read(sock, now)
+        for query, address, payload in replies:
+            self._count["echo-replies"] += 1
+            self.sink.echoed(query, address, payload, now)
+        for query, error in errors:
+            self._count["echo-errors"] += 1
+            self.sink.echo_failed(query, error.sender, error.type, error.code, error.info, now)
 
     # Helpers --------------------------------------------------------------------------------------------------------
 
-    def _add(self, flow: int, kind: str, address: bytes) -> _Flow:
+    def _add(self, flow: int, kind: str, address: bytes) -> HostFlow:
         if flow in self._flows:
             raise ValueError(f"flow {flow} is already open")
-        f = _Flow(flow, None, kind)
+        f = HostFlow(flow, None, kind)
         self._flows[flow] = f
         try:
-            f.sock = socket.socket(_family(address), socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+            f.sock = socket.socket(family_of(address), socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
             f.sock.setblocking(False)
         except OSError:
             # No descriptors left, or no such address family on this host.
@@ -430,7 +382,7 @@ class HostEgress:
             self._die(f)
         return f
 
-    def _watch(self, f: _Flow) -> None:
+    def _watch(self, f: HostFlow) -> None:
         """Have the selector report exactly what this flow waits for."""
         if f.sock is None:
             return
@@ -448,7 +400,7 @@ class HostEgress:
             self._selector.unregister(f.sock)
         f.watched = mask
 
-    def _drop_socket(self, f: _Flow) -> None:
+    def _drop_socket(self, f: HostFlow) -> None:
         if f.sock is not None:
             if f.watched:
                 self._selector.unregister(f.sock)
@@ -456,7 +408,7 @@ class HostEgress:
             f.sock.close()
             f.sock = None
 
-    def _die(self, f: _Flow, why: Why = "unreachable") -> None:
+    def _die(self, f: HostFlow, why: Why = "unreachable") -> None:
         """The flow is over from outside: close it now, tell the sink from :meth:`step`."""
         if f.state in ("dead", "closed"):
             return

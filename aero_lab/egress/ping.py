@@ -10,7 +10,10 @@ from collections import OrderedDict
 from typing import Any
 
 from ..limits import ECHO_PENDING, ECHO_TIMEOUT
+from .contract import Why
+from .icmp_errors import IcmpError, ask_for_errors, take_errors, why_of
 
+_PENDING = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNREFUSED, errno.EPROTO, errno.ENOPROTOOPT, errno.EMSGSIZE)
 _ECHO = {4: (8, 0), 16: (128, 129)}  # length of the address -> types of request and reply (RFC 792, RFC 4443)
 
 
@@ -26,13 +29,17 @@ class Pinger:
         self._sockets: dict[int, socket.socket | None] = {}
         self._waiting: OrderedDict[tuple[int, int], tuple[int, bytes, int]] = OrderedDict()
         self._sequence = 0
+        self._ttl: dict[int, int] = {}
 
-    def send(self, query: int, address: bytes, payload: bytes, now: int) -> bool:
-        """Send one echo request; False when the host does not let us, or has no way there."""
+    def send(self, query: int, address: bytes, payload: bytes, now: int, ttl: int = 64) -> Why | None:
+        """Send one echo request; None when it went out, ``denied`` when the host does not let us, else why not.
+
+        ``ttl`` is the time to live, or hop limit, that it gets, so that a traceroute of the guest's sees the routers.
+        """
         size = len(address)
         sock = self._socket(size)
         if sock is None:
-            return False
+            return "denied"
         while self._waiting and (
             len(self._waiting) >= ECHO_PENDING or next(iter(self._waiting.values()))[2] + ECHO_TIMEOUT <= now
         ):
@@ -41,16 +48,23 @@ class Pinger:
         # Checksum 0: the kernel fills it in, as it does the identifier.
         message = bytes((_ECHO[size][0], 0, 0, 0, 0, 0)) + self._sequence.to_bytes(2, "big") + payload
         try:
+            self._set_ttl(sock, size, ttl)
             family = socket.AF_INET if size == 4 else socket.AF_INET6
-            sock.sendto(message, (socket.inet_ntop(family, address), 0))
-        except OSError:
-            return False
+            where = (socket.inet_ntop(family, address), 0)
+            try:
+                sock.sendto(message, where)
+            except OSError as error:
+                if error.errno not in _PENDING:
+                    raise
+                sock.sendto(message, where)  # it was about an earlier one, and told by not sending this one
+        except OSError as error:
+            return why_of(error)
         self._waiting[size, self._sequence] = (query, address, now)
-        return True
+        return None
 
-    def read(self, sock: Any, now: int) -> list[tuple[int, bytes, bytes]]:
-        """Replies that arrived: ``(query, address, payload)`` each. Replies to nothing, late or forged, are passed
-        over."""
+    def read(self, sock: Any, now: int) -> tuple[list[tuple[int, bytes, bytes]], list[tuple[int, IcmpError]]]:
+        """Replies that arrived, ``(query, address, payload)`` each, and errors, ``(query, error)`` each. What is about
+        nothing that waits, late or forged, is passed over."""
         found = []
         size = 4 if sock.family == socket.AF_INET else 16
         for _ in range(ECHO_PENDING):
@@ -72,14 +86,29 @@ class Pinger:
                 continue
             del self._waiting[size, int.from_bytes(message[6:8], "big")]
             found.append((waiting[0], sender, message[8:]))
-        return found
+        errors = []
+        for error in take_errors(sock, ECHO_PENDING):
+            if len(error.sent) >= 8 and error.sent[0] == _ECHO[size][0]:
+                waiting = self._waiting.pop((size, int.from_bytes(error.sent[6:8], "big")), None)
+                if waiting is not None:
+                    errors.append((waiting[0], error))
+        return found, errors
 
     def close(self) -> None:
         for sock in self._sockets.values():
             if sock is not None:
                 sock.close()
         self._sockets.clear()
+        self._ttl.clear()
         self._waiting.clear()
+
+    def _set_ttl(self, sock: Any, size: int, ttl: int) -> None:
+        if self._ttl.get(size) != ttl:
+            level, option = (
+                (socket.IPPROTO_IP, socket.IP_TTL) if size == 4 else (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS)
+            )
+            sock.setsockopt(level, option, ttl)
+            self._ttl[size] = ttl
 
     def _socket(self, size: int) -> socket.socket | None:
         if size not in self._sockets:
@@ -90,6 +119,7 @@ class Pinger:
             try:
                 sock = socket.socket(family, socket.SOCK_DGRAM, protocol)
                 sock.setblocking(False)
+                ask_for_errors(sock)
                 self._selector.register(sock, selectors.EVENT_READ, self)
             except OSError:
                 if sock is not None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import AeroLabError, Malformed
+from ..errors import AeroLabError, Malformed, UsageError
 from ..limits import (
     ECHO_PENDING,
     ECHO_TIMEOUT,
@@ -49,6 +49,7 @@ ADDRESS, ADDRESS6, RESOLVER = ip("198.51.100.2"), ip("2001:db8:51::2"), ip("203.
 """Where the proxy stands in the paper world (TEST-NET-2 and the documentation prefix), and the name server it asks."""
 _FIRST_PORT, _LAST_PORT = 49152, 65535
 _RETRY, _TRIES = SECOND, 2
+_FIN_NOT_ACKED = ("SYN-RECEIVED", "ESTABLISHED", "CLOSE-WAIT", "FIN-WAIT-1", "CLOSING", "LAST-ACK")
 _WHY: dict[str, Why] = {"refused": "refused", "reset": "refused", "timeout": "timeout", "unreachable": "unreachable"}
 
 
@@ -63,6 +64,7 @@ class _Flow:
     ended: bool = False  # the far end's FIN is here
     told_eof: bool = False
     want_write: bool = False
+    shut: bool = False
 
 
 @dataclass
@@ -167,6 +169,7 @@ class VirtualEgress:
     def shutdown(self, flow: int, now: int) -> None:
         f = self._flows.get(flow)
         if f is not None and f.conn is not None and f.opened:
+            f.shut = True
             f.conn.shutdown(now)
 
     def reset(self, flow: int, now: int) -> None:
@@ -179,6 +182,21 @@ class VirtualEgress:
         f = self._flows.get(flow)
         if f is not None and f.conn is not None:
             self._credited[flow] = f
+
+    tells_unacked = True
+    steps_on_acks = True
+
+    def unacked(self, flow: int) -> int | None:
+        f = self._flows.get(flow)
+        if f is None or f.conn is None:
+            return None
+        if f.conn.closed:
+            return 0 if f.conn.reason == "closed" else None
+        return f.conn.unacked + (f.shut and f.conn.state in _FIN_NOT_ACKED)
+
+    def round_trip(self, flow: int) -> int:
+        f = self._flows.get(flow)
+        return 0 if f is None or f.conn is None else f.conn.info()["srtt"]
 
     def close(self, flow: int, now: int) -> None:
         f = self._forget(flow)
@@ -220,7 +238,13 @@ class VirtualEgress:
         message = DnsMessage.query(self._rng.getrandbits(16), name, kind)
         self._lookups[port] = _Lookup(query, message, 0, now, port)
 
-    def echo(self, query: int, address: bytes, payload: bytes, now: int) -> bool:
+    def listen(self, listener: int, kind: str, address: bytes, port: int, now: int) -> tuple[bytes, int]:
+        raise UsageError("in virtual time there is no host that could listen: forwards are for real time")
+
+    def unlisten(self, listener: int, now: int) -> None:
+        """There is none."""
+
+    def echo(self, query: int, address: bytes, payload: bytes, now: int, ttl: int = 64) -> Why | None:
         while self._echoes:
             oldest = next(iter(self._echoes))
             if len(self._echoes) < ECHO_PENDING and self._echoes[oldest][1] + ECHO_TIMEOUT > now:
@@ -231,8 +255,8 @@ class VirtualEgress:
         sent = source is not None and self.stack.icmp_echo(source, address, 1, self._sequence, payload, now)
         if sent:
             self._echoes[self._sequence] = (query, now)
-        self._count["echo-sent" if sent else "echo-not-possible"] += 1
-        return bool(sent)
+        self._count["echo-sent" if sent else "echo-unreachable"] += 1
+        return None if sent else "unreachable"
 
     # The node -------------------------------------------------------------------------------------------------------
 
@@ -385,8 +409,9 @@ class VirtualEgress:
             return
         f = self._by_port.get(int.from_bytes(packet.payload[:2], "big"))
         if f is not None and f.target == (packet.dst, int.from_bytes(packet.payload[2:4], "big")):
-            self._forget(f.flow)
-            self.sink.failed(f.flow, "refused" if refused else "unreachable", now)
+            why: Why = "refused" if refused else "unreachable"
+            self._count[f"udp-{why}"] += 1
+            self.sink.undeliverable(f.flow, why, now)
 
     # Names ----------------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from .policy import Policy
 Endpoint = tuple[bytes, int]
 GATEWAY6 = ip("fd00:aee0::2")
 """What the gateway of a LAN with IPv6 is usually called: an address in a /64 of its own (RFC 4193)."""
+ACK_POLICIES = ("early", "mirror")
 SPARE_SLOTS = 64
 """Connection slots beyond the limit of flows: for those being turned down, and for some in TIME-WAIT."""
 
@@ -65,6 +66,9 @@ class LanConfig:
     """Acknowledge every REQUEST with our one lease, as the original does. By default one that asks to keep another
     address
     is refused, so that the client asks afresh."""
+    ack_policy: str = "early"
+    """When the guest's TCP hears that its bytes arrived: ``"early"``, when they are here, or ``"mirror"``, when the far
+    TCP acknowledged them; see :mod:`aero_lab.lan.mirror`."""
     max_tcp: int = LAN_TCP_FLOWS
     max_udp: int = LAN_UDP_FLOWS
     udp_idle: int = LAN_UDP_IDLE
@@ -86,6 +90,8 @@ class LanConfig:
             raise UsageError(f"prefix_len must be 8 to 30, not {self.prefix_len}")
         if not 60 <= self.lease_time < 1 << 32:
             raise UsageError(f"lease_time must be 60 s or more, not {self.lease_time}")
+        if self.ack_policy not in ACK_POLICIES:
+            raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {self.ack_policy!r}")
         for name in ("max_tcp", "max_udp", "udp_idle", "dns_pending", "dns_cache"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative")

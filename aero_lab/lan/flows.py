@@ -30,8 +30,15 @@ class FlowRecord:
     name: str | None
     """The name that the guest last looked up for the target's address."""
     opened_at: int
+    direction: str = "out"
+    """``out``: the guest asked for it; ``in``: it came through a forward of the host's. Then ``target`` is the address
+    that the guest sees it from, and ``outside`` who came."""
+    ack_policy: str | None = None
+    """TCP: what the guest's bytes were acknowledged for: ``early``, ``mirror`` or ``mirror-accepted``."""
     state: str = "opening"
-    """``opening``, ``open``, ``guest-finished`` or ``far-finished`` (half-closed), ``ended``."""
+    """``opening``, ``open``, ``guest-finished`` or ``far-finished`` (half-closed), ``finished`` (both, and the far side
+    has not acknowledged all yet), ``ended``. A UDP flow that nobody has answered yet may be ``refused`` or
+    ``unreachable``: an ICMP error came, and it goes on."""
     answered_at: int | None = None
     """When the far side answered."""
     last_at: int = 0
@@ -50,11 +57,13 @@ class FlowRecord:
         return {
             "flow": self.flow,
             "protocol": self.protocol,
+            "direction": self.direction,
             "guest": endpoint_text(self.guest),
             "target": endpoint_text(self.target),
             "outside": endpoint_text(self.outside),
             "name": self.name,
             "state": self.state,
+            "ack_policy": self.ack_policy,
             "opened_at": self.opened_at,
             "answered_at": self.answered_at,
             "last_at": self.last_at,
@@ -85,10 +94,17 @@ class FlowTable:
         self._next = 1
 
     def open(
-        self, protocol: str, guest: Endpoint, target: Endpoint, outside: Endpoint, now: int, name: str | None = None
+        self,
+        protocol: str,
+        guest: Endpoint,
+        target: Endpoint,
+        outside: Endpoint,
+        now: int,
+        name: str | None = None,
+        direction: str = "out",
     ) -> FlowRecord:
         """A new live flow with a number of its own."""
-        record = FlowRecord(self._next, protocol, guest, target, outside, name, now, last_at=now)
+        record = FlowRecord(self._next, protocol, guest, target, outside, name, now, direction, last_at=now)
         self._next += 1
         self.live[record.flow] = record
         return record
@@ -107,6 +123,7 @@ class FlowTable:
             kind,
             now,
             protocol=record.protocol,
+            direction=record.direction if record.direction != "out" else None,
             source=endpoint_text(record.guest),
             target=endpoint_text(record.target),
             outside=endpoint_text(record.outside) if record.outside != record.target else None,

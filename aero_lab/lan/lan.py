@@ -25,13 +25,15 @@ from ..errors import Malformed
 from ..limits import ECHO_PENDING, ECHO_TIMEOUT, LAN_ROUNDS
 from ..stack import Closed, Datagram, EndOfStream, Established, IcmpMessage, Readable, Stack, SynReceived, Writable
 from ..wire import dhcp, dns, icmp, icmpv6, ndp, udp
-from ..wire.address import IP4_ANY, IP4_BROADCAST
+from ..wire.address import IP4_ANY, IP4_BROADCAST, in_prefix
 from ..wire.ethernet import TYPE_IPV4, Ethernet
 from ..wire.ipv4 import Ipv4
+from ..wire.ipv6 import Ipv6
 from .config import LanConfig
 from .dhcp import DhcpServer, Reply
 from .dns import DnsServer
 from .flows import FlowTable
+from .forwards import Forward, Forwards
 from .router6 import Advertiser
 from .tcp_nat import TcpNat
 from .udp_nat import UdpNat
@@ -66,12 +68,13 @@ class Lan:
         self._drops = Drops(audit, AUDIT_DROPS_EVERY) if audit is not None else None
         self.dhcp = DhcpServer(config)
         self.dns = DnsServer(config, self._look_up, self._send_dns)
-        self.tcp = TcpNat(config, self.flows, self.dns)
+        self.tcp = TcpNat(config, self.flows, self.dns, self.stack)
         self.udp = UdpNat(config, self.flows, self.dns, self.stack)
+        self.forwards = Forwards(self.tcp, self.udp, self.guest_address, audit)
         self.router6 = Advertiser(config, self.stack, now)
         self.egress = make_egress(self)
-        self.tcp.egress = self.udp.egress = self.egress
-        self._echoes: dict[int, tuple[bytes, bytes, int, int]] = {}
+        self.tcp.egress = self.udp.egress = self.forwards.egress = self.egress
+        self._echoes: dict[int, tuple[IcmpMessage, int]] = {}
         self._next_echo = 1
         self._ident = 0
         self._more = False
@@ -96,6 +99,7 @@ class Lan:
         self.udp.tick(now)
         self.tcp.tick(now)
         self.egress.step(now)
+        self.tcp.after_egress(now)
         self._more = False
         for turn in range(LAN_ROUNDS):
             stack.step(now)
@@ -112,12 +116,14 @@ class Lan:
             self.stack.poll_at(now),
             self.egress.poll_at(now),
             self.dns.poll_at(),
+            self.tcp.poll_at(),
             self.udp.poll_at(),
             self.router6.poll_at(),
         )
 
     def close(self, now: int) -> None:
-        """End every flow, tell both sides."""
+        """End every flow and forward, tell both sides."""
+        self.forwards.close_all(now)
         self.tcp.close_all("lan-closed", now)
         self.udp.close_all("lan-closed", now)
         self.egress.step(now)
@@ -140,11 +146,35 @@ class Lan:
             "dns": self.dns.counters,
             "tcp": self.tcp.counters,
             "udp": self.udp.counters,
+            "forward": self.forwards.counters,
             "egress": self.egress.counters,
             "stack": self.stack.counters,
             "stack.drop": self.stack.drops,
         }
         return {f"{part}.{reason}": n for part, counts in parts.items() for reason, n in counts.items()}
+
+    def guest_address(self) -> bytes:
+        """The guest's IPv4 address: the lease if it has one, else what a neighbour on this network calls its own."""
+        config = self.config
+        if self.dhcp.leased_to is None:
+            for address in self.stack.neighbours():
+                if len(address) == 4 and in_prefix(address, config.gateway, config.prefix_len):
+                    return address
+        return config.guest
+
+    def forward(
+        self, protocol: str, host: tuple[bytes, int], guest_port: int, now: int, guest: bytes | None = None
+    ) -> Forward:
+        """Have the host listen at ``host`` (packed address, port or 0) for a port of the guest's.
+
+        Whoever connects there, or sends a datagram, reaches the guest, who sees the gateway. ``guest`` is an address of
+        the guest's other than the leased one. Raises :class:`~aero_lab.errors.UsageError`.
+        """
+        return self.forwards.open(protocol, host, guest_port, now, guest)
+
+    def unforward(self, forward: Forward, now: int) -> None:
+        """Close a forward; may be called twice."""
+        self.forwards.close(forward, now)
 
     # Stack events ---------------------------------------------------------------------------------------------------
 
@@ -189,7 +219,7 @@ class Lan:
         elif event.src in (IP4_ANY, IP4_BROADCAST):
             self._count["no-source"] += 1
         elif self._leased(event):
-            self.udp.outbound((event.src, event.sport), (event.dst, event.dport), event.payload, now)
+            self.udp.outbound(event, now)
 
     def _send_dhcp(self, reply: Reply, now: int) -> None:
         self._ident = (self._ident + 1) & 0xFFFF
@@ -214,6 +244,9 @@ class Lan:
             self._router_solicited(event, now)
             return
         request, _ = _ECHO_TYPES[len(event.dst)]
+        if event.type in _UNREACHABLE[len(event.dst)]:
+            self._guest_refuses(event, now)
+            return
         if event.type != request or not self._leased(event):
             return
         if event.dst in self._ours:
@@ -224,18 +257,39 @@ class Lan:
         if why is not None:
             self._count[f"echo-denied-{why}"] += 1
             self.flows.refused("icmp", (event.src, 0), (event.dst, 0), f"denied-{why}", now)
+            self.stack.unreachable(event, "prohibited", now)
             return
         while self._echoes:
             oldest = next(iter(self._echoes))
-            if len(self._echoes) < ECHO_PENDING and self._echoes[oldest][3] + ECHO_TIMEOUT > now:
+            if len(self._echoes) < ECHO_PENDING and self._echoes[oldest][1] + ECHO_TIMEOUT > now:
                 break
             del self._echoes[oldest]
         query = self._next_echo
         self._next_echo += 1
-        if self.egress.echo(query, event.dst, event.payload, now):
-            self._echoes[query] = (event.dst, event.src, event.rest, now)
+        answer = self.egress.echo(query, event.dst, event.payload, now, event.ttl - 1)
+        if answer is None:
+            self._echoes[query] = (event, now)
         else:
+            # An honest no instead of silence: most hosts do not let ordinary users send echoes.
             self._count["echo-not-possible"] += 1
+            self.stack.unreachable(event, _ECHO_REFUSALS[answer], now)
+
+    def _guest_refuses(self, event: IcmpMessage, now: int) -> None:
+        """The guest says that nobody listens for a datagram of ours: it came by a forward."""
+        v4 = len(event.dst) == 4
+        try:
+            if v4:
+                packet = Ipv4.parse_quoted(event.payload)
+                protocol = packet.protocol
+            else:
+                packet = Ipv6.parse_quoted(event.payload)
+                protocol = packet.next_header
+        except Malformed:
+            self._count["icmp-malformed"] += 1
+            return
+        if protocol == udp.PROTOCOL and len(packet.payload) >= 4:
+            sport, dport = int.from_bytes(packet.payload[:2], "big"), int.from_bytes(packet.payload[2:4], "big")
+            self.udp.unreachable_guest((packet.src, sport), (packet.dst, dport), now)
 
     def _router_solicited(self, event: IcmpMessage, now: int) -> None:
         try:
@@ -258,6 +312,9 @@ class Lan:
 
     def failed(self, flow: int, why: Why, now: int) -> None:
         (self.tcp if flow in self.tcp else self.udp).failed(flow, why, now)
+
+    def undeliverable(self, flow: int, why: Why, now: int) -> None:
+        self.udp.undeliverable(flow, why, now)
 
     def room(self, flow: int) -> int:
         return self.tcp.room(flow)
@@ -283,8 +340,25 @@ class Lan:
     def echoed(self, query: int, address: bytes, payload: bytes, now: int) -> None:
         waiting = self._echoes.pop(query, None)
         if waiting is not None:
-            src, dst, rest, _ = waiting
-            self._echo_reply(src, dst, rest, payload, now)
+            event, _ = waiting
+            self._echo_reply(event.dst, event.src, event.rest, payload, now)
+
+    def echo_failed(self, query: int, sender: bytes | None, type: int, code: int, rest: int, now: int) -> None:
+        waiting = self._echoes.pop(query, None)
+        if waiting is None:
+            return
+        event, _ = waiting
+        v4 = len(event.dst) == 4
+        own = self.config.gateway if v4 else self.config.gateway6 or event.dst
+        # Routers of the host's own network are the host's business: the gateway speaks for them.
+        if sender is None or len(sender) != len(event.dst) or self.config.policy.address(sender) is not None:
+            sender = own
+        quoted = event.packet[: icmp.QUOTE_MAX if v4 else icmpv6.QUOTE_MAX]
+        if not self.stack.icmp_send(sender, event.src, type, code, rest, quoted, now):
+            self._count["echo-no-room"] += 1
+
+    def accepted(self, listener: int, peer: tuple[bytes, int], now: int) -> int | None:
+        return self.forwards.accepted(listener, peer, now)
 
 
 _DROPS = frozenset(
@@ -296,3 +370,12 @@ _ECHO_TYPES = {
     4: (icmp.ECHO_REQUEST, icmp.ECHO_REPLY),
     16: (icmpv6.ECHO_REQUEST, icmpv6.ECHO_REPLY),
 }
+_UNREACHABLE = {4: (icmp.UNREACHABLE,), 16: (icmpv6.UNREACHABLE,)}
+_ECHO_REFUSALS: dict[Why, str] = {
+    "refused": "host-unreachable",
+    "net-unreachable": "net-unreachable",
+    "unreachable": "host-unreachable",
+    "timeout": "host-unreachable",
+    "denied": "prohibited",
+}
+"""What the guest hears of an echo that could not be sent."""

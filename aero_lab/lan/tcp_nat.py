@@ -10,6 +10,11 @@ Believe nobody: a SYN is answered only when the far side answered, and with what
 
 so the slower side of each direction stops the faster one through that one's own window. FIN travels as half-close,
 in either order; RST travels as RST. A flow ends when both directions have; the connection may outlive it in TIME-WAIT.
+
+What the guest's TCP is told of its bytes' arrival is another matter: see :mod:`.mirror`.
+
+An inbound flow is the same joint, opened from the other end: the host's peer is connected already, the guest is asked,
+and nothing is read from the peer before the guest has answered. Its no is a RST to the peer.
 """
 
 from __future__ import annotations
@@ -17,13 +22,23 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from ..bounds import FORWARD_CONNECT, FORWARD_SHARE
 from ..egress.contract import Egress, Why
-from ..limits import LAN_READ_LOW_WATER
-from .config import LanConfig
+from ..errors import AeroLabError
+from ..limits import LAN_READ_LOW_WATER, NEVER
+from .config import Endpoint, LanConfig
 from .dns import DnsServer
 from .flows import FlowRecord, FlowTable
+from .mirror import Mirror
 
-_REFUSALS = {"refused": "reset", "denied": "reset", "unreachable": "host-unreachable", "timeout": "host-unreachable"}
+REFUSALS: dict[Why, str] = {
+    "refused": "reset",
+    "net-unreachable": "net-unreachable",
+    "unreachable": "host-unreachable",
+    "timeout": "host-unreachable",
+    "denied": "prohibited",
+}
+"""How the guest's SYN is turned down: by RST where the far side itself said no, else by the ICMP error of that kind."""
 _REASONS = {"reset": "reset-by-guest", "refused": "reset-by-guest"}
 
 
@@ -36,8 +51,14 @@ class TcpFlow:
         "established",
         "far_eof",
         "guest_eof",
+        "look_at",
+        "look_base",
+        "look_every",
+        "look_measured",
+        "mirrored",
         "outside_gone",
         "record",
+        "released",
         "shut",
     )
 
@@ -50,14 +71,20 @@ class TcpFlow:
         self.shut = False  # the guest's end was passed on
         self.blocked = False  # the egress took less than offered and will say when it takes more
         self.outside_gone = False
+        self.mirrored = False  # acknowledgements are held until the far side's
+        self.released = 0  # bytes, and one for the guest's end, that the guest's TCP may hear of
+        self.look_at = self.look_base = self.look_every = self.look_measured = 0
 
 
 class TcpNat:
     """All TCP flows of one LAN. Its methods are the handlers of stack events and egress calls."""
 
-    def __init__(self, config: LanConfig, table: FlowTable, dns: DnsServer):
-        self._config, self._table, self._dns = config, table, dns
-        self.egress: Egress = None  # type: ignore[assignment]  # set by the LAN: each needs the other
+    def __init__(self, config: LanConfig, table: FlowTable, dns: DnsServer, stack: Any = None):
+        self._config, self._table, self._dns, self._stack = config, table, dns, stack
+        self._egress: Egress = None  # type: ignore[assignment]  # set by the LAN: each needs the other
+        self._mirror: Mirror | None = None
+        self._calling: dict[int, TcpFlow] = {}  # inbound, unanswered, oldest first: all wait equally long
+        self._inbound = 0
         self._flows: dict[int, TcpFlow] = {}
         self._starved: dict[int, TcpFlow] = {}
         self._low = min(LAN_READ_LOW_WATER, max(1, config.tcp.send_buffer // 4))
@@ -68,6 +95,20 @@ class TcpNat:
 
     def __len__(self) -> int:
         return len(self._flows)
+
+    @property
+    def egress(self) -> Egress:
+        return self._egress
+
+    @egress.setter
+    def egress(self, egress: Egress) -> None:
+        self._egress = egress
+        self._mirror = Mirror(egress) if self._config.ack_policy == "mirror" else None
+
+    @property
+    def ack_policy(self) -> str:
+        """What the guest's bytes are acknowledged for: ``early``, ``mirror``, or ``mirror-accepted``."""
+        return self._mirror.policy if self._mirror is not None else "early"
 
     # From the stack -------------------------------------------------------------------------------------------------
 
@@ -89,15 +130,16 @@ class TcpNat:
             conn.context = None
             conn.refuse("reset", now)
             return
-        f = TcpFlow(record, conn)
-        conn.context = f
-        self._flows[record.flow] = f
+        self._join(record, conn)
         self.egress.open_tcp(record.flow, *record.outside, now)
 
     def established(self, conn: Any, now: int) -> None:
         f = conn.context
         if f is not None:
             f.established = True
+            if f.record.direction == "in":
+                self._calling.pop(f.record.flow, None)
+                f.record.state, f.record.answered_at = "open", now
             self.egress.credit(f.record.flow, now)
             self._pump(f, now)
 
@@ -129,16 +171,42 @@ class TcpNat:
                 self._pump(f, now)
             return
         conn.context = None
-        self._end(f, _REASONS.get(reason, reason), now, abrupt=True)
+        if f.record.direction == "in" and not f.established:
+            reason = "refused" if reason == "reset" else reason
+        else:
+            reason = _REASONS.get(reason, reason)
+        self._end(f, reason, now, abrupt=True)
 
     def tick(self, now: int) -> None:
         """Read on for connections that have room again. The stack tells of room only after a write that it cut
-        short."""
+        short. Give up guests that do not answer."""
+        while self._calling:
+            f = next(iter(self._calling.values()))
+            if f.record.opened_at + FORWARD_CONNECT > now:
+                break
+            f.conn.context = None
+            self._end(f, "timeout", now, abrupt=True)
+            f.conn.abort(now)
         if self._starved:
             for flow, f in list(self._starved.items()):
                 if f.conn.room >= self._low:
                     del self._starved[flow]
                     self.egress.credit(flow, now)
+
+    def after_egress(self, now: int) -> None:
+        """Pass on what far sides have acknowledged meanwhile."""
+        if self._mirror is not None:
+            flows = self._mirror.due(now)
+            for f in flows:
+                self._look(f, now)
+            if flows:
+                self._mirror.settle()
+
+    def poll_at(self) -> int:
+        due = NEVER if self._mirror is None else self._mirror.poll_at()
+        for f in self._calling.values():
+            return min(due, f.record.opened_at + FORWARD_CONNECT)
+        return due
 
     # From the egress ------------------------------------------------------------------------------------------------
 
@@ -146,7 +214,28 @@ class TcpNat:
         f = self._flows.get(flow)
         if f is not None:
             f.record.state, f.record.answered_at = "open", now
+            if self._mirror is not None:
+                # Before the handshake is done: its last segment may carry data.
+                f.mirrored = True
+                f.conn.hold_acks(now)
             f.conn.accept(now)
+
+    def accepted(self, guest: Endpoint, peer: Endpoint, now: int) -> int | None:
+        """Somebody came to a forward that leads to ``guest``: ask the guest. None when that cannot be done."""
+        if self._inbound >= max(1, self._config.max_tcp // FORWARD_SHARE) or len(self._flows) >= self._config.max_tcp:
+            self.counters["limit"] += 1
+            self._table.refused("tcp", peer, guest, "limit", now)
+            return None
+        source = self._config.gateway if len(guest[0]) == 4 else self._config.gateway6
+        try:
+            conn = self._stack.connect(*guest, src=source, now=now)
+        except AeroLabError:
+            self.counters["no-slot"] += 1
+            return None
+        record = self._table.open("tcp", guest, conn.local, peer, now, direction="in")
+        self._inbound += 1
+        self._calling[record.flow] = self._join(record, conn)
+        return record.flow
 
     def failed(self, flow: int, why: Why, now: int) -> None:
         f = self._flows.get(flow)
@@ -155,7 +244,7 @@ class TcpNat:
         f.outside_gone = True
         f.conn.context = None
         self._end(f, why, now)
-        f.conn.refuse(_REFUSALS[why], now)
+        f.conn.refuse(REFUSALS[why], now)
 
     def room(self, flow: int) -> int:
         f = self._flows.get(flow)
@@ -171,6 +260,10 @@ class TcpNat:
         f = self._flows.get(flow)
         if f is None:
             return
+        if f.mirrored:
+            self._look(f, now)  # the acknowledgement that came with these bytes goes on with them
+            if flow not in self._flows:
+                return
         size = f.conn.write(view, now)
         f.record.bytes_down += size
         f.record.last_at = now
@@ -213,6 +306,17 @@ class TcpNat:
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
+    def _join(self, record: FlowRecord, conn: Any) -> TcpFlow:
+        if record.direction == "out":
+            record.ack_policy = self.ack_policy
+        f = conn.context = self._flows[record.flow] = TcpFlow(record, conn)
+        return f
+
+    def _look(self, f: TcpFlow, now: int) -> None:
+        """Pass on what the far side acknowledged. With everything before it the guest's end may be, and the flow."""
+        if self._mirror is not None and f.mirrored and self._mirror.look(f, now):
+            self._finish(f, now)
+
     def _pump(self, f: TcpFlow, now: int) -> None:
         """Guest to world, as much as the egress takes; then the guest's end, once everything before it went."""
         if f.outside_gone:
@@ -226,6 +330,8 @@ class TcpNat:
                 f.conn.consume(taken, now)
                 f.record.bytes_up += taken
                 f.record.last_at = now
+                if f.mirrored:
+                    self._look(f, now)
             if taken < offered:
                 f.blocked = True
                 return
@@ -233,11 +339,18 @@ class TcpNat:
             f.shut = True
             f.record.state = "guest-finished"
             self.egress.shutdown(flow, now)
-            self._finish(f, now)
+            if f.mirrored:
+                self._look(f, now)
+            else:
+                self._finish(f, now)
 
     def _finish(self, f: TcpFlow, now: int) -> None:
-        """Both directions done: the flow has ended, whatever the connection still has to wait for."""
-        if f.shut and f.far_eof:
+        """Both directions done: the flow has ended, whatever the connection still has to wait for. Unless it is the far
+        side's acknowledgement that it has to wait for."""
+        if f.shut and f.far_eof and f.record.flow in self._flows:
+            if f.mirrored and f.released < f.record.bytes_up + f.shut:
+                f.record.state = "finished"
+                return
             f.conn.context = None
             self._end(f, "closed", now)
 
@@ -245,6 +358,11 @@ class TcpNat:
         flow = f.record.flow
         self._flows.pop(flow, None)
         self._starved.pop(flow, None)
+        self._calling.pop(flow, None)
+        if self._mirror is not None:
+            self._mirror.forget(flow)
+        if f.record.direction == "in":
+            self._inbound -= 1
         if not f.outside_gone:
             f.outside_gone = True
             (self.egress.reset if abrupt else self.egress.close)(flow, now)

@@ -2,7 +2,10 @@
 
 Symmetric: only the remote that the guest aimed at can answer, and the answer bears the address the guest aimed at,
 whatever the forward map made of it. Flows end when idle; datagrams over any limit are dropped and counted, as UDP
-allows.
+allows. ICMP errors from the world are told to the guest and end nothing (RFC 4787 REQ-12).
+
+An inbound flow is one peer outside who speaks to a forward: the guest sees a port of the gateway's, one for each peer,
+and what it answers there goes to that peer.
 """
 
 from __future__ import annotations
@@ -10,13 +13,25 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from typing import Any
 
+from ..bounds import FORWARD_SHARE
 from ..egress.contract import Egress, Why
 from ..limits import NEVER
-from ..services.unreachable import HOST, PORT, unreachable
-from ..wire.address import directed_broadcast
+from ..services.unreachable import HOST, NET, PORT, PROHIBITED, unreachable
+from ..stack import Datagram
+from ..wire.address import IP4_ANY, IP4_BROADCAST, directed_broadcast, is_multicast
 from .config import LanConfig
 from .dns import DnsServer
 from .flows import Endpoint, FlowRecord, FlowTable
+
+_TELL: dict[Why, str] = {
+    "refused": PORT,
+    "net-unreachable": NET,
+    "unreachable": HOST,
+    "timeout": HOST,
+    "denied": PROHIBITED,
+}
+_FIRST_PORT, _LAST_PORT = 49152, 65535
+"""Ports of the gateway's that stand for peers outside (RFC 6335: the dynamic ones)."""
 
 
 class UdpNat:
@@ -28,6 +43,8 @@ class UdpNat:
         self._flows: OrderedDict[int, FlowRecord] = OrderedDict()
         self._by_key: dict[tuple[Endpoint, Endpoint], FlowRecord] = {}
         self._broadcast = directed_broadcast(config.gateway, config.prefix_len)
+        self._via: dict[int, int] = {}  # inbound flow -> listener
+        self._next_port = _FIRST_PORT
         self.counters: Counter[str] = Counter()
 
     def __contains__(self, flow: int) -> bool:
@@ -36,14 +53,18 @@ class UdpNat:
     def __len__(self) -> int:
         return len(self._flows)
 
-    def outbound(self, guest: Endpoint, target: Endpoint, payload: bytes, now: int) -> None:
+    def outbound(self, event: Datagram, now: int) -> None:
         """A datagram from the guest."""
+        guest, target = (event.src, event.sport), (event.dst, event.dport)
         record = self._by_key.get((guest, target))
         if record is None:
-            record = self._open(guest, target, now)
+            record = self._open(event, guest, target, now)
             if record is None:
                 return
         self._touch(record, now)
+        if record.direction == "in" and record.answered_at is None:
+            record.answered_at = now
+        payload = event.payload
         if self.egress.send_datagram(record.flow, payload, now):
             record.datagrams_up += 1
             record.bytes_up += len(payload)
@@ -56,8 +77,8 @@ class UdpNat:
         if record is None:
             return
         self._touch(record, now)
-        if record.answered_at is None:
-            record.answered_at = now
+        if record.direction == "out" and record.answered_at is None:
+            record.answered_at, record.state = now, "open"
         if self._stack.udp_send(*record.target, *record.guest, payload, now):
             record.datagrams_down += 1
             record.bytes_down += len(payload)
@@ -65,12 +86,55 @@ class UdpNat:
             self.counters["no-room-to-guest"] += 1
 
     def failed(self, flow: int, why: Why, now: int) -> None:
+        """The flow could not be had."""
+        record = self._flows.get(flow)
+        if record is not None:
+            self._end(record, why, now, close=False)
+            self._tell(record, why, now)
+
+    def undeliverable(self, flow: int, why: Why, now: int) -> None:
         """Nobody listens there, or there is no way: told to the guest, as a router would."""
         record = self._flows.get(flow)
         if record is None:
             return
-        self._end(record, why, now, close=False)
-        self._tell_unreachable(record, port=why == "refused", now=now)
+        self.counters[f"undeliverable-{why}"] += 1
+        if record.direction == "in":
+            return
+        if record.answered_at is None:
+            record.state = why
+        self._tell(record, why, now)
+
+    def accepted(self, guest: Endpoint, peer: Endpoint, now: int, listener: int) -> int | None:
+        """Somebody new spoke to a forward that leads to ``guest``. None when there is no room for it."""
+        source = self._config.gateway if len(guest[0]) == 4 else self._config.gateway6
+        if len(self._via) >= max(1, self._config.max_udp // FORWARD_SHARE) or not self._make_room() or source is None:
+            self.counters["limit"] += 1
+            self._table.refused("udp", peer, guest, "limit", now)
+            return None
+        for _ in range(_LAST_PORT - _FIRST_PORT + 1):  # one is free: there are more than flows
+            target = (source, self._next_port)
+            self._next_port = _FIRST_PORT if self._next_port == _LAST_PORT else self._next_port + 1
+            if (guest, target) not in self._by_key:
+                break
+        else:
+            return None
+        record = self._add(self._table.open("udp", guest, target, peer, now, direction="in"))
+        self._via[record.flow] = listener
+        return record.flow
+
+    def close_via(self, listener: int, now: int) -> None:
+        """A forward was closed: so are its flows."""
+        for flow in [flow for flow, via in self._via.items() if via == listener]:
+            self._end(self._flows[flow], "closed", now)
+
+    def unreachable_guest(self, source: Endpoint, target: Endpoint, now: int) -> bool:
+        """The guest's own ICMP: nothing of its listens where a forward leads. Ends the flow; True when there was
+        one."""
+        record = self._by_key.get((target, source))
+        if record is None or record.direction != "in":
+            return False
+        self._end(record, "refused", now)
+        return True
 
     def tick(self, now: int) -> None:
         """End the flows that were idle for too long."""
@@ -80,7 +144,7 @@ class UdpNat:
             oldest = next(iter(self._flows.values()))
             if oldest.last_at + self._config.udp_idle > now:
                 break
-            self._end(oldest, "idle", now)
+            self._end(oldest, "idle" if oldest.state == "open" else oldest.state, now)
 
     def poll_at(self) -> int:
         if self._config.udp_idle:
@@ -94,27 +158,47 @@ class UdpNat:
 
     # Inside ---------------------------------------------------------------------------------------------------------
 
-    def _open(self, guest: Endpoint, target: Endpoint, now: int) -> FlowRecord | None:
+    def _open(self, event: Datagram, guest: Endpoint, target: Endpoint, now: int) -> FlowRecord | None:
         outside = self._config.forward_udp.get(target)
+        own = any(target[0] == address for address, _ in self._config.addresses)
+        if event.group or is_multicast(target[0]) or target[0] in (self._broadcast, IP4_ANY, IP4_BROADCAST):
+            # Quietly, and without a row: a guest's chatter (LLMNR, SSDP, NetBIOS) is no flow, and an ICMP error must
+            # never answer it (RFC 1122 section 3.2.2).
+            self.counters["chatter"] += 1
+            return None
         if outside is not None:
             why = self._config.policy.udp_port(target[1])
-        elif target[0] == self._broadcast or any(target[0] == own for own, _ in self._config.addresses):
+        elif own:
             why = "gateway"
         else:
             why = self._config.policy.udp(*target)
         if why is not None:
-            # Quietly, and without a row: a guest's multicast chatter is no flow, and answering it would be noise.
             self.counters[f"denied-{why}"] += 1
             self._table.refused("udp", guest, target, f"denied-{why}", now)
+            self._stack.unreachable(event, "port-unreachable" if own else "prohibited", now)
             return None
-        if len(self._flows) >= self._config.max_udp:
+        if not self._make_room():
             self.counters["limit"] += 1
             self._table.refused("udp", guest, target, "limit", now)
             return None
         record = self._table.open("udp", guest, target, outside or target, now, self._dns.name_of(target[0]))
-        record.state = "open"
-        self._flows[record.flow] = self._by_key[guest, target] = record
+        self._add(record)
         self.egress.open_udp(record.flow, *record.outside, now)
+        return record
+
+    def _make_room(self) -> bool:
+        """Whether one more flow fits, if need be in the place of one that only an ICMP error has answered."""
+        if len(self._flows) < self._config.max_udp:
+            return True
+        for record in self._flows.values():
+            if record.state != "open":
+                self._end(record, record.state, record.last_at)
+                return True
+        return False
+
+    def _add(self, record: FlowRecord) -> FlowRecord:
+        record.state = "open"
+        self._flows[record.flow] = self._by_key[record.guest, record.target] = record
         return record
 
     def _touch(self, record: FlowRecord, now: int) -> None:
@@ -124,15 +208,17 @@ class UdpNat:
     def _end(self, record: FlowRecord, reason: str, now: int, close: bool = True) -> None:
         del self._flows[record.flow]
         del self._by_key[record.guest, record.target]
+        self._via.pop(record.flow, None)
         if close:
             self.egress.close(record.flow, now)
         self._table.end(record, reason, now)
 
-    def _tell_unreachable(self, record: FlowRecord, port: bool, now: int) -> None:
+    def _tell(self, record: FlowRecord, why: Why, now: int) -> None:
         """ICMP unreachable about a datagram of this flow: the port's owner says so, or the router."""
-        sender = record.target[0] if port else self._config.gateway
-        if not port and len(record.target[0]) == 16:
-            sender = self._config.gateway6 or record.target[0]
+        what = _TELL[why]
+        sender = record.target[0]
+        if what != PORT:
+            sender = self._config.gateway if len(sender) == 4 else self._config.gateway6 or sender
         self.counters["told-unreachable"] += 1
-        message = unreachable(PORT if port else HOST, record.guest, record.target)
+        message = unreachable(what, record.guest, record.target)
         self._stack.icmp_send(sender, record.guest[0], *message, now)

@@ -7,8 +7,12 @@ from ..wire.ipv4 import Ipv4
 from ..wire.ipv6 import Ipv6
 from ..wire.udp import PROTOCOL, Udp
 
-PORT, HOST = "port", "host"
+PORT, HOST, NET, PROHIBITED = "port", "host", "net", "prohibited"
 _CODES = {
+    (NET, 4): (icmp.UNREACHABLE, icmp.NET_UNREACHABLE),
+    (PROHIBITED, 4): (icmp.UNREACHABLE, icmp.ADMINISTRATIVELY_PROHIBITED),
+    (NET, 16): (icmpv6.UNREACHABLE, icmpv6.NO_ROUTE),
+    (PROHIBITED, 16): (icmpv6.UNREACHABLE, icmpv6.PROHIBITED),
     (PORT, 4): (icmp.UNREACHABLE, icmp.PORT_UNREACHABLE),
     (HOST, 4): (icmp.UNREACHABLE, icmp.HOST_UNREACHABLE),
     (PORT, 16): (icmpv6.UNREACHABLE, icmpv6.PORT_UNREACHABLE),

@@ -16,6 +16,7 @@ class RecordingSink:
         self.datagrams: dict[int, list[bytes]] = defaultdict(list)
         self.rooms: dict[int, int] = defaultdict(lambda: 1 << 20)
         self.largest = 0
+        self.on_accepted: Callable[[int], int | None] = lambda listener: None
         self.on_drained: Callable[[int, int], None] = lambda flow, now: None
 
     def opened(self, flow: int, now: int) -> None:
@@ -45,6 +46,16 @@ class RecordingSink:
 
     def datagram(self, flow: int, payload: bytes, now: int) -> None:
         self.datagrams[flow].append(payload)
+
+    def undeliverable(self, flow: int, why: str, now: int) -> None:
+        self.calls.append(("undeliverable", flow, why))
+
+    def echo_failed(self, query: int, sender: bytes | None, type: int, code: int, rest: int, now: int) -> None:
+        self.calls.append(("echo_failed", query, sender, type, code, rest))
+
+    def accepted(self, listener: int, peer: tuple[bytes, int], now: int) -> int | None:
+        self.calls.append(("accepted", listener, peer))
+        return self.on_accepted(listener)
 
     def resolved(self, query: int, answer: Any, now: int) -> None:
         self.calls.append(("resolved", query, answer))

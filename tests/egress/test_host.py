@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import socket
 import struct
@@ -177,7 +178,27 @@ def test_refused_is_told_and_frees_the_number(egress, sink, server):
 def test_unreachable_and_denied(egress, sink):
     egress.open_tcp(1, bytes((255, 255, 255, 255)), 80, 0)  # connect() to broadcast is refused by the kernel itself
     turn(egress, lambda: any(call[:2] == ("failed", 1) for call in sink.calls))
-    assert sink.calls[0][2] in ("unreachable", "denied")
+    assert sink.calls[0][2] in ("net-unreachable", "unreachable", "denied")
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (errno.ECONNREFUSED, "refused"),
+        (errno.ENETUNREACH, "net-unreachable"),
+        (errno.ENETDOWN, "net-unreachable"),
+        (errno.EHOSTUNREACH, "unreachable"),
+        (errno.ETIMEDOUT, "timeout"),
+        (errno.EACCES, "denied"),
+        (errno.EPERM, "denied"),
+    ],
+)
+def test_each_errno_of_a_connect_is_a_reason(egress, sink, monkeypatch, code, why):
+    monkeypatch.setattr("socket.socket.connect_ex", lambda self, where: code)
+    egress.open_tcp(1, LOOPBACK, 80, 0)
+    egress.step(0)
+    assert sink.calls == [("failed", 1, why)]
+    assert egress.open_flows == 0
 
 
 def test_calls_up_come_from_step_only(egress, sink, server):
@@ -328,15 +349,20 @@ def test_udp_takes_answers_from_its_remote_only(egress, sink):
         assert sink.datagrams[1] == [b"true"]
 
 
-def test_udp_refused_is_told_and_ends_the_flow_only(egress, sink):
+def test_udp_refused_is_told_and_ends_no_flow(egress, sink):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
         gone.bind(("127.0.0.1", 0))
         nobody = port(gone)
     egress.open_udp(1, LOOPBACK, nobody, 0)
     egress.open_udp(2, LOOPBACK, nobody, 0)
     egress.send_datagram(1, b"anyone?", 0)
-    turn(egress, lambda: sink.told("failed", 1, "refused"))
-    assert egress.open_flows == 1
+    turn(egress, lambda: sink.told("undeliverable", 1, "refused"))
+    assert egress.open_flows == 2
+    assert not select.select([egress], [], [], 0)[0], "an error that was told must not keep the selector busy"
+    for number in range(2, 5):
+        assert egress.send_datagram(1, b"still?", 0)
+        turn(egress, lambda number=number: sink.calls.count(("undeliverable", 1, "refused")) == number)
+    assert not any(call[1] == 2 for call in sink.calls), "and it is nobody else's"
 
 
 def test_no_descriptors_left_is_a_failure_not_an_exception(egress, sink, server, monkeypatch):
@@ -353,8 +379,8 @@ def test_no_descriptors_left_is_a_failure_not_an_exception(egress, sink, server,
 
 
 def test_echo_to_loopback_if_this_host_lets_us(egress, sink):
-    if not egress.echo(9, LOOPBACK, b"are you there", 0):
-        assert egress.counters["echo-not-possible"] == 1
+    if egress.echo(9, LOOPBACK, b"are you there", 0) == "denied":
+        assert egress.counters["echo-denied"] == 1
         pytest.skip("ping_group_range does not include this user")
     turn(egress, lambda: sink.told("echoed", 9, LOOPBACK, b"are you there"), SECOND)
 
@@ -367,3 +393,52 @@ def test_stop_twice_closes_everything(sink, server):
     egress.step(0)
     assert far.recv(1) == b""
     far.close()
+
+
+def test_what_the_far_side_acknowledged_can_be_asked_where_the_kernel_tells(egress, sink, server):
+    if not egress.tells_unacked:
+        assert egress.unacked(1) is None
+        pytest.skip("SIOCOUTQ is Linux's")
+    with opened(egress, sink, server) as far:
+        assert egress.unacked(1) == 0
+        while egress.send(1, [memoryview(bytes(1 << 20))], 0):
+            pass
+        held = egress.unacked(1)
+        assert held is not None and held > 0, "the far side's window is shut"
+        assert egress.round_trip(1) > 0
+        egress.shutdown(1, 0)
+        assert egress.unacked(1) == held + 1, "the end counts as one"
+        while far.recv(1 << 20):
+            pass
+        end = time.monotonic() + PATIENCE
+        while egress.unacked(1):
+            assert time.monotonic() < end
+        egress.close(1, 0)
+        assert egress.unacked(1) is None, "gone"
+
+
+def test_a_reset_while_only_acknowledgements_are_awaited_is_seen(egress, sink, server):
+    """Both directions have ended and the selector watches nothing: asking is what finds the reset out."""
+    if not egress.tells_unacked:
+        pytest.skip("SIOCOUTQ is Linux's")
+    far = opened(egress, sink, server)
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    while egress.send(1, [memoryview(bytes(1 << 20))], 0):
+        pass
+    far.shutdown(socket.SHUT_WR)
+    turn(egress, lambda: sink.told("eof", 1))
+    egress.shutdown(1, 0)
+    assert egress.unacked(1)
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far.close()
+    end = time.monotonic() + PATIENCE
+    while not sink.told("reset", 1):
+        assert time.monotonic() < end
+        egress.unacked(1)
+        egress.step(0)
+
+
+def test_echoes_that_cannot_go_out_say_why(egress):
+    why = egress.echo(1, bytes((255, 255, 255, 255)), b"", 0)
+    assert why in ("denied", "unreachable", "net-unreachable")
+    assert egress.counters[f"echo-{why}"] == 1

@@ -1,34 +1,47 @@
-"""A host that has no way to an address says so at once: in a network namespace without any route."""
+"""Ways to fail that a host knows at once, each told as what it is: in a network namespace with such routes alone."""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 CODE = """
+import json
+import subprocess
+import sys
 from aero_lab.egress.host import HostEgress
 from aero_lab.wire.address import ip
 
-class Sink:
-    calls = []
-    def failed(self, flow, why, now):
-        self.calls.append((flow, why))
+for route in sys.argv[1:]:
+    subprocess.run(["ip", *route.split()], check=True)
+if sys.argv[1:]:
+    open("/proc/sys/net/ipv4/ping_group_range", "w").write("0 0")
 
-sink = Sink()
+class Sink:
+    calls = {}
+    def failed(self, flow, why, now):
+        self.calls[flow] = why
+    def undeliverable(self, flow, why, now):
+        self.calls[flow] = why
+
+sink, echoes = Sink(), []
+targets = ["2606:4700:4700::1111", "8.8.8.8", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"]
 with HostEgress(sink) as egress:
-    for flow, address in enumerate(("2606:4700:4700::1111", "8.8.8.8")):
+    for flow, address in enumerate(targets):
         egress.open_tcp(2 * flow, ip(address), 80, 0)
         egress.open_udp(2 * flow + 1, ip(address), 53, 0)
-        print(egress.echo(flow, ip(address), b"", 0))
+        echoes.append(egress.echo(flow, ip(address), b"", 0))
     egress.step(0)
-print(sorted(sink.calls))
+print(json.dumps([echoes, [sink.calls.get(n) for n in range(12)]]))
 """
 
 
-def test_unreachable_over_either_family():
+def run(*routes: str) -> list:
     isolated = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-rn"]
     try:
         made = subprocess.run([*isolated, "true"], capture_output=True, timeout=20).returncode == 0
@@ -36,5 +49,28 @@ def test_unreachable_over_either_family():
         made = False
     if not made:
         pytest.skip("this user may not make a network namespace")
-    done = subprocess.run([*isolated, sys.executable, "-c", CODE], capture_output=True, text=True, timeout=120)
-    assert done.stdout.split("\n")[:3] == ["False", "False", str([(n, "unreachable") for n in range(4)])], done.stderr
+    done = subprocess.run([*isolated, sys.executable, "-c", CODE, *routes], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_no_route_over_either_family():
+    echoes, flows = run()
+    assert flows[2:8] == ["net-unreachable"] * 6
+    assert set(flows[:2] + flows[8:]) <= {"net-unreachable", "unreachable"}, "no IPv6 address to speak from is no route"
+    assert set(echoes) == {"denied"}, "no unprivileged echo sockets in a fresh namespace"
+
+
+def test_routes_that_say_no():
+    if shutil.which("ip") is None:
+        pytest.skip("needs iproute2")
+    echoes, flows = run(
+        "link set lo up",
+        "route add unreachable 192.0.2.1",
+        "route add prohibit 192.0.2.2",
+        "-6 route add unreachable 2001:db8::1",
+        "-6 route add prohibit 2001:db8::2",
+    )
+    reasons = ["net-unreachable", "net-unreachable", "unreachable", "denied", "unreachable", "denied"]
+    assert flows == [why for why in reasons for _ in ("tcp", "udp")]
+    assert echoes == reasons

@@ -17,6 +17,8 @@ class PretendSocket:
     def __init__(self):
         self.sent: list[bytes] = []
         self.replies: list[tuple[bytes, tuple[str, int]]] = []
+        self.errors: list[tuple] = []
+        self.options: list[tuple] = []
 
     def sendto(self, message, where):
         self.sent.append(message)
@@ -25,6 +27,14 @@ class PretendSocket:
         if not self.replies:
             raise BlockingIOError
         return self.replies.pop(0)
+
+    def recvmsg(self, size, ancillary, flags):
+        if not self.errors:
+            raise BlockingIOError
+        return self.errors.pop(0)
+
+    def setsockopt(self, level, option, value):
+        self.options.append((level, option, value))
 
     def close(self):
         pass
@@ -42,10 +52,10 @@ def reply(request: bytes, kind: int = 0) -> bytes:
 
 def test_reply_is_matched_by_sequence_and_address():
     made, sock = pinger()
-    assert made.send(5, HOST, b"one", 0)
-    assert made.send(6, HOST, b"two", 0)
+    assert made.send(5, HOST, b"one", 0) is None
+    assert made.send(6, HOST, b"two", 0) is None
     sock.replies = [(reply(sock.sent[1]), ("192.0.2.1", 0)), (reply(sock.sent[0]), ("192.0.2.1", 0))]
-    assert made.read(sock, 0) == [(6, HOST, b"two"), (5, HOST, b"one")]
+    assert made.read(sock, 0) == ([(6, HOST, b"two"), (5, HOST, b"one")], [])
 
 
 def test_forged_short_late_and_doubled_replies_are_passed_over():
@@ -60,14 +70,14 @@ def test_forged_short_late_and_doubled_replies_are_passed_over():
         (good, ("192.0.2.1", 0)),
         (good, ("192.0.2.1", 0)),
     ]
-    assert made.read(sock, 0) == [(5, HOST, b"one")]
+    assert made.read(sock, 0) == ([(5, HOST, b"one")], [])
 
 
 def test_reply_with_its_ip_header_in_front():
     made, sock = pinger()
     made.send(5, HOST, b"one", 0)
     sock.replies = [(b"\x45" + bytes(19) + reply(sock.sent[0]), ("192.0.2.1", 0))]
-    assert made.read(sock, 0) == [(5, HOST, b"one")]
+    assert made.read(sock, 0) == ([(5, HOST, b"one")], [])
 
 
 def test_waiting_is_bounded_in_number_and_time():
@@ -84,4 +94,4 @@ def test_a_host_that_forbids_it_is_no_error(monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("aero_lab.egress.ping.socket.socket", forbidden)
-    assert Pinger(selectors.DefaultSelector()).send(1, HOST, b"", 0) is False
+    assert Pinger(selectors.DefaultSelector()).send(1, HOST, b"", 0) == "denied"

@@ -153,7 +153,7 @@ def test_udp_names_and_echo():
     b.egress.resolve(2, "files.lab", "A", 0)
     b.egress.resolve(3, "files.lab", "AAAA", 0)
     b.egress.resolve(4, "nowhere.lab", "A", 0)
-    assert b.egress.echo(5, FILES, b"payload", 0)
+    assert b.egress.echo(5, FILES, b"payload", 0) is None
     assert b.run(lambda: len(b.sink.calls) == 4 and bool(b.sink.datagrams[1]), 5)
     assert b.sink.datagrams[1] == [b"ping"]
     assert ("resolved", 2, Answer("ok", (FILES,), 60)) in b.sink.calls
@@ -177,7 +177,8 @@ def test_udp_refused():
     b.egress.open_udp(1, ECHO, 1234, 0)
     b.egress.send_datagram(1, b"anyone?", 0)
     assert b.run(lambda: bool(b.sink.calls), 5)
-    assert b.sink.calls == [("failed", 1, "refused")]
+    assert b.sink.calls == [("undeliverable", 1, "refused")]
+    assert b.egress.send_datagram(1, b"still the same flow", b.now)
 
 
 def test_ipv6_is_the_same_world():
@@ -187,7 +188,7 @@ def test_ipv6_is_the_same_world():
     assert b.run(lambda: b.sink.received[1] == b"hello")
     b.egress.open_udp(2, ECHO6, 7, b.now)
     assert b.egress.send_datagram(2, b"ping", b.now)
-    assert b.egress.echo(3, FILES6, b"payload", b.now)
+    assert b.egress.echo(3, FILES6, b"payload", b.now) is None
     b.egress.open_tcp(4, FILES6, 81, b.now)
     b.egress.open_tcp(5, ip("2001:db8:113::99"), 80, b.now)
     b.egress.open_udp(6, ECHO6, 1234, b.now)
@@ -198,8 +199,8 @@ def test_ipv6_is_the_same_world():
         ("echoed", 3, FILES6, b"payload"),
         ("failed", 4, "refused"),
         ("failed", 5, "unreachable"),
-        ("failed", 6, "refused"),
-        ("failed", 7, "unreachable"),
+        ("undeliverable", 6, "refused"),
+        ("undeliverable", 7, "unreachable"),
     }
     assert b.run(lambda: expected <= set(b.sink.calls) and b.sink.datagrams[2] == [b"ping"], 5)
 
@@ -208,7 +209,7 @@ def test_a_world_too_narrow_for_ipv6_says_so():
     b = Bench(mtu=1000)
     b.egress.open_tcp(1, ECHO6, 7, 0)
     b.egress.open_udp(2, ECHO6, 7, 0)
-    assert not b.egress.echo(3, ECHO6, b"", 0)
+    assert b.egress.echo(3, ECHO6, b"", 0) == "unreachable"
     assert b.run(lambda: set(b.sink.calls) == {("failed", 1, "unreachable"), ("failed", 2, "unreachable")}, 5)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from aero_lab.errors import AeroLabError
+
 
 class FakeConnection:
     """The side of a connection that a NAT sees: a bounded buffer each way."""
@@ -15,6 +17,8 @@ class FakeConnection:
         self.written = bytearray()
         self.room = room
         self.calls: list[tuple] = []
+        self.released: int | None = None
+        """What was let through to the guest's TCP; None: nothing is held."""
 
     @property
     def readable(self) -> int:
@@ -35,6 +39,13 @@ class FakeConnection:
         self.room -= taken
         return taken
 
+    def hold_acks(self, now):
+        self.released = 0
+
+    def release_acks(self, upto, now):
+        assert self.released is not None and upto >= self.released, "acknowledgements never go back"
+        self.released = upto
+
     def accept(self, now):
         self.calls.append(("accept",))
 
@@ -54,6 +65,20 @@ class FakeStack:
         self.sent: list[tuple] = []
         self.icmp: list[tuple] = []
         self.full = False
+        self.errors: list[tuple] = []
+        self.connections: list[FakeConnection] = []
+        self.slots = 8
+
+    def connect(self, dst, dport, sport=None, src=None, *, now):
+        if len(self.connections) >= self.slots:
+            raise AeroLabError("all slots are in use")
+        conn = FakeConnection((dst, dport), (src, 50000 + len(self.connections)))
+        self.connections.append(conn)
+        return conn
+
+    def unreachable(self, about, how, now, mtu=0):
+        self.errors.append((about.dst, about.dport, how))
+        return True
 
     def udp_send(self, src, sport, dst, dport, payload, now):
         if not self.full:
@@ -73,6 +98,14 @@ class FakeEgress:
         self.taken: dict[int, bytearray] = {}
         self.takes: int | None = None
         self.dropping = False
+        self.tells_unacked = True
+        self.steps_on_acks = False
+        self.acked: dict[int, int] = {}
+        """Bytes, and one for the end, that the far side has acknowledged."""
+        self.ended: set[int] = set()
+        self.gone: set[int] = set()
+        self.rtt = 0
+        self.asked = 0
 
     def open_tcp(self, flow, address, port, now):
         self.calls.append(("open_tcp", flow, address, port))
@@ -90,7 +123,24 @@ class FakeEgress:
         return total
 
     def shutdown(self, flow, now):
+        self.ended.add(flow)
         self.calls.append(("shutdown", flow))
+
+    def unacked(self, flow):
+        self.asked += 1
+        if flow in self.gone:
+            return None
+        return len(self.taken.get(flow, b"")) + (flow in self.ended) - self.acked.get(flow, 0)
+
+    def round_trip(self, flow):
+        return self.rtt
+
+    def listen(self, listener, kind, address, port, now):
+        self.calls.append(("listen", listener, kind, address, port))
+        return address, port or 40000 + listener
+
+    def unlisten(self, listener, now):
+        self.calls.append(("unlisten", listener))
 
     def reset(self, flow, now):
         self.calls.append(("reset", flow))

@@ -233,6 +233,8 @@ def test_nobody_at_the_port_is_told():
     assert b.run(lambda: bool(b.guest.icmp), 5)
     message = b.guest.icmp[0]
     assert (message.src, message.type, message.code) == (ECHO, icmp.UNREACHABLE, icmp.PORT_UNREACHABLE)
+    assert b.lan_rows()[0]["state"] == "refused"
+    b.run_for(61)
     assert b.lan_rows()[0]["reason"] == "refused"
 
 
@@ -246,12 +248,13 @@ def test_ping(where):
     assert (reply.src, reply.type, reply.rest, reply.payload) == (where, 0, 7 << 16 | 9, b"payload")
 
 
-def test_ping_of_what_must_not_be_reached_is_counted():
+def test_ping_of_what_must_not_be_reached_is_told_and_counted():
     b = VirtualBench()
     while not b.guest.stack.icmp_echo(GUEST, ip("192.168.1.1"), 7, 9, b"", b.now):
         b.run_for(0.01)
     b.run_for(2)
-    assert b.guest.icmp == []
+    (message,) = b.guest.icmp
+    assert (message.src, message.type, message.code) == (GATEWAY, icmp.UNREACHABLE, icmp.ADMINISTRATIVELY_PROHIBITED)
     assert b.lan.counters["lan.echo-denied-private"] == 1
 
 

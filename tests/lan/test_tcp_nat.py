@@ -65,7 +65,8 @@ def test_syn_waits_for_the_far_side():
     ("why", "how"),
     [
         ("refused", "reset"),
-        ("denied", "reset"),
+        ("denied", "prohibited"),
+        ("net-unreachable", "net-unreachable"),
         ("unreachable", "host-unreachable"),
         ("timeout", "host-unreachable"),
     ],

@@ -56,10 +56,10 @@ def test_floors_import_downwards_only():
         name: level
         for level, names in enumerate(
             [
-                "limits errors causes compiled tables",
+                "limits bounds errors causes compiled tables",
                 "wire clock",
                 "rings link",
-                "stack framing capture",
+                "stack framing capture audit",
                 "transports services analysis",
                 "egress lan",
                 "paths guests viz driver",
