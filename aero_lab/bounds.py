@@ -61,3 +61,6 @@ MIRROR_POLLS_PER_RTT = 8
 """Looks in one round trip to the far TCP, which is how long an acknowledgement takes at least."""
 MIRROR_MEASURE = 100_000_000
 """How long a measured round-trip time serves for the time between looks."""
+# Proxy server ---------------------------------------------------------------------------------------------------------
+SERVER_TOKEN_BYTES = 24
+"""Randomness of a minted token: as much as Jupyter's."""
