@@ -64,3 +64,18 @@ MIRROR_MEASURE = 100_000_000
 # Proxy server ---------------------------------------------------------------------------------------------------------
 SERVER_TOKEN_BYTES = 24
 """Randomness of a minted token: as much as Jupyter's."""
+HTTP_PATIENCE = 10_000_000_000
+"""A connection that has not become a tunnel by then, or not sent its next whole request, is closed (slow requests,
+half-open upgrades)."""
+HTTP_WAITING = 256
+"""Connections that may be at that stage at once; one more closes the oldest of them."""
+HTTP_BODY = 1024
+"""Bytes of a request body that are read; no resource here wants one."""
+LISTEN_BACKLOG = 512
+"""Connections the kernel holds for us; at most what ``net.core.somaxconn`` says."""
+CAPTURE_FILE_BUFFER = 256 << 10
+"""Bytes of a tunnel's capture that wait to be written together."""
+BACKPRESSURE_PATIENCE = 1_000_000_000
+"""A client that takes no message for so long, with its queue full, is closed."""
+PING_REARM = 3
+"""Intervals after which a PING of the server that was not answered is given up and a new one sent."""

@@ -116,11 +116,13 @@ def put_packets(data, index, start, step, number, interfaces, comment, out):
     return at
 
 
-def _option(code: int, value: bytes) -> bytes:
+def option(code: int, value: bytes) -> bytes:
+    """An option of a block, padded."""
     return struct.pack("<HH", code, len(value)) + value + b"\0" * (-len(value) % 4)
 
 
-def _block(kind: int, body: bytes) -> bytes:
+def block(kind: int, body: bytes) -> bytes:
+    """A block around a body whose length is a multiple of 4."""
     return struct.pack("<II", kind, len(body) + 12) + body + struct.pack("<I", len(body) + 12)
 
 
@@ -131,15 +133,15 @@ def _preamble(capture: Capture, points: list[int], framing: int) -> bytes:
         text = json.dumps(capture.meta, sort_keys=True, separators=(",", ":"), default=str).encode()
         if len(text) > 65535:
             raise UsageError(f"the meta of a capture file may have 65535 bytes, not {len(text)}")
-        options += _option(1, text)
-    options += _option(4, b"aero_lab") + _option(0, b"")
-    out = _block(SECTION, struct.pack("<IHHq", ORDER, 1, 0, -1) + options)
+        options += option(1, text)
+    options += option(4, b"aero_lab") + option(0, b"")
+    out = block(SECTION, struct.pack("<IHHq", ORDER, 1, 0, -1) + options)
     for point in points:
-        options = _option(2, s.POINTS[point].encode())
+        options = option(2, s.POINTS[point].encode())
         if s.POINTS[point] == "tunnel":
-            options += _option(3, (TUNNEL_DESCRIPTION % framing).encode())
-        options += _option(9, b"\x09") + _option(0, b"")
-        out += _block(INTERFACE, struct.pack("<HHI", ETHERNET, 0, capture.snap or SNAPLEN) + options)
+            options += option(3, (TUNNEL_DESCRIPTION % framing).encode())
+        options += option(9, b"\x09") + option(0, b"")
+        out += block(INTERFACE, struct.pack("<HHI", ETHERNET, 0, capture.snap or SNAPLEN) + options)
     return out
 
 
@@ -160,18 +162,18 @@ def write_pcapng(path: str | Path, capture: Capture) -> Path:
     path = Path(path)
     with path.open("wb") as file:
         file.write(_preamble(capture, points, framing))
-        for block in capture.blocks:
-            for first in range(0, block.count, WRITE_BATCH):
-                number = min(WRITE_BATCH, block.count - first)
-                start = block.start + block.step * first
-                out = np.empty(int(packets_size(block.index, start, block.step, number)), np.uint8)
-                put_packets(block.data, block.index, start, block.step, number, interfaces, comment, out)
+        for held in capture.blocks:
+            for first in range(0, held.count, WRITE_BATCH):
+                number = min(WRITE_BATCH, held.count - first)
+                start = held.start + held.step * first
+                out = np.empty(int(packets_size(held.index, start, held.step, number)), np.uint8)
+                put_packets(held.data, held.index, start, held.step, number, interfaces, comment, out)
                 file.write(out.data)
         missing = sum(capture.drops.values())
         if missing:
             last = int(rows["t_ns"].max()) if len(rows) else 0
             received, dropped = struct.pack("<q", len(rows) + missing), struct.pack("<q", missing)
-            options = _option(1, json.dumps(capture.drops, sort_keys=True).encode())
-            options += _option(4, received) + _option(5, dropped) + _option(0, b"")
-            file.write(_block(STATISTICS, struct.pack("<III", 0, last >> 32, last & 0xFFFFFFFF) + options))
+            options = option(1, json.dumps(capture.drops, sort_keys=True).encode())
+            options += option(4, received) + option(5, dropped) + option(0, b"")
+            file.write(block(STATISTICS, struct.pack("<III", 0, last >> 32, last & 0xFFFFFFFF) + options))
     return path

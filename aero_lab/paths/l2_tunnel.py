@@ -8,37 +8,24 @@ ring, and whoever fills that ring (the guest's stack, the gateway's stack) sees 
 another segment. When the local ring is full, messages wait in the transport. The two waits are independent, so one
 direction cannot stop the other.
 
-Control messages (PING, PONG, ERROR) leave the batch path and are handled one by one in Python; answers to PING wait in
-a queue of fixed length and the oldest is dropped, counted, when a peer pings faster than we can send.
+Control messages (PING, PONG, ERROR) leave the batch path and are handled one by one in Python (:mod:`.l2_control`).
+Answers go into the ring of outgoing messages; when that is full a few wait in a queue of fixed length, whose oldest is
+dropped, counted, when a peer pings and does not read.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
-from ..causes import Cause
 from ..clock import Node
-from ..framing.l2_tunnel import (
-    ERROR,
-    PING,
-    PONG,
-    BadMessage,
-    L2Codec,
-    L2Limits,
-    decode,
-    encode_error,
-    encode_ping,
-    encode_pong,
-)
+from ..framing.l2_tunnel import HEADER_SIZE, L2Codec, L2Limits
 from ..limits import (
     CONTROL_ARENA,
     CONTROL_SLOTS,
     ETHERNET_OVERHEAD,
     MTU_DEFAULT,
     NEVER,
-    PONG_QUEUE,
     RING_ARENA,
     RING_SLOTS,
     TUNNEL_FRAME,
@@ -46,6 +33,7 @@ from ..limits import (
 from ..rings import FrameRing
 from ..transports.base import TransportEnd
 from .base import Path, Tap, Wire, register
+from .l2_control import ControlChannel
 
 
 class L2Port:
@@ -60,6 +48,8 @@ class L2Port:
     recorder, point: where traffic is recorded and under which name: at ``"tunnel"`` the messages as they enter and
         leave the transport, at any other point the frames as they pass the local rings.
     limits: payload limits of the messages.
+    control: the conversation beside the frames, when it began before there was a port.
+    frames: a second recorder, for the frames as they pass the local rings, whatever ``point`` is.
     """
 
     def __init__(
@@ -72,21 +62,17 @@ class L2Port:
         recorder: Tap | None = None,
         point: str = "",
         limits: L2Limits | None = None,
+        control: ControlChannel | None = None,
+        frames: Tap | None = None,
     ):
         self.name = name
         self.out, self.into, self.end = out, into, end
         self.codec = L2Codec(limits or L2Limits())
-        self.peer_error: tuple[int | None, str] | None = None
-        """Code and text of the last ERROR message from the peer."""
-        self.rtt: int | None = None
-        """Round-trip time of the last :meth:`ping` that was answered, ns."""
+        self.control = control or ControlChannel(self.codec.limits)
         self._messages = FrameRing(RING_SLOTS, RING_ARENA)
         self._control = FrameRing(CONTROL_SLOTS, CONTROL_ARENA)
-        self._replies: deque[bytes] = deque()
-        self._pings: dict[bytes, int] = {}
-        self._next_ping = 0
         got_as = "rx" if sent_as == "tx" else "tx"
-        frames, messages = (None, recorder) if point == "tunnel" else (recorder, None)
+        frames, messages = (frames, recorder) if point == "tunnel" else (recorder, None)
         self._out_watch = _Watch(frames, out, point, sent_as)
         self._into_watch = _Watch(frames, into, point, got_as)
         self._sent_watch = _Watch(messages, self._messages, point, sent_as)
@@ -94,7 +80,6 @@ class L2Port:
         self._room_out = min(self.codec.limits.message, RING_ARENA)
         self._room_in = min(self.codec.limits.frame, into.arena)
         self._taken = 0  # messages
-        self._counts: Counter[str] = Counter()
 
     def step(self, now: int) -> None:
         self._receive(now)
@@ -107,28 +92,39 @@ class L2Port:
             return now
         if len(self.end.received) and self.into.has_room(self._room_in):
             return now
-        if self._replies and self._messages.has_room(self._room_out):
+        if self.control.waiting and self._messages.has_room(self._room_out):
             return now
         return NEVER
 
     def ping(self, now: int) -> None:
-        """Send a PING; :attr:`rtt` tells when its answer came. ``PONG_QUEUE`` unanswered ones are remembered."""
-        payload = self._next_ping.to_bytes(8, "big")
-        self._next_ping += 1
-        if len(self._pings) >= PONG_QUEUE:
-            del self._pings[next(iter(self._pings))]
-        self._pings[payload] = now
-        self._reply(encode_ping(payload, self.codec.limits))
+        """Send a PING; :attr:`rtt` tells when its answer came."""
+        self.control.ping(now)
+
+    @property
+    def rtt(self) -> int | None:
+        """Round-trip time of the last :meth:`ping` that was answered, ns."""
+        return self.control.rtt
+
+    @property
+    def peer_error(self) -> tuple[int | None, str] | None:
+        """Code and text of the last ERROR message from the peer."""
+        return self.control.peer_error
+
+    @property
+    def frame_bytes(self) -> tuple[int, int]:
+        """Bytes of the Ethernet frames sent and received."""
+        wrapped = self.codec.counters["frames_wrapped"]
+        sent = self._messages.given_bytes - self.control.bytes_sent - HEADER_SIZE * wrapped
+        return sent, self.into.given_bytes
 
     @property
     def counters(self) -> dict[str, int]:
         """Messages and their bytes each way, frames, control messages, and drops by reason."""
         # What arrived but was not looked at yet is not counted, so that messages and frames are of one moment.
-        return {**self.end.counters, "messages_received": self._taken, **self.codec.counters, **self._counts}
+        return {**self.end.counters, "messages_received": self._taken, **self.codec.counters, **self.control.counts}
 
     def _send(self, now: int) -> None:
-        while self._replies and self._messages.push(self._replies[0], now, cause=Cause.KEEPALIVE):
-            self._replies.popleft()
+        self.control.flush(self._messages, now)
         while True:
             self._out_watch.look(now)
             taken = self.codec.encap(self.out, self._messages)
@@ -149,41 +145,14 @@ class L2Port:
             self._received_watch.taken(taken)
             self._into_watch.look(now, before)
             for message in self._control.pop_many(CONTROL_SLOTS):
-                self._control_message(message.data, now)
+                self.control.message(message.data, now)
+                self.control.flush(self._messages, now)
             took += taken
             if not taken:
                 break
         if took:
             self._taken += took
             self.end.taken()
-
-    def _control_message(self, raw: bytes, now: int) -> None:
-        try:
-            message = decode(raw, self.codec.limits)
-        except BadMessage as error:
-            # As the protocol text allows, the message is dropped and the tunnel goes on; the peer is told once a step.
-            self._counts[error.reason] += 1
-            self._reply(encode_error(str(error), 1, self.codec.limits))
-            return
-        if message.type == PING:
-            self._reply(encode_pong(message.payload, self.codec.limits))
-        elif message.type == PONG:
-            sent = self._pings.pop(message.payload, None)
-            if sent is None:
-                self._counts["unexpected_pong"] += 1
-            else:
-                self.rtt = now - sent
-        elif message.type == ERROR:
-            self._counts["errors_received"] += 1
-            self.peer_error = message.error
-        else:
-            self._counts["unknown_type"] += 1
-
-    def _reply(self, message: bytes) -> None:
-        if len(self._replies) >= PONG_QUEUE:
-            self._replies.popleft()
-            self._counts["reply_queue_full"] += 1
-        self._replies.append(message)
 
     def __repr__(self) -> str:
         return f"<L2Port {self.name}: {len(self.out)} to send, {len(self.end.received)} received>"

@@ -1,0 +1,111 @@
+"""What lies beyond a proxy that serves by its settings: the host's sockets, names and forwards of the settings.
+
+Hosts that forwards name are looked up once, when the proxy starts: what connections go to later is what was seen then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..driver import Driver
+from ..egress.contract import Egress, EgressSink
+from ..errors import UsageError
+from ..lan import LanConfig, Policy
+from ..lan.config import LAN_TCP_IDLE
+from ..limits import MS, SECOND
+from ..stack.config import TcpConfig
+from ..wire.address import ip
+from .config import Endpoint, ServerConfig, Target
+
+_LEAST_BUFFER = 4096
+"""Window of a connection when the settings allow no buffering at all: some segments have to be somewhere."""
+
+
+async def resolve_targets(forwards: Mapping[Endpoint, Target]) -> dict[Endpoint, Endpoint]:
+    """Forwards with addresses in place of host names, IPv4 preferred; raises :class:`UsageError` for one unknown."""
+    loop = asyncio.get_running_loop()
+    found: dict[Endpoint, Endpoint] = {}
+    for target, (host, port) in forwards.items():
+        try:
+            found[target] = ip(host), port
+            continue
+        except UsageError:
+            pass  # a name
+        try:
+            answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise UsageError(f"the host {host!r} of a forward is not found: {error.strerror or error}") from None
+        answers.sort(key=lambda answer: answer[0] != socket.AF_INET)
+        found[target] = ip(str(answers[0][4][0]).partition("%")[0]), port
+    return found
+
+
+def policy_of(config: ServerConfig) -> Policy:
+    """The egress policy that the settings describe."""
+    return Policy(
+        allow_private=config.allow_private_ips,
+        tcp_ports=config.allowed_tcp_ports,
+        udp_ports=config.allowed_udp_ports,
+        allowed_domains=config.allowed_domains,
+        blocked_domains=config.blocked_domains,
+    )
+
+
+def lan_config(
+    config: ServerConfig, forward_tcp: Mapping[Endpoint, Endpoint], forward_udp: Mapping[Endpoint, Endpoint]
+) -> LanConfig:
+    """The networks that the settings describe."""
+    return LanConfig(
+        mtu=config.lan_mtu,
+        gateway6=None if config.gateway6 is None else ip(config.gateway6),
+        names=config.dns_a,
+        forward_tcp=forward_tcp,
+        forward_udp=forward_udp,
+        policy=policy_of(config),
+        tcp=TcpConfig(
+            nagle=False,
+            time_wait=SECOND,
+            keepalive_idle=LAN_TCP_IDLE,
+            recv_buffer=max(_LEAST_BUFFER, config.stack_max_buffered_tcp_bytes),
+        ),
+        max_tcp=min(config.stack_max_tcp_connections, 65_000),
+        max_udp=config.max_udp_flows or 65_535,
+        udp_idle=config.udp_flow_idle_timeout_ms * MS,
+        dns_timeout=config.dns_lookup_timeout_ms * MS,
+        dns_pending=config.stack_max_pending_dns,
+        dns_cache=config.stack_max_dns_cache_entries,
+        dns_max_ttl=config.dns_max_ttl_secs,
+        dns_default_ttl=min(config.dns_default_ttl_secs, config.dns_max_ttl_secs),
+    )
+
+
+class ConfiguredWorld:
+    """The world of one tunnel."""
+
+    def __init__(self, driver: Driver, lan: LanConfig, connect_timeout: int):
+        self._driver, self._lan, self._connect_timeout = driver, lan, connect_timeout
+        self._made: list[Any] = []
+
+    def lan_config(self, mtu: int = 0) -> LanConfig:
+        return self._lan
+
+    def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
+        from ..egress.host import HostEgress
+
+        egress = HostEgress(sink, self._driver.loop, self._driver.wake, self._connect_timeout)
+        self._made.append(egress)
+        return egress
+
+    def close(self) -> None:
+        for egress in self._made:
+            egress.stop()
+        self._made.clear()
+
+
+async def configured_worlds(config: ServerConfig) -> Callable[[Driver], ConfiguredWorld]:
+    """Makes the world of each tunnel, by the settings."""
+    lan = lan_config(config, await resolve_targets(config.tcp_forward), await resolve_targets(config.udp_forward))
+    return lambda driver: ConfiguredWorld(driver, lan, config.tcp_connect_timeout_ms * MS)
