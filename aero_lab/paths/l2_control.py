@@ -65,7 +65,7 @@ class ControlChannel:
         return next(iter(self._pings.values()), None)
 
     def ping(self, now: int, only: bool = False) -> None:
-        """Send a PING with the next number, 8 bytes. ``PONG_QUEUE`` unanswered ones are remembered, or this ``only``."""
+        """Send a PING, the next number in 8 bytes; ``PONG_QUEUE`` unanswered ones are remembered, or ``only`` this."""
         payload = self._next_ping.to_bytes(8, "big")
         self._next_ping += 1
         if only:

@@ -80,6 +80,7 @@ class L2Port:
         self._room_out = min(self.codec.limits.message, RING_ARENA)
         self._room_in = min(self.codec.limits.frame, into.arena)
         self._taken = 0  # messages
+        self._elsewhere = self.control.bytes_sent  # of control messages, in other rings than ours
 
     def step(self, now: int) -> None:
         self._receive(now)
@@ -95,6 +96,12 @@ class L2Port:
         if self.control.waiting and self._messages.has_room(self._room_out):
             return now
         return NEVER
+
+    def adopt(self, ring: FrameRing) -> None:
+        """Take over control messages that wait in another ring of outgoing messages."""
+        before = self._messages.given_bytes
+        ring.move_to(self._messages)
+        self._elsewhere -= self._messages.given_bytes - before
 
     def ping(self, now: int) -> None:
         """Send a PING; :attr:`rtt` tells when its answer came."""
@@ -114,7 +121,8 @@ class L2Port:
     def frame_bytes(self) -> tuple[int, int]:
         """Bytes of the Ethernet frames sent and received."""
         wrapped = self.codec.counters["frames_wrapped"]
-        sent = self._messages.given_bytes - self.control.bytes_sent - HEADER_SIZE * wrapped
+        control = self.control.bytes_sent - self._elsewhere
+        sent = self._messages.given_bytes - control - HEADER_SIZE * wrapped
         return sent, self.into.given_bytes
 
     @property

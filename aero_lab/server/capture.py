@@ -7,12 +7,12 @@ given up, and its tunnel goes on.
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
 from time import time_ns
+from typing import BinaryIO
 
 from ..bounds import CAPTURE_FILE_BUFFER
 from ..capture.pcapng import ETHERNET, INBOUND, INTERFACE, ORDER, OUTBOUND, PACKET, SECTION, SNAPLEN, block, option
@@ -64,19 +64,19 @@ class SessionCapture:
         count: Callable[[str, int], None],
     ):
         self._most, self._flush_every, self._epoch, self._count = most_bytes, flush_every, epoch, count
-        self._file: io.BufferedWriter | None = None
+        self._file: BinaryIO | None = None
         self._written = 0
         self._dirty_since: int | None = None
         self.path = folder / f"{time_ns() // MS:013}-session-{number}.pcapng"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            self._file = open(fd, "wb", buffering=CAPTURE_FILE_BUFFER)
+            self._file = file = open(fd, "wb", buffering=CAPTURE_FILE_BUFFER)
             head = preamble()
             if self._most and len(head) > self._most:
                 self._give_up(error=False)
                 return
-            self._file.write(head)
+            file.write(head)
             self._note(len(head))
         except OSError:
             self._give_up()

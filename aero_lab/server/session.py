@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..bounds import BACKPRESSURE_PATIENCE, PING_REARM
 from ..driver import Driver
-from ..framing.l2_tunnel import FRAME, BadMessage, ErrorCode, decode, encode_error
-from ..limits import CONTROL_SLOTS, MS, NEVER
+from ..framing.l2_tunnel import FRAME, BadMessage, ErrorCode, L2Limits, decode, encode_error
+from ..limits import MS, NEVER, PONG_QUEUE
 from ..paths.base import Tap
 from ..paths.l2_control import ControlChannel
 from ..paths.l2_tunnel import L2Port, L2Server
@@ -80,7 +80,7 @@ class Session:
         self._world: World | None = None
         self.driver = Driver(asyncio.get_running_loop(), failed=self._failed)
         self.opened_at = now = self.driver.now()
-        limits = config.limits
+        self._limits = limits = config.limits
         self.gate = SessionGate(
             config.max_bytes_per_connection, config.max_frames_per_second, limits, self.driver.now, self._quota_hit
         )
@@ -95,8 +95,9 @@ class Session:
         self._idle = config.idle_timeout_ms * MS
         self._ping_every = config.ping_interval_ms * MS
         self._ping_at = now + self._ping_every if self._ping_every else NEVER
-        self._replies = FrameRing(CONTROL_SLOTS, CONTROL_SLOTS * (limits.control + 64) & ~7)
+        self._replies = FrameRing(PONG_QUEUE, PONG_QUEUE * (limits.control + 64) & ~7)
         self._why: str | None = None
+        self._flows_ended = False
         self._task: asyncio.Task[Any] | None = None
 
     @property
@@ -123,7 +124,7 @@ class Session:
         if self._why is None:
             self._why = reason
             self.end.finish(code, reason, error)
-            self._end_flows()
+            self.driver.loop.call_soon(self._end_flows)  # not now: the LAN may be in the middle of its step
 
     def drop(self) -> None:
         """End the connection without a word."""
@@ -145,10 +146,10 @@ class Session:
 
     def _end_flows(self) -> None:
         """Tell every far side; may be called twice."""
-        lan, now = self.lan, self.driver.now()
-        if lan is not None and self.failure is None:
+        lan, ended, self._flows_ended = self.lan, self._flows_ended, True
+        if lan is not None and not ended and self.failure is None:
             try:
-                lan.close(now)
+                lan.close(self.driver.now())
             except Exception as error:
                 self._failed(error)
 
@@ -205,18 +206,22 @@ class Session:
         """Before there is a LAN: answer, until a FRAME comes."""
         received, took = self.end.received, False
         while self._why is None and (waiting := received.peek_many(1)):
-            if _is_frame(waiting[0].data, self.config.limits.frame):
+            if _is_frame(waiting[0].data, self._limits):
                 self._build(now)
                 break
             received.pop()
             took = True
             self.control.message(waiting[0].data, now)
+            self._answer(now)
         if took:
             self.end.taken()
-        if self._why is None and self.server is None:
+        if self.server is None:
+            self._answer(now)
+
+    def _answer(self, now: int) -> None:
+        if self._why is None and (self.control.waiting or len(self._replies)):
             self.control.flush(self._replies, now)
-            if len(self._replies):
-                self.end.send(self._replies, now)
+            self.end.send(self._replies, now)
 
     def _build(self, now: int) -> None:
         from ..lan import Lan
@@ -228,9 +233,10 @@ class Session:
 
         lan = Lan(world.lan_config(self.config.lan_mtu), make_egress, self._rng("lan"), now, audit=self.audit)
         port = L2Port(
-            "l2-server", lan.tx, lan.rx, self.end, "rx", self._recorder, "tunnel", self.config.limits,
+            "l2-server", lan.tx, lan.rx, self.end, "rx", self._recorder, "tunnel", self._limits,
             control=self.control, frames=self._capture,
         )  # fmt: skip
+        port.adopt(self._replies)
         self.server = L2Server(port, lan)
 
     def _keep_rules(self, now: int) -> None:
@@ -245,7 +251,7 @@ class Session:
             self.metrics.count("l2_sessions_closed_backpressure_total")
             self._record("quota", now, reason="backpressure")
             text = "outbound websocket backpressure"
-            self.finish(VIOLATION, text, encode_error(text, ErrorCode.BACKPRESSURE, self.config.limits))
+            self.finish(VIOLATION, text, encode_error(text, ErrorCode.BACKPRESSURE, self._limits))
             return
         if now >= self._ping_at:
             self._ping(now)
@@ -262,7 +268,7 @@ class Session:
     # What the rules say ---------------------------------------------------------------------------------------------
 
     def _violation(self, error: BadMessage) -> None:
-        self.finish(VIOLATION, error.text, encode_error(error.text, ErrorCode.PROTOCOL_ERROR, self.config.limits))
+        self.finish(VIOLATION, error.text, encode_error(error.text, ErrorCode.PROTOCOL_ERROR, self._limits))
 
     def _quota_hit(self, word: str) -> None:
         self.metrics.count(f"l2_sessions_closed_quota_{word}_total")
@@ -302,13 +308,8 @@ class Session:
         return f"<Session {self.id} of {self.address}, {state}>"
 
 
-def _is_frame(raw: bytes, most: int) -> bool:
+def _is_frame(raw: bytes, limits: L2Limits) -> bool:
     try:
-        message = decode(raw)
+        return decode(raw, limits).type == FRAME
     except BadMessage:
-        return len(raw) > 4 and raw[2] == FRAME and _sound_head(raw) and len(raw) - 4 <= most
-    return message.type == FRAME and len(message.payload) <= most
-
-
-def _sound_head(raw: bytes) -> bool:
-    return raw[0] == 0xA2 and raw[1] == 0x03
+        return False

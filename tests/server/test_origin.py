@@ -1,4 +1,4 @@
-"""Origins and hosts: golden vectors, surprising spellings, and the URL library of another house where it is installed."""
+"""Origins and hosts: golden vectors, surprising spellings, and another house's URL library where it is installed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,21 @@ def test_hosts(raw, clean):
 
 @pytest.mark.parametrize(
     "raw",
-    ["", "1.2.3.4.5", "1..2", "a.1", "a.0x1", "256", "[::1", "::1", "[::1%lo]", "a b", "xn--", "xn--\u00e9", "xn--ascii-"]
+    [
+        "",
+        "1.2.3.4.5",
+        "1..2",
+        "a.1",
+        "a.0x1",
+        "256",
+        "[::1",
+        "::1",
+        "[::1%lo]",
+        "a b",
+        "xn--",
+        "xn--\u00e9",
+        "xn--ascii-",
+    ]
     + ["9" * 4000, "0x" + "f" * 4000, "a%41", "a|b", "[1.2.3.4]"],
 )
 def test_what_is_no_host(raw):
@@ -110,9 +124,9 @@ def test_a_bad_entry_of_a_list_is_named():
 
 HOST_TEXT = st.one_of(
     st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, exclude_characters="%,{}`\\@?#/"), max_size=20),
-    st.lists(st.sampled_from(["0", "1", "255", "256", "0x", "0xff", "0377", "08", "a", "", "xn--a", "x-"]), max_size=6).map(
-        ".".join
-    ),
+    st.lists(
+        st.sampled_from(["0", "1", "255", "256", "0x", "0xff", "0377", "08", "a", "", "xn--a", "x-"]), max_size=6
+    ).map(".".join),
     st.lists(st.sampled_from(["0", "1", "ffff", "", "00ff", "1.2.3.4", "12345"]), max_size=9).map(
         lambda parts: f"[{':'.join(parts)}]"
     ),
