@@ -21,13 +21,14 @@ _PUBLIC = {
     "compare": (".experiment.compare", "compare"),
     "analysis": (".analysis", None),
     "plot": (".viz", None),
+    "probe": (".experiment.probe", "probe"),
     "read_pcap": (".capture", "read_pcap"),
     "warmup": (".compiled.registry", "warmup"),
     "AeroLabError": (".errors", "AeroLabError"),
     "UsageError": (".errors", "UsageError"),
 }
 
-__all__ = ["AeroLabError", "Lab", "Link", "UsageError", "analysis", "compare", "plot", "read_pcap", "warmup"]
+__all__ = ["AeroLabError", "Lab", "Link", "UsageError", "analysis", "compare", "plot", "probe", "read_pcap", "warmup"]
 
 if TYPE_CHECKING:
     from . import analysis
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from .compiled.registry import warmup
     from .errors import AeroLabError, UsageError
     from .experiment.compare import compare
+    from .experiment.probe import probe
     from .lab import Lab
     from .link import Link
 

@@ -79,3 +79,12 @@ BACKPRESSURE_PATIENCE = 1_000_000_000
 """A client that takes no message for so long, with its queue full, is closed."""
 PING_REARM = 3
 """Intervals after which a PING of the server that was not answered is given up and a new one sent."""
+
+# Probe ----------------------------------------------------------------------------------------------------------------
+PROBE_STEP, PROBE_DATA = 2.0, 5.0
+"""Seconds for each step of a probe, and for each frame while its data comes back (the original probe's limits)."""
+PROBE_BYTES, PROBE_SEGMENT = 262_144, 1200
+"""Bytes sent to the echo server unless told otherwise, and of each segment (the original probe's)."""
+PROBE_BYTES_MOST = 1 << 20
+"""Most bytes of a probe: none is ever sent again, so a proxy has to take them all beyond its window, and no proxy need
+take more."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .bounds import PROBE_BYTES, PROBE_STEP
 from .errors import AeroLabError, UsageError
 
 app = typer.Typer(
@@ -102,6 +103,49 @@ def compare_command(
             typer.echo(f"aero-lab: {run.workload} over {run.transport} failed: {run.error}", err=True)
     if not table.ok:
         raise typer.Exit(1)
+
+
+@app.command("probe")
+def probe_command(
+    url: Annotated[str, typer.Argument(metavar="WS_URL", help="Tunnel server, for instance ws://127.0.0.1:8090/l2.")],
+    token: Annotated[str | None, typer.Option("--token", help="Credential for the server.")] = None,
+    token_transport: Annotated[
+        str, typer.Option("--token-transport", help="How it travels: query, subprotocol or both.")
+    ] = "query",
+    origin: Annotated[
+        str, typer.Option("--origin", help="Origin header: 'same' is that of the server, 'none' sends none.")
+    ] = "same",
+    echo: Annotated[
+        str, typer.Option("--echo", metavar="HOST[:PORT]", help="TCP echo server as a guest would call it; port 7.")
+    ] = "echo.local",
+    size: Annotated[int, typer.Option("--bytes", help="Bytes to send there and get back.")] = PROBE_BYTES,
+    dhcp: Annotated[bool, typer.Option("--dhcp", help="Get an address by DHCP instead of assuming 10.0.2.15.")] = False,
+    gateway: Annotated[str, typer.Option("--gateway", help="Router to ask by ARP, without --dhcp.")] = "10.0.2.2",
+    guest: Annotated[str, typer.Option("--guest", help="Own address, without --dhcp.")] = "10.0.2.15",
+    json_file: JsonOption = None,
+    timeout: Annotated[float, typer.Option(help="Seconds for each step.")] = PROBE_STEP,
+) -> None:
+    """Ask a tunnel server for ARP, DNS and a TCP echo, with hand-made frames; print what it answered as JSON."""
+    from .experiment.probe import probe
+    from .experiment.record import check_target, write_json
+
+    check_target(json_file)
+    found = probe(
+        url,
+        token=token,
+        token_transport=token_transport,
+        origin=None if origin == "none" else origin,
+        echo=echo,
+        size=size,
+        dhcp=dhcp,
+        guest=guest,
+        gateway=gateway,
+        step_timeout=timeout,
+    )
+    write_json(found, json_file or "-")
+    if json_file not in (None, "-"):
+        for step, answer in found.rows():
+            typer.echo(f"{step}: {answer}")
 
 
 @app.command("bench")
