@@ -88,3 +88,12 @@ PROBE_BYTES, PROBE_SEGMENT = 262_144, 1200
 PROBE_BYTES_MOST = 1 << 20
 """Most bytes of a probe: none is ever sent again, so a proxy has to take them all beyond its window, and no proxy need
 take more."""
+
+# Tap guests -----------------------------------------------------------------------------------------------------------
+TAP_QUEUE = 65536
+"""Frames that wait in the kernel until the TAP is read; then it drops. Several hundred flows, each with as many
+segments of 1460 bytes under way as a window of 256 KiB allows; an empty place costs eight bytes."""
+TAP_BATCH = 256
+"""Frames read from, and written to, a TAP in one call; about a millisecond."""
+TAP_START_PATIENCE = 10.0
+"""Seconds for a namespace's helper process to start, to answer and to end: a hundred times what it takes."""

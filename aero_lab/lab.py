@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
-from .limits import CAPTURE_BYTES, MTU_DEFAULT, MTU_MAX, MTU_MIN, NEVER, SECOND
+from .limits import CAPTURE_BYTES, MTU_DEFAULT, MTU_MAX, MTU_MIN, SECOND
 from .tables import html_table, text_table
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from .capture import Recorder
     from .engine import RealEngine, VirtualEngine
-    from .guests.scripted.guest import ScriptedGuest
-    from .lan import Lan, Policy
+    from .handles import Guest
+    from .lan import Policy
     from .link import Link
 
 
@@ -95,33 +95,41 @@ class Lab:
     # Guests ---------------------------------------------------------------------------------------------------------
 
     def guest(
-        self, kind: str = "scripted", *, profile: str = "linux", name: str | None = None, **options: Any
+        self, kind: str = "scripted", *, profile: str | None = None, name: str | None = None, **options: Any
     ) -> Guest:
         """Plug a guest in, on a network of its own, and power it on.
 
         Parameters
         ----------
-        kind: ``"scripted"``: a TCP/IP host with the habits of ``profile``.
-        profile: ``"linux"`` or ``"windows7"``.
+        kind: ``"scripted"``: a TCP/IP host with the habits of ``profile``. ``"tap"``: the host kernel's own TCP/IP,
+            behind a TAP in a network namespace; Linux only, as root or with unprivileged user namespaces.
+        profile: of a scripted guest: ``"linux"`` or ``"windows7"``.
         name: how tables call it.
-        options: further arguments of :class:`~aero_lab.guests.scripted.guest.ScriptedGuest`, such as ``tcp=``.
+        options: further arguments of :class:`~aero_lab.guests.scripted.guest.ScriptedGuest`, such as ``tcp=``, or of
+            :class:`~aero_lab.guests.tap.guest.TapGuest`, such as ``sysctls=``.
         """
-        if kind != "scripted":
-            raise UsageError(f"guest {kind!r} does not exist; there is 'scripted'")
+        from .handles import HANDLES
+
+        if kind not in HANDLES:
+            raise UsageError(f"guest {kind!r} does not exist; there is {', '.join(map(repr, HANDLES))}")
         number = len(self.guests) + 1
-        guest = self._engine.call(self._plug_in, number, name or f"guest{number}", profile, options)
+        if kind == "scripted":
+            options["profile"] = profile or "linux"
+        elif profile is not None:
+            raise UsageError(f"profile= is of scripted guests; a {kind} guest is what it is")
+        guest = HANDLES[kind].plug_in(self, name or f"guest{number}", number, options)
         self.guests.append(guest)
         return guest
 
-    def _plug_in(self, number: int, name: str, profile: str, options: dict[str, Any]) -> Guest:
-        from .guests.scripted.guest import ScriptedGuest
+    def _connect(self, number: int, name: str, make_host: Callable[[random.Random, int], Any]) -> tuple:
+        """On the engine's thread: a host, and the pipeline from its NIC to the world: host, client, server, links."""
         from .lan import Lan
         from .paths.base import Wire
         from .transports.impaired import impaired_pair
         from .transports.memory import memory_pair
 
         now, engine, world, mtu = self._engine.now(), self._engine, self._world, self.mtu
-        host = ScriptedGuest(profile, self._rng(number, "guest"), now, mtu=mtu, **options)
+        host = make_host(self._rng(number, "guest"), now)
         links: tuple = ()
         if self.link is None:
             near, far = memory_pair()
@@ -140,7 +148,7 @@ class Lab:
         engine.add(host, client, *links, server)
         engine.on_close(near.close)
         engine.on_close(far.close)
-        return Guest(self, name, host, client, server, links)
+        return host, client, server, links
 
     def _rng(self, number: int, part: str) -> random.Random:
         # A text as seed does not depend on hash randomisation; each part has its own, so that one draws nothing
@@ -202,104 +210,6 @@ class Lab:
             ("capture", repr(self.capture).strip("<>")),
         ]
         return html_table(("lab", ""), rows)
-
-
-class Guest:
-    """A guest as the user handles it; the host itself lives on the lab's thread."""
-
-    def __init__(self, lab: Lab, name: str, host: ScriptedGuest, client: Any, server: Any, links: tuple):
-        self._lab, self.name = lab, name
-        self._host, self._client, self._server, self._links = host, client, server, links
-
-    @property
-    def lan(self) -> Lan:
-        """The proxy's side of this guest's network."""
-        return self._server.lan
-
-    @property
-    def profile(self) -> str:
-        return self._host.profile.name
-
-    @property
-    def mac(self) -> str:
-        from .wire.address import mac_text
-
-        return mac_text(self._host.mac)
-
-    @property
-    def address(self) -> str | None:
-        """IPv4 address, None before DHCP gave one."""
-        from .wire.address import ip_text
-
-        return ip_text(self._host.address) if self._host.address is not None else None
-
-    @property
-    def address6(self) -> str | None:
-        """IPv6 address that reaches beyond the link, None before a router advertised its prefix."""
-        from .wire.address import ip_text
-
-        own = self._host.ipv6.address if self._host.ipv6 is not None else None
-        return ip_text(own) if own is not None else None
-
-    @property
-    def awareness(self) -> str | None:
-        """What the system's own probe found: ``"internet"``, ``"sign-in"``, ``"none"``; None: no answer yet."""
-        return self._host.awareness
-
-    @property
-    def tunnel(self) -> dict[str, int]:
-        """Counters of the tunnel as the guest's side sees it: messages and bytes each way, frames, drops by reason."""
-        return self._call(lambda: self._client.counters)
-
-    @property
-    def counters(self) -> dict[str, int]:
-        """Counters of the proxy's side of this guest: LAN, NAT, stack, egress."""
-        return self._call(lambda: self._server.lan.counters)
-
-    @property
-    def link(self) -> dict[str, dict[str, int]]:
-        """Counters of the link, by direction; empty when there is none."""
-        return self._call(lambda: {side: link.counters for side, link in zip(("up", "down"), self._links)})
-
-    def run(self, workload: str, *, timeout: float | None = None, **parameters: Any) -> Any:
-        """Run a workload and wait for its :class:`~aero_lab.guests.scripted.workloads.WorkloadResult`.
-
-        Parameters
-        ----------
-        workload: ``"download"``, ``"upload"``, ``"ping"``, ``"dns"``, ``"rr"``, ``"burst"``, ``"parallel"``,
-            ``"udp-echo"``, ``"voip"``, ``"game"``, ``"ntp"``, ``"source"`` or ``"sink"``.
-        timeout: seconds of the lab's time; then the workload is cancelled and an error raised.
-        parameters: of the workload, such as ``size="10MB"``; ``family=6`` runs it over IPv6.
-        """
-        from .guests.scripted.workloads import make
-
-        return self.do(lambda host: make(workload, host, **parameters), workload, timeout)
-
-    def do(self, task: Callable[[ScriptedGuest], Any], name: str = "task", timeout: float | None = None) -> Any:
-        """Run a task of your own, ``task(host)`` giving its generator, and wait for what it returns.
-
-        >>> def hello(host):
-        ...     socket = yield from host.connect("echo.lab", 7)
-        ...     ...
-        """
-        limit = NEVER if timeout is None else round(timeout * SECOND)
-        return self._lab._engine.run(lambda: self._host.start(task(self._host), name), limit)
-
-    def wait_online(self, timeout: float = 60.0) -> str:
-        """Wait until DHCP has given an address; returns it."""
-        self.do(lambda host: host.wait_online(round(timeout * SECOND)), "wait-online")
-        assert self.address is not None
-        return self.address
-
-    def relink(self) -> None:
-        """Pull the cable and plug it in again."""
-        self._call(self._host.relink)
-
-    def _call(self, function: Callable[[], Any]) -> Any:
-        return self._lab._engine.call(function)
-
-    def __repr__(self) -> str:
-        return f"<Guest {self.name}: scripted {self.profile}, {self.mac}, {self.address or 'no address yet'}>"
 
 
 class Flows:

@@ -51,6 +51,7 @@ KERNEL_MODULES = (
     "aero_lab.stack.core",
     "aero_lab.capture.columns",
     "aero_lab.capture.causes",
+    *(("aero_lab.guests.tap.frames",) if sys.platform.startswith("linux") else ()),
 )
 """Modules whose kernels :func:`warmup` compiles."""
 

@@ -92,7 +92,7 @@ def compare(
     ----------
     options: letters, for instance ``"C"``.
     transports: names; ``"memory"``.
-    workloads: names, see :meth:`aero_lab.lab.Guest.run`.
+    workloads: names, see :meth:`aero_lab.handles.Guest.run`.
     size: of bulk transfers, ``"10MB"`` or a number of bytes.
     parameters: further parameters of the workload; only with a single one.
     profile: what the scripted guest looks like.

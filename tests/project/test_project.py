@@ -64,7 +64,7 @@ def test_floors_import_downwards_only():
                 "egress lan",
                 "paths guests viz driver",
                 "engine worlds",
-                "lab experiment bench",
+                "handles lab experiment bench",
                 "cli",
             ]
         )

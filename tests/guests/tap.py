@@ -1,0 +1,53 @@
+"""What the tests of tap guests share: whether one can run here, and a lab with one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+import pytest
+
+from aero_lab.compiled.registry import PLAIN
+from aero_lab.guests.tap.namespace import Namespace, Unavailable
+
+QUIET = (
+    "TcpEstabResets",
+    "TcpOutRsts",
+    "TcpInErrs",
+    "TcpExtTCPAbortOnTimeout",
+    "TcpExtTCPAbortOnData",
+    "TcpExtTCPBacklogDrop",
+    "TcpExtTCPFastRetrans",
+    "TcpExtTCPLostRetransmit",
+    "TcpExtTCPLossFailures",
+    "TcpExtTCPOFOQueue",
+    "TcpExtTCPRcvQDrop",
+    "TcpExtTCPRenoRecovery",
+    "TcpExtTCPSackRecovery",
+    "TcpExtTCPTimeWaitOverflow",
+    "TcpExtTCPWinProbe",
+    "TcpExtTCPZeroWindowDrop",
+)
+"""Counters of the guest's kernel that do not move when nothing was lost, reordered, reset or stalled.
+
+Retransmissions as such are not among them: a sender whose acknowledgement comes some milliseconds late, on a machine
+that is busy, sends its last segment once more (RFC 8985 section 7), and nothing was wrong.
+"""
+
+
+@functools.cache
+def why_not() -> str | None:
+    try:
+        Namespace().close()
+    except Unavailable as error:
+        return str(error)
+    return None
+
+
+@pytest.fixture
+def needs_tap() -> Iterator[None]:
+    if PLAIN:
+        pytest.skip("the kernel's timers do not wait for interpreted kernels; this runs in compiled mode")
+    if why := why_not():
+        pytest.skip(why)
+    yield

@@ -1,0 +1,302 @@
+"""The tap guest in a lab: a real kernel's TCP/IP against the gateway, over memory."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import threading
+
+import pytest
+
+from aero_lab.engine import EngineStopped, TimedOut
+from aero_lab.errors import AeroLabError, UsageError
+from aero_lab.guests.tap import frames
+from aero_lab.guests.tap.nic import TapNic
+from aero_lab.lab import Lab
+from aero_lab.rings import FrameRing
+
+from .tap import QUIET, needs_tap  # noqa: F401
+
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("needs_tap")]
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with Lab(capture_bytes=64 << 20) as made:
+        yield made
+
+
+@pytest.fixture
+def guest(lab):
+    return lab.guests[0] if lab.guests else lab.guest("tap")
+
+
+def quiet(guest) -> dict[str, int]:
+    counters = guest.kernel_counters()
+    return {name: counters.get(name, 0) for name in QUIET}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("download", {"size": "3MB"}),
+        ("upload", {"size": "3MB"}),
+        ("parallel", {"flows": 8, "size": "300KB", "direction": "both"}),
+        ("rr", {"count": 50}),
+        ("burst", {"count": 100}),
+        ("sink", {"size": "1MB"}),
+        ("udp-echo", {"count": 20}),
+        ("voip", {"duration": 0.2}),
+        ("game", {"duration": 0.2}),
+    ],
+)
+def test_workloads(guest, name, parameters):
+    before = quiet(guest)
+    result = guest.run(name, timeout=60, **parameters)
+    assert (result.ok, result.error, result.workload) == (True, None, name)
+    assert result.digest_ok is (None if name in ("sink", "udp-echo", "voip", "game") else True)
+    assert result.bytes > 0 and result.seconds > 0 and result.goodput_mbps > 0
+    assert quiet(guest) == before, "nothing was lost, reordered, reset or stalled"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [("download", {"size": "2MB"}), ("upload", {"size": "2MB"}), ("burst", {"count": 50}), ("udp-echo", {"count": 10})],
+)
+def test_workloads_over_ipv6(lab, guest, name, parameters):
+    address = guest.wait_online(20, family=6)
+    assert address == guest.address6 and address.startswith("fd")
+    before = quiet(guest)
+    result = guest.run(name, timeout=60, family=6, **parameters)
+    assert (result.ok, result.error) == (True, None)
+    assert quiet(guest) == before, "nothing was lost, reordered, reset or stalled"
+    assert list(lab.flows)[-1]["guest"].startswith(f"[{address}]:")
+
+
+def test_the_source_is_left_by_a_reset(lab, guest):
+    result = guest.run("source", size="2MB", timeout=60)
+    assert (result.ok, result.digest_ok, result.bytes) == (True, True, 2_000_000)
+    assert [row["reason"] for row in lab.flows if row["name"] == "source.lab"] == ["reset-by-guest"]
+
+
+def test_failures_end_in_the_result(guest):
+    for parameters, error in (
+        ({"host": "nowhere.lab"}, "dns: nowhere.lab"),
+        ({"host": "files.lab", "port": 81}, "refused: "),
+        ({"path": "/nothing"}, "http-status: 404"),
+    ):
+        result = guest.run("download", timeout=60, **parameters)
+        assert not result.ok and result.error.startswith(error), result.error
+
+
+def test_wrong_names_and_values_are_one_line(lab, guest):
+    for arguments, message in (
+        ({"workload": "mine-bitcoin"}, "must be one of"),
+        ({"workload": "download", "colour": "blue"}, "takes size, host, port, path, family, not 'colour'"),
+        ({"workload": "download", "size": "10 furlongs"}, "not a size"),
+        ({"workload": ["no-such-program"]}, "command not found"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            guest.run(**arguments)
+    for options, message in (
+        ({"mtu": 9000}, "more than the 1500 of its network"),
+        ({"mtu": 100}, "mtu must be"),
+        ({"addresses": "magic"}, "addresses must be one of"),
+        ({"profile": "linux"}, "profile= is of scripted guests"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            lab.guest("tap", **options)
+    with Lab(virtual=True) as virtual, pytest.raises(UsageError, match="real time"):
+        virtual.guest("tap")
+
+
+def test_programs_resolve_by_the_lab_dns(lab, guest):
+    code = "import socket; print(socket.gethostbyname('files.lab'))"
+    assert guest.run(["python3", "-c", code]).stdout.strip() == "203.0.113.10"
+    assert guest.address == "10.0.2.15" and guest.mode in ("root", "user") and guest.kind == "tap"
+    assert guest.address in repr(guest) and "TAP" in repr(guest)
+
+
+def test_a_timeout_and_a_fresh_start(guest):
+    with pytest.raises(TimedOut, match=r"not done within 0\.5 s"):
+        guest.run("voip", duration=30.0, timeout=0.5)
+    with pytest.raises(subprocess.TimeoutExpired):
+        guest.run(["sleep", "100"], timeout=0.2)
+    assert guest.run("download", size="10KB", timeout=60).ok
+
+
+def test_dhcp_gives_the_same_as_static(lab, guest):
+    asking = lab.guest("tap", addresses="dhcp", name="asking")
+    assert asking.wait_online() == guest.wait_online() == "10.0.2.15"
+    files = ["/proc/net/route", "/etc/resolv.conf"]
+    assert asking.run(["cat", *files]).stdout == guest.run(["cat", *files]).stdout
+    counters = asking.counters
+    assert (counters["dhcp.discover"], counters["dhcp.request"]) == (1, 1)
+    assert asking.run("download", size="100KB", timeout=60).ok
+    assert asking.mac != guest.mac
+
+
+def test_two_guests_and_a_scripted_one_beside_them(lab):
+    one, other, scripted = lab.guest("tap"), lab.guest("tap", mtu=1280), lab.guest("scripted")
+    results = []
+    threads = [
+        threading.Thread(target=lambda g=g: results.append(g.run("download", size="2MB", timeout=60)))
+        for g in (one, other, scripted)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [r.ok for r in results] == [True] * 3
+
+
+def test_frames_are_captured_at_both_ends_of_the_tunnel(lab, guest):
+    lab.capture.clear()
+    guest.run("download", size="100KB", timeout=60)
+    frames = lab.capture.frames()
+    frames = frames[(frames["direction"] == "tx") & (frames["eth_src"] == guest.mac)]
+    at = {point: frames[frames["point"] == point] for point in ("nic", "tunnel")}
+    assert len(at["nic"]) > 3 and at["nic"]["frame_id"].is_unique
+    assert sorted(at["nic"]["frame_id"]) == sorted(at["tunnel"]["frame_id"])
+    assert (at["tunnel"]["tunnel_delay"].dropna() >= 0).all() and at["tunnel"]["tunnel_delay"].notna().any()
+
+
+@pytest.mark.parametrize("mtu", [576, 1280, 65520])
+def test_mtu_from_the_least_to_the_most(mtu):
+    with Lab(mtu=mtu) as lab:
+        guest = lab.guest("tap", sysctls={"net.ipv4.tcp_timestamps": 0})
+        for workload in ("download", "upload"):
+            assert guest.run(workload, size="1MB", timeout=60).ok
+        frames = lab.capture.frames()
+        assert mtu - 100 < frames["frame_len"].max() <= mtu + 14 or mtu > 60000
+        assert frames["frame_len"].max() <= mtu + 14
+        assert guest.run(["cat", "/proc/sys/net/ipv4/tcp_timestamps"]).stdout == "0\n"
+
+
+def test_over_a_link_that_loses():
+    with Lab(link="rtt=4ms, loss=1%") as lab:
+        guest = lab.guest("tap")
+        for workload in ("download", "upload"):
+            result = guest.run(workload, size="1MB", timeout=60)
+            assert (result.ok, result.digest_ok) == (True, True), result.error
+        assert guest.link["up"]["loss"] > 0 if "loss" in guest.link["up"] else guest.link
+
+
+def test_nothing_is_left_behind():
+    def state():
+        return set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+
+    Lab().close()
+    gc.collect()
+    before = state()
+    with Lab() as lab:
+        guest = lab.guest("tap")
+        helper = guest._host.namespace.pid
+        running = guest.spawn(["sleep", "1000"])
+        assert guest.run("download", size="10KB", timeout=60).ok
+    assert running.wait(5) == -9
+    assert not os.path.exists(f"/proc/{helper}")
+    del running
+    gc.collect()
+    assert state() == before
+    with pytest.raises(AeroLabError):
+        guest.run("download", timeout=5)
+    with pytest.raises(EngineStopped):
+        _ = guest.counters
+
+
+# The network card -----------------------------------------------------------------------------------------------------
+
+
+def pair():
+    import socket
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    return ours, theirs
+
+
+def test_kernels_move_whole_frames_and_stop_where_they_must():
+    ours, theirs = pair()
+    with ours, theirs:
+        ring = FrameRing(4, 1 << 12)
+        sent = [bytes([n]) * (60 + n) for n in range(6)]
+        for frame in sent:
+            theirs.send(frame)
+        outcome = frames.read_frames(ours.fileno(), ring.array, 200, 3, 77, 9)
+        assert (outcome & 0xFFFFFFFF, outcome >> 32) == (3, 0), "no more than asked for"
+        outcome = frames.read_frames(ours.fileno(), ring.array, 200, 64, 78, 15)
+        assert (outcome & 0xFFFFFFFF, outcome >> 32) == (1, 0), "a full ring"
+        got = ring.pop_many()
+        assert [(f.data, f.t_ns, f.frame_id) for f in got] == [
+            (sent[n], 77 if n < 3 else 78, 9 + 2 * n) for n in range(4)
+        ]
+        outcome = frames.read_frames(ours.fileno(), ring.array, 200, 64, 79, 17)
+        assert (outcome & 0xFFFFFFFF, outcome >> 32) == (2, frames.EAGAIN)
+        outcome = frames.write_frames(ours.fileno(), ring.array, 1)
+        assert (outcome & 0xFFFFFFFF, outcome >> 32) == (1, 0) and len(ring) == 1
+        assert theirs.recv(999) == sent[4]
+        theirs.close()
+        outcome = frames.write_frames(ours.fileno(), ring.array, 64)
+        assert outcome & 0xFFFFFFFF == 0 and outcome >> 32 == 32, "EPIPE, and the frame stays"
+        assert len(ring) == 1
+
+
+class Loop:
+    def __init__(self):
+        self.readers = set()
+
+    def add_reader(self, fd, function):
+        self.readers.add(fd)
+
+    def remove_reader(self, fd):
+        self.readers.discard(fd)
+
+    def is_closed(self):
+        return False
+
+
+class Driver:
+    def __init__(self):
+        self.loop = Loop()
+
+    def wake(self):
+        pass
+
+
+def test_a_full_ring_stops_the_watching_not_the_frames():
+    ours, theirs = pair()
+    with ours, theirs:
+        nic, driver = TapNic(ours.fileno(), 1500), Driver()
+        nic.step(0)
+        assert nic.poll_at(0) > 10**18, "not plugged in yet"
+        nic.attach(driver)
+        assert nic.poll_at(5) == 5 and driver.loop.readers == {ours.fileno()}
+        number = 0
+        while len(nic.nic_tx) < nic.nic_tx.slots:
+            for _ in range(100):
+                theirs.send(number.to_bytes(4, "big") * 20)
+                number += 1
+            for _ in range(4):
+                nic.step(1)
+        assert driver.loop.readers == set() and nic.poll_at(7) > 10**18
+        seen = [int.from_bytes(f.data[:4], "big") for f in nic.nic_tx.pop_many(2000)]
+        assert nic.poll_at(8) == 8
+        while len(seen) < number:
+            nic.step(9)
+            seen += [int.from_bytes(f.data[:4], "big") for f in nic.nic_tx.pop_many(2000)]
+        assert seen == list(range(number)) and driver.loop.readers == {ours.fileno()}
+        nic.close()
+        nic.close()
+        assert driver.loop.readers == set()
+
+
+def test_a_frame_that_the_kernel_refuses_is_counted_and_the_next_one_goes():
+    with Lab(capture=False) as lab:
+        guest = lab.guest("tap")
+        nic = guest._host.nic
+        guest._call(lambda: nic.nic_rx.push(b"short"))
+        assert guest.run("download", size="10KB", timeout=60).ok
+        assert guest._call(lambda: nic.counters) == {"tap-EINVAL": 1}
