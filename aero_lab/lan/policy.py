@@ -1,76 +1,28 @@
 """Which addresses, ports and names a guest may reach.
 
-Deny by default what is not the public internet: the special-use ranges of both families (RFC 6890 and its registry),
-the IPv6 forms that carry an IPv4 address inside (which are judged by that address), and the cloud's metadata service
-that hides in public space. What the lab itself offers is reached through the forward map, which stands above this
-policy but for ports.
+Deny by default what is not the public internet: the special-use ranges of both families, the IPv6 forms that carry an
+IPv4 address inside (judged by that address), and the clouds' metadata services (:mod:`.special_use` has the table).
+What the lab itself offers is reached through the forward map, which stands above the addresses, not above the ports.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ..wire.address import in_prefix, network
+from .special_use import NEVER_ALLOWED, Finding, examine, special_use
 
-_SPECIAL4 = {
-    "0.0.0.0/8": "this-network",
-    "10.0.0.0/8": "private",
-    "100.64.0.0/10": "shared",
-    "127.0.0.0/8": "loopback",
-    "169.254.0.0/16": "link-local",
-    "172.16.0.0/12": "private",
-    "192.0.0.0/24": "protocol-assignments",
-    "192.0.2.0/24": "documentation",
-    "192.168.0.0/16": "private",
-    "198.18.0.0/15": "benchmarking",
-    "198.51.100.0/24": "documentation",
-    "203.0.113.0/24": "documentation",
-    "224.0.0.0/4": "multicast",
-    "240.0.0.0/4": "reserved",
-    "168.63.129.16/32": "metadata",
-}
-"""The ranges of l2-tunnel proxies of this kind, and one metadata address that lies in public space."""
-_SPECIAL6 = {
-    "64:ff9b:1::/48": "translation",
-    "2001::/23": "protocol-assignments",
-    "2001:db8::/32": "documentation",
-    "3fff::/20": "documentation",
-}
-"""Not to be reached although they lie in 2000::/3 (or, the first, would be judged by an address inside)."""
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
-def _table(ranges: dict[str, str]) -> tuple[tuple[bytes, int, str], ...]:
-    return tuple((*network(text), reason) for text, reason in ranges.items())
+def looks_numeric(name: str) -> bool:
+    """Whether a name ends in a number, decimal or hexadecimal: ``2130706433``, ``0x7f.1``, ``0177.0.0.1``, ``127.1``.
 
-
-_TABLE4, _TABLE6 = _table(_SPECIAL4), _table(_SPECIAL6)
-_MAPPED, _NAT64, _SIX_TO_FOUR = (network(text) for text in ("::ffff:0:0/96", "64:ff9b::/96", "2002::/16"))
-_GLOBAL = network("2000::/3")
-
-
-def special_use(address: bytes) -> str | None:
-    """Why an address is not an ordinary public one, as a short word; None when it is."""
-    if len(address) == 4:
-        return next((why for prefix, size, why in _TABLE4 if in_prefix(address, prefix, size)), None)
-    if in_prefix(address, *_MAPPED):
-        return special_use(address[12:]) or "mapped"
-    if in_prefix(address, *_NAT64):
-        return special_use(address[12:])
-    if in_prefix(address, *_SIX_TO_FOUR):
-        return special_use(address[2:6])
-    found = next((why for prefix, size, why in _TABLE6 if in_prefix(address, prefix, size)), None)
-    if found is not None:
-        return found
-    if in_prefix(address, *_GLOBAL):
-        return None
-    if address[0] == 0xFF:
-        return "multicast"
-    if address[0] & 0xFE == 0xFC:
-        return "private"
-    if address[0] == 0xFE:
-        return "link-local"
-    return "loopback" if address == bytes(15) + b"\x01" else "reserved"
+    No such name exists (RFC 3696 section 2: top-level domains are not numeric), but some resolvers read it as an IPv4
+    address in one of the old spellings of ``inet_aton``, and so past a policy that read it as a name.
+    """
+    return _NUMBER.fullmatch(name.rstrip(".").rpartition(".")[2]) is not None
 
 
 def _suffixes(names: Iterable[str]) -> tuple[str, ...]:
@@ -82,7 +34,8 @@ class Policy:
     """What is allowed. Answers are None for yes, else the reason, a short word fit for a counter."""
 
     allow_private: bool = False
-    """Let special-use addresses through, multicast and broadcast excepted."""
+    """Let special-use addresses through, but for what is no host anyway (multicast, broadcast, unassigned) and the
+    clouds' metadata services, which hand out their host's credentials: those take an entry of the forward map."""
     tcp_ports: frozenset[int] | None = None
     """Destination ports allowed; None: all, empty: none."""
     udp_ports: frozenset[int] | None = None
@@ -99,10 +52,14 @@ class Policy:
 
     def address(self, address: bytes) -> str | None:
         """May this address be reached?"""
-        why = special_use(address)
-        if why is not None and self.allow_private and why not in ("multicast", "this-network", "reserved"):
-            return None
-        return why
+        return self.examine(address).why
+
+    def examine(self, address: bytes) -> Finding:
+        """The same, with words about what the address is."""
+        found = examine(address)
+        if self.allow_private and found.why is not None and found.why not in NEVER_ALLOWED:
+            return Finding(None, f"{found.detail}; such addresses are allowed here")
+        return found
 
     def tcp(self, address: bytes, port: int) -> str | None:
         """May a TCP connection go there?"""
@@ -120,6 +77,8 @@ class Policy:
 
     def name(self, name: str) -> str | None:
         """May this name (lower case, no trailing dot) be looked up?"""
+        if looks_numeric(name):
+            return "numeric-name"
         if any(_under(name, suffix) for suffix in self._blocked):
             return "blocked-domain"
         if self._allowed and not any(_under(name, suffix) for suffix in self._allowed):
@@ -129,3 +88,6 @@ class Policy:
 
 def _under(name: str, suffix: str) -> bool:
     return name == suffix or name.endswith("." + suffix)
+
+
+__all__ = ["Finding", "Policy", "looks_numeric", "special_use"]
