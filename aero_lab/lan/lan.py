@@ -34,6 +34,7 @@ from .dhcp import DhcpServer, Reply
 from .dns import DnsServer
 from .flows import FlowTable
 from .forwards import Forward, Forwards
+from .judgement import decide
 from .router6 import Advertiser
 from .tcp_nat import TcpNat
 from .udp_nat import UdpNat
@@ -252,8 +253,7 @@ class Lan:
         if event.dst in self._ours:
             self._echo_reply(event.dst, event.src, event.rest, event.payload, now)
             return
-        forwarded = any(event.dst == target[0] for target in (*self.config.forward_tcp, *self.config.forward_udp))
-        why = None if forwarded else self.config.policy.address(event.dst)
+        _, why = decide(self.config, "icmp", (event.dst, 0))
         if why is not None:
             self._count[f"echo-denied-{why}"] += 1
             self.flows.refused("icmp", (event.src, 0), (event.dst, 0), f"denied-{why}", now)

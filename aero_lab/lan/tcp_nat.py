@@ -29,6 +29,7 @@ from ..limits import LAN_READ_LOW_WATER, NEVER
 from .config import Endpoint, LanConfig
 from .dns import DnsServer
 from .flows import FlowRecord, FlowTable
+from .judgement import decide
 from .mirror import Mirror
 
 REFUSALS: dict[Why, str] = {
@@ -115,16 +116,10 @@ class TcpNat:
     def syn(self, conn: Any, now: int) -> None:
         """A guest asks for a connection."""
         target = conn.local
-        outside = self._config.forward_tcp.get(target)
-        if outside is not None:
-            why = self._config.policy.tcp_port(target[1])
-        elif any(target[0] == address for address, _ in self._config.addresses):
-            why = "gateway"
-        else:
-            why = self._config.policy.tcp(*target)
-        record = self._table.open("tcp", conn.remote, target, outside or target, now, self._dns.name_of(target[0]))
-        if why is not None or len(self._flows) >= self._config.max_tcp:
-            reason = "limit" if why is None else f"denied-{why}"
+        outside, why = decide(self._config, "tcp", target, len(self._flows))
+        record = self._table.open("tcp", conn.remote, target, outside, now, self._dns.name_of(target[0]))
+        if why is not None:
+            reason = why if why == "limit" else f"denied-{why}"
             self.counters[reason] += 1
             self._table.end(record, reason, now)
             conn.context = None

@@ -22,6 +22,7 @@ from ..wire.address import IP4_ANY, IP4_BROADCAST, directed_broadcast, is_multic
 from .config import LanConfig
 from .dns import DnsServer
 from .flows import Endpoint, FlowRecord, FlowTable
+from .judgement import decide
 
 _TELL: dict[Why, str] = {
     "refused": PORT,
@@ -159,32 +160,31 @@ class UdpNat:
     # Inside ---------------------------------------------------------------------------------------------------------
 
     def _open(self, event: Datagram, guest: Endpoint, target: Endpoint, now: int) -> FlowRecord | None:
-        outside = self._config.forward_udp.get(target)
         own = any(target[0] == address for address, _ in self._config.addresses)
         if event.group or is_multicast(target[0]) or target[0] in (self._broadcast, IP4_ANY, IP4_BROADCAST):
             # Quietly, and without a row: a guest's chatter (LLMNR, SSDP, NetBIOS) is no flow, and an ICMP error must
             # never answer it (RFC 1122 section 3.2.2).
             self.counters["chatter"] += 1
             return None
-        if outside is not None:
-            why = self._config.policy.udp_port(target[1])
-        elif own:
-            why = "gateway"
-        else:
-            why = self._config.policy.udp(*target)
+        outside, why = decide(self._config, "udp", target, self.lasting)
         if why is not None:
-            self.counters[f"denied-{why}"] += 1
-            self._table.refused("udp", guest, target, f"denied-{why}", now)
-            self._stack.unreachable(event, "port-unreachable" if own else "prohibited", now)
+            reason = why if why == "limit" else f"denied-{why}"
+            self.counters[reason] += 1
+            self._table.refused("udp", guest, target, reason, now)
+            if why != "limit":
+                self._stack.unreachable(event, "port-unreachable" if own else "prohibited", now)
             return None
-        if not self._make_room():
-            self.counters["limit"] += 1
-            self._table.refused("udp", guest, target, "limit", now)
-            return None
-        record = self._table.open("udp", guest, target, outside or target, now, self._dns.name_of(target[0]))
+        self._make_room()
+        record = self._table.open("udp", guest, target, outside, now, self._dns.name_of(target[0]))
         self._add(record)
         self.egress.open_udp(record.flow, *record.outside, now)
         return record
+
+    @property
+    def lasting(self) -> int:
+        """Flows that would not give way to a new one."""
+        number = len(self._flows)
+        return number if number < self._config.max_udp else sum(each.state == "open" for each in self._flows.values())
 
     def _make_room(self) -> bool:
         """Whether one more flow fits, if need be in the place of one that only an ICMP error has answered."""

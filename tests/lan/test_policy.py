@@ -9,33 +9,113 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aero_lab.errors import UsageError
-from aero_lab.lan.policy import Policy, special_use
-from aero_lab.wire.address import ip
+from aero_lab.lan.policy import Policy, looks_numeric, special_use
+from aero_lab.lan.special_use import IPV4, IPV6, examine
+from aero_lab.wire.address import ip, ip_text
 
-RANGES = [
-    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-    "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4",
-    "240.0.0.0/4",
-]  # fmt: skip
+ROWS = [*IPV4, *IPV6]
+TRANSLATED = ("64:ff9b::/96", "2002::/16")
+"""Judged by the IPv4 address inside."""
 
 
-@pytest.mark.parametrize("text", RANGES)
-def test_special_ranges_to_their_edges(text):
-    network = ipaddress.ip_network(text)
-    first, last = network.network_address, network.broadcast_address
-    assert special_use(first.packed) and special_use(last.packed)
-    for neighbour in (int(first) - 1, int(last) + 1):
-        if 0 <= neighbour < 1 << 32:
-            outside = ipaddress.IPv4Address(neighbour)
-            expected = any(outside in ipaddress.ip_network(other) for other in RANGES)
-            assert (special_use(outside.packed) is not None) == expected
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.text)
+def test_every_row_to_its_edges(row):
+    network = ipaddress.ip_network(row.text)
+    for address in (network.network_address, network.broadcast_address, network[len_middle(network)]):
+        if row.text not in TRANSLATED:
+            assert special_use(address.packed) is not None, address
+    neighbours = [n for n in (int(network[0]) - 1, int(network[-1]) + 1) if 0 <= n < 1 << network.max_prefixlen]
+    for number in neighbours:
+        outside = type(network[0])(number)
+        expected = any(outside in ipaddress.ip_network(other.text) for other in ROWS if other.text not in TRANSLATED)
+        beyond = outside.version == 6 and outside not in ipaddress.ip_network("2000::/3")
+        if outside.version == 4 or not any(outside in ipaddress.ip_network(text) for text in TRANSLATED):
+            assert (special_use(outside.packed) is not None) == (expected or beyond), outside
+
+
+def len_middle(network) -> int:
+    return network.num_addresses // 2
+
+
+def test_the_longest_prefix_gives_the_reason():
+    for text, why in (
+        ("192.88.99.2", "relay"), ("192.0.0.9", "protocol-assignments"), ("192.0.0.192", "metadata"),
+        ("255.255.255.255", "broadcast"), ("0.0.0.0", "unspecified"), ("0.1.2.3", "this-network"),
+        ("169.254.1.1", "link-local"), ("100.100.100.200", "metadata"), ("100.100.100.201", "shared"),
+        ("192.31.196.1", "as112"), ("192.52.193.1", "relay"), ("192.175.48.6", "as112"),
+        ("2001:2::1", "benchmarking"), ("2001:20::1", "orchid"), ("2001:1::1", "protocol-assignments"),
+        ("2001:db8::1", "documentation"), ("100::1", "discard"), ("5f00::1", "segment-routing"),
+        ("3fff:fff::1", "documentation"), ("fd00:ec2::254", "metadata"), ("fd00::1", "private"),
+        ("64:ff9b:1::808:808", "translation"), ("4000::1", "reserved"), ("::", "unspecified"),
+    ):  # fmt: skip
+        assert special_use(ip(text)) == why, text
 
 
 @given(st.integers(0, (1 << 32) - 1))
 def test_ipv4_agrees_with_the_list_of_networks(number):
     address = ipaddress.IPv4Address(number)
-    expected = any(address in ipaddress.ip_network(text) for text in RANGES) or str(address) == "168.63.129.16"
+    expected = any(address in ipaddress.ip_network(row.text) for row in IPV4)
     assert (special_use(address.packed) is not None) == expected
+
+
+def _inside(row, number: int) -> int:
+    network = ipaddress.ip_network(row.text)
+    return int(network[0]) | number >> network.prefixlen
+
+
+anything = st.integers(0, (1 << 128) - 1)
+near = st.one_of(anything, st.builds(_inside, st.sampled_from(IPV6), anything))
+
+
+@given(near)
+def test_ipv6_lets_through_no_more_than_the_standard_library(number):
+    address = ipaddress.IPv6Address(number)
+    if special_use(address.packed) is None:
+        inside = address.sixtofour or (
+            ipaddress.IPv4Address(number & 0xFFFFFFFF) if address in ipaddress.ip_network("64:ff9b::/96") else None
+        )
+        judged = inside if inside is not None else address
+        assert judged.is_global and not judged.is_multicast, address
+
+
+@given(st.integers(0, (1 << 32) - 1))
+def test_ipv4_lets_through_no_more_than_the_standard_library(number):
+    address = ipaddress.IPv4Address(number)
+    if special_use(address.packed) is None:
+        assert address.is_global and not address.is_multicast
+
+
+PRIVATE4 = [ip(text) for text in ("10.0.0.1", "127.0.0.1", "169.254.169.254", "192.168.1.1", "100.64.0.1", "224.0.0.1")]
+PUBLIC4 = ip("8.8.8.8")
+FORMS = {
+    "mapped": lambda a: ip("::ffff:0:0")[:12] + a,
+    "compatible": lambda a: bytes(12) + a,
+    "translated": lambda a: ip("::ffff:0:0:0")[:12] + a,
+    "nat64": lambda a: ip("64:ff9b::")[:12] + a,
+    "nat64 local": lambda a: ip("64:ff9b:1::")[:12] + a,
+    "6to4": lambda a: b"\x20\x02" + a + bytes(10),
+    "teredo client": lambda a: ip("2001::")[:4] + ip("65.54.227.120") + bytes(4) + bytes(b ^ 255 for b in a),
+    "teredo server": lambda a: ip("2001::")[:4] + a + bytes(4) + bytes(b ^ 255 for b in PUBLIC4),
+    "isatap": lambda a: ip("2a00:1450::")[:8] + bytes.fromhex("00005efe") + a,
+    "isatap global": lambda a: ip("2a00:1450::")[:8] + bytes.fromhex("02005efe") + a,
+}
+LEADS_ON = ("nat64", "6to4", "isatap", "isatap global")
+"""With a public address inside these are ordinary public addresses."""
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("inside", PRIVATE4, ids=lambda a: ipaddress.ip_address(a).exploded)
+def test_every_disguise_of_ipv4_is_seen_through(form, inside):
+    why = special_use(FORMS[form](inside))
+    assert why is not None
+    if form != "nat64 local":
+        assert why == special_use(inside), "the reason is that of the address inside"
+    assert ip_text(inside) in examine(FORMS[form](inside)).detail or form == "nat64 local"
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_disguises_of_public_addresses(form):
+    assert (special_use(FORMS[form](PUBLIC4)) is None) == (form in LEADS_ON)
 
 
 @pytest.mark.parametrize(
@@ -69,12 +149,29 @@ def test_odd_spellings_are_no_addresses_at_all(text):
         ip(text)
 
 
-def test_private_can_be_allowed_but_not_groups():
+def test_private_can_be_allowed_but_not_what_is_no_host_nor_metadata():
     policy = Policy(allow_private=True)
-    for text in ("10.0.0.1", "127.0.0.1", "192.168.1.1", "203.0.113.1", "fd00::1", "::1"):
+    for text in ("10.0.0.1", "127.0.0.1", "192.168.1.1", "203.0.113.1", "fd00::1", "::1", "169.254.1.1"):
         assert policy.address(ip(text)) is None
-    for text in ("224.0.0.1", "255.255.255.255", "0.0.0.0", "ff02::1", "::"):
-        assert policy.address(ip(text)) is not None
+    for text in (
+        "224.0.0.1", "255.255.255.255", "0.0.0.0", "ff02::1", "::", "169.254.169.254", "::ffff:169.254.169.254",
+        "64:ff9b::168.63.129.16", "fd00:ec2::254", "100.100.100.200", "192.0.0.192",
+    ):  # fmt: skip
+        assert policy.address(ip(text)) is not None, text
+    assert "allowed here" in policy.examine(ip("10.0.0.1")).detail
+
+
+@pytest.mark.parametrize(
+    ("name", "numeric"),
+    [
+        ("2130706433", True), ("127.1", True), ("0177.0.0.1", True), ("0x7f.0.0.1", True), ("0x7f000001", True),
+        ("10.0.0.08", True), ("a.b.0x1f", True), ("1.", True), ("0x", True), ("files.lab", False), ("1.0xfg", False),
+        ("4chan.org", False), ("1.1.1.1.in-addr.arpa", False), ("x1", False), ("", False), ("127.0.0.1.nip.io", False),
+    ],
+)  # fmt: skip
+def test_names_that_are_numbers_do_not_resolve(name, numeric):
+    assert looks_numeric(name) == numeric
+    assert (Policy().name(name) == "numeric-name") == numeric
 
 
 def test_ports():

@@ -86,7 +86,7 @@ def test_what_the_far_side_says_is_what_the_guest_hears(why, how):
     ("target", "reason"),
     [
         ((ip("127.0.0.1"), 80), "denied-loopback"),
-        ((ip("169.254.169.254"), 80), "denied-link-local"),
+        ((ip("169.254.169.254"), 80), "denied-metadata"),
         ((ip("192.168.1.1"), 80), "denied-private"),
         ((ip("10.0.2.2"), 53), "denied-gateway"),
         ((LAB[0], 81), "denied-documentation"),
