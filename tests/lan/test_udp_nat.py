@@ -127,7 +127,7 @@ def test_what_arrived_by_group_is_chatter_whatever_its_address():
     ("target", "why", "how"),
     [
         (("192.168.1.1", 53), "private", "prohibited"),
-        (("169.254.169.254", 80), "link-local", "prohibited"),
+        (("169.254.169.254", 80), "metadata", "prohibited"),
         (("fd00::1", 80), "private", "prohibited"),
         (("8.8.8.8", 54), "port", "prohibited"),
         (("10.0.2.2", 161), "gateway", "port-unreachable"),
