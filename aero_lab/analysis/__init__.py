@@ -4,10 +4,24 @@ Each function takes any DataFrame with the columns of ``docs/columns.md`` (a run
 capture) and returns a DataFrame or a small record; none keeps state.
 """
 
-from .acks import Acks, acks
+from .acks import Acks, acks, thinned
 from .bandwidth import bandwidth, by_cause
 from .flows import flows
+from .latency import latency
 from .rtt import rtt
 from .sequence import Stream, stream
+from .stalls import stalls
 
-__all__ = ["Acks", "Stream", "acks", "bandwidth", "by_cause", "flows", "rtt", "stream"]
+__all__ = [
+    "Acks",
+    "Stream",
+    "acks",
+    "bandwidth",
+    "by_cause",
+    "flows",
+    "latency",
+    "rtt",
+    "stalls",
+    "stream",
+    "thinned",
+]
