@@ -134,4 +134,3 @@ def _label(arrived: Stream, sent: Stream, delays: dict[int, int], start: int, en
     if done - start > gap // 2 and int(last["end"] - last["seq"]) < mss and 4 * (end - done) <= gap:
         return "delayed ACK and Nagle"
     return "application idle" if 2 * (done - start) <= gap else "waiting for ACKs"
-

@@ -9,6 +9,7 @@ from aero_lab import Lab, analysis
 from aero_lab.analysis.stalls import LABELS
 from aero_lab.capture import Recorder
 from aero_lab.errors import UsageError
+from aero_lab.guests.scripted.tasks import sleep_until
 from tests.capture.conversation import MS, record, segment
 
 SYN = [("MSS", 1460), ("WScale", 0), ("SAckOK", b"")]
@@ -165,7 +166,7 @@ def test_a_guest_that_pauses_between_two_requests_is_found_idle():
         for _ in range(2):
             yield from socket.send(b"hello")
             yield from socket.receive_exactly(5)
-            yield from host.sleep(2_000_000_000)
+            yield from sleep_until(host.now + 2_000_000_000)
         socket.abort()
 
     with Lab(virtual=True, link="rtt=20ms") as lab:
