@@ -6,7 +6,7 @@ Names are compressed when written and followed when read; see :mod:`.rdata` for 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..errors import Malformed, UsageError
 from ..limits import DNS_EDNS_SIZE, DNS_RECORDS_MAX
@@ -43,7 +43,11 @@ QR, AA, TC, RD, RA, AD, CD = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080, 0x0020, 0x0
 OPCODE_MASK, RCODE_MASK = 0x7800, 0x000F
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = range(6)
 RCODE_NAMES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
+BADVERS = 16
+"""Answer to an EDNS version that is not known; its upper bits stand in OPT (RFC 6891 section 6.1.3)."""
 EDNS_DO = 0x8000
+EDE = 15
+"""EDNS option that tells why a name did not resolve (RFC 8914): two bytes of code, then text."""
 
 
 class DnsView(View):
@@ -212,30 +216,65 @@ class DnsMessage:
         return len(self.emit())
 
     def emit(self, most: int = 0xFFFF) -> bytes:
-        """The message; one longer than ``most`` loses its records, but for OPT, and has TC set (RFC 2181 section 9)."""
-        data = self._emit()
-        if len(data) > most:
-            opt = tuple(record for record in self.additional if record.type == OPT)
-            cut = replace(self, flags=self.flags | TC, answers=(), authority=(), additional=opt)
-            data = cut._emit()
-        if len(data) > 0xFFFF:
-            raise UsageError(f"a DNS message is at most 65535 bytes, not {len(data)}")
-        return data
+        """The message in at most ``most`` bytes.
 
-    def _emit(self) -> bytes:
+        When it does not fit, records are left out from the end, whole ones; OPT stays. TC is set when answers or
+        authority were left out, and not for additional records (RFC 2181 section 9).
+        """
         sections = (self.answers, self.authority, self.additional)
+        writer = self._begin(self.flags, tuple(map(len, sections)))
+        for section in sections:
+            for record in section:
+                _write_record(writer, record)
+        if len(writer.data) > most:
+            writer = self._cut(most)
+        if len(writer.data) > 0xFFFF:
+            raise UsageError(f"a DNS message is at most 65535 bytes, not {len(writer.data)}")
+        return bytes(writer.data)
+
+    def _begin(self, flags: int, counts: tuple[int, ...]) -> NameWriter:
         writer = NameWriter()
-        writer.data += struct.pack("!6H", self.id, self.flags, len(self.questions), *map(len, sections))
+        writer.data += struct.pack("!6H", self.id, flags, len(self.questions), *counts)
         for question in self.questions:
             writer.name(question.name)
             writer.data += struct.pack("!HH", question.type, question.cls)
-        for record in (record for section in sections for record in section):
-            writer.name(record.name)
-            writer.data += struct.pack("!HHIH", record.type, record.cls, record.ttl, 0)
+        return writer
+
+    def _cut(self, most: int) -> NameWriter:
+        """As many whole records as fit in front of OPT."""
+        opt = [record for record in self.additional if record.type == OPT]
+        most -= sum(11 + len(_rdata(record)) for record in opt)
+        counts = [0, 0, len(opt)]
+        flags = self.flags
+        writer = self._begin(flags, (0, 0, 0))
+        numbered = [(i, record) for i, each in enumerate((self.answers, self.authority)) for record in each]
+        for section, record in numbered:
             start = len(writer.data)
-            rdata.encode(writer, record.type, record.rdata)
-            writer.data[start - 2 : start] = (len(writer.data) - start).to_bytes(2, "big")
-        return bytes(writer.data)
+            _write_record(writer, record)
+            if len(writer.data) > most:
+                del writer.data[start:]  # what the writer noted of it is not used: OPT has no name to compress
+                flags |= TC
+                break
+            counts[section] += 1
+        for record in opt:
+            _write_record(writer, record)
+        writer.data[:HEADER_SIZE] = struct.pack("!6H", self.id, flags, len(self.questions), *counts)
+        return writer
+
+
+def _rdata(record: Record) -> bytes:
+    """RDATA without compression."""
+    writer = NameWriter(compress=False)
+    rdata.encode(writer, record.type, record.rdata)
+    return bytes(writer.data)
+
+
+def _write_record(writer: NameWriter, record: Record) -> None:
+    writer.name(record.name)
+    writer.data += struct.pack("!HHIH", record.type, record.cls, record.ttl, 0)
+    start = len(writer.data)
+    rdata.encode(writer, record.type, record.rdata)
+    writer.data[start - 2 : start] = (len(writer.data) - start).to_bytes(2, "big")
 
 
 def _read_question(reader: NameReader, at: int) -> tuple[Question, int]:

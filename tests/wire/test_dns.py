@@ -154,10 +154,36 @@ def test_reply_and_truncation():
     assert reply.flags == dns.QR | dns.RD | dns.RA and reply.questions == query.questions
     whole, cut = DnsMessage.parse(reply.emit()), DnsMessage.parse(reply.emit(512))
     assert whole == reply and not whole.truncated
-    assert cut.truncated and not cut.answers and cut.edns == Edns() and cut.questions == query.questions
+    assert cut.truncated and cut.edns == Edns() and cut.questions == query.questions
+    assert cut.answers == answers[: len(cut.answers)], "whole records"
+    assert 512 - 16 < len(reply.emit(512)) <= 512, "as many as fit"
     assert query.reply(dns.NXDOMAIN).rcode == dns.NXDOMAIN
     with pytest.raises(UsageError):
         query.reply(16)
+
+
+@given(s.dns_messages, st.integers(0, 700))
+def test_truncation_leaves_whole_records_and_says_so(value, spare):
+    whole = value.emit()
+    opt = tuple(record for record in value.additional if record.type == dns.OPT)
+    least = len(replace(value, answers=(), authority=(), additional=opt).emit())
+    data = value.emit(least + spare)
+    cut = DnsMessage.parse(data)
+    assert data == whole if len(whole) <= least + spare else len(data) <= least + spare
+    assert cut.questions == value.questions and [r for r in cut.additional if r.type == dns.OPT] == list(opt)
+    assert cut.answers == value.answers[: len(cut.answers)] and cut.authority == value.authority[: len(cut.authority)]
+    lost = (cut.answers, cut.authority) != (value.answers, value.authority)
+    assert cut.truncated == (lost or value.truncated)
+    if cut.authority:
+        assert cut.answers == value.answers
+
+
+def test_additional_records_are_left_out_without_a_word():
+    """RFC 2181 section 9: TC tells of what was needed."""
+    extra = tuple(Record("x.lab", dns.TXT, dns.IN, 1, (bytes(200),)) for _ in range(5))
+    reply = DnsMessage.query(1, "lab").reply(additional=(*extra, Edns().record()))
+    cut = DnsMessage.parse(reply.emit(512))
+    assert not cut.truncated and cut.additional == (Edns().record(),)
 
 
 def test_an_a_answer_is_the_smallest_there_is():
