@@ -97,3 +97,26 @@ TAP_BATCH = 256
 """Frames read from, and written to, a TAP in one call; about a millisecond."""
 TAP_START_PATIENCE = 10.0
 """Seconds for a namespace's helper process to start, to answer and to end: a hundred times what it takes."""
+
+# Names ----------------------------------------------------------------------------------------------------------------
+DNS_QUERY_SIZE = 1232
+"""Largest question a name server reads, over UDP and TCP: what we announce as our UDP size. One name and OPT come to
+283 bytes; padding (RFC 8467) goes to multiples of 128, cookies are 44 bytes."""
+DNS_QUERY_EXTRAS = 8
+"""Additional records of a question that are read: OPT, and a few that some clients add."""
+DNS_ALIASES = 16
+"""CNAME records followed for one name: BIND's limit."""
+DNS_ANSWER_SIZE, DNS_ANSWER_RECORDS = 32 << 10, 512
+"""Largest answer taken from the world: half of what the length field of a stream can say."""
+DNS_CACHE_SIZE = 4 << 20
+"""Bytes of answers remembered, beside the limit of their number; an entry counts as its names and data on the wire."""
+DNS_FAILURE_TTL = 1
+"""Seconds a failed lookup is remembered (RFC 9520 section 3.2 asks for at least one)."""
+DNS_STREAMS = 32
+"""TCP connections to a LAN's name server at once; for another one the one that is idle longest is closed."""
+DNS_STREAM_QUERIES = 32
+"""Questions of one such connection under way; further ones wait in the connection, whose window closes."""
+DNS_STREAM_QUEUE = 256 << 10
+"""Bytes of answers that wait for a client that does not read; beyond it the connection is reset."""
+DNS_STREAM_IDLE = 10_000_000_000
+"""A connection without a whole question or an answer for so long is closed (RFC 7766 section 6.2.3: a few seconds)."""

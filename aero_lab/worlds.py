@@ -14,7 +14,7 @@ from .egress.contract import Egress, EgressSink
 from .lan import LanConfig, Policy
 from .lan.config import GATEWAY6
 from .limits import IPV6_MTU_MIN, MTU_DEFAULT
-from .services import identity_forwards, names
+from .services import RECORDS, identity_forwards, names
 
 Endpoint = tuple[bytes, int]
 
@@ -62,6 +62,7 @@ class HostWorld:
             mtu=mtu,
             gateway6=_gateway6(mtu, ipv6),
             names=names() if self._forward_tcp else {},
+            records=RECORDS if self._forward_tcp else (),
             forward_tcp=self._forward_tcp,
             forward_udp=self._forward_udp,
             policy=self._policy,
@@ -89,6 +90,7 @@ class FarEndWorld:
             mtu=mtu,
             gateway6=_gateway6(mtu, ipv6),
             names=names(),
+            records=RECORDS,
             forward_tcp=forward_tcp,
             forward_udp=forward_udp,
         )

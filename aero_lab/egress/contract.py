@@ -20,9 +20,12 @@ about that flow.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
+
+from ..wire.dns import NOERROR, NXDOMAIN, DnsMessage, Record
+from ..wire.rdata import AAAA, CNAME, IN, MX, PTR, SRV, TXT, A, Soa
 
 Why = Literal["refused", "net-unreachable", "unreachable", "timeout", "denied"]
 """Why a flow could not be opened or a datagram not delivered: an answer that said no (of the port's owner), no way to
@@ -31,13 +34,56 @@ that network or to that host, no answer at all, or not allowed by this host or a
 
 @dataclass(frozen=True)
 class Answer:
-    """What a lookup came to."""
+    """What a lookup came to: records; none of this type; no such name; or no answer that can be relied on (the
+    resolver failed, refused or was silent)."""
 
-    status: Literal["ok", "nodata", "nxdomain", "failed"]
-    addresses: tuple[bytes, ...] = ()
-    """Packed addresses of the type that was asked for, in the resolver's order."""
-    ttl: int | None = None
-    """Seconds the answer may be kept; None when the resolver does not say."""
+    status: Literal["ok", "nodata", "nxdomain", "servfail"]
+    records: tuple[Record, ...] = ()
+    """In the resolver's order: aliases (CNAME) that lead from the name to where the answer is, then the records of the
+    type that was asked for. A time to live of 0: unknown, or not to be kept."""
+    soa: Record | None = None
+    """Of ``nodata`` and ``nxdomain``: the SOA record whose time to live tells how long that holds (RFC 2308: the lesser
+    of its own and its *minimum*); None when the resolver did not say."""
+
+    @property
+    def addresses(self) -> tuple[bytes, ...]:
+        """Packed addresses among the records, each once."""
+        found = (record.rdata for record in self.records if record.type in (A, AAAA))
+        return tuple(dict.fromkeys(address for address in found if isinstance(address, bytes)))
+
+    @classmethod
+    def of(cls, name: str, addresses: tuple[bytes, ...], ttl: int = 0) -> Answer:
+        """The answer that consists of these addresses."""
+        records = tuple(Record(name, A if len(each) == 4 else AAAA, IN, ttl, each) for each in addresses)
+        return cls("ok" if records else "nodata", records)
+
+
+RECORD_TYPES = {"A": A, "AAAA": AAAA, "CNAME": CNAME, "PTR": PTR, "TXT": TXT, "MX": MX, "SRV": SRV}
+"""What can be looked up, by the text that :meth:`Egress.resolve` takes."""
+
+
+def holding_soa(records: Iterable[Record]) -> Record | None:
+    """The SOA record among those of a negative answer, its time to live being how long that holds (RFC 2308
+    section 5)."""
+    for record in records:
+        if isinstance(record.rdata, Soa):
+            return replace(record, ttl=min(record.ttl, record.rdata.minimum))
+    return None
+
+
+def read_answer(message: DnsMessage) -> Answer:
+    """What a name server's answer says. One that was cut short says nothing that can be relied on."""
+    soa = holding_soa(message.authority)
+    if message.truncated:
+        return Answer("servfail")
+    if message.rcode == NXDOMAIN:
+        return Answer("nxdomain", message.answers, soa)
+    if message.rcode != NOERROR:
+        return Answer("servfail")
+    asked = message.questions[0].type
+    if any(record.type == asked for record in message.answers):
+        return Answer("ok", message.answers)
+    return Answer("nodata", message.answers, soa)
 
 
 class EgressSink(Protocol):
@@ -128,7 +174,7 @@ class Egress(Protocol):
         """Listen no more; TCP flows that came by it go on, UDP flows are forgotten."""
 
     def resolve(self, query: int, name: str, rtype: str, now: int) -> None:
-        """Look up the ``"A"`` or ``"AAAA"`` addresses of a name; ``resolved`` follows, always."""
+        """Look up the records of a name, of a type in :data:`RECORD_TYPES`; ``resolved`` follows, always."""
 
     def unacked(self, flow: int) -> int | None:
         """Bytes taken by :meth:`send` that the far TCP has not acknowledged, the end of :meth:`shutdown` counted as

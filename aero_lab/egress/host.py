@@ -231,7 +231,7 @@ class HostEgress(Datagrams, Listening):
 
     def resolve(self, query: int, name: str, rtype: str, now: int) -> None:
         if self._loop is None:
-            self._notices.append(lambda at: self.sink.resolved(query, Answer("failed"), at))
+            self._notices.append(lambda at: self.sink.resolved(query, Answer("servfail"), at))
             return
         if self._resolver is None:
             # Late: a hermetic lab never asks, and the resolver's library takes its time to import.
@@ -248,7 +248,7 @@ class HostEgress(Datagrams, Listening):
             return
         if task.exception() is not None:
             self._count["resolver-error"] += 1
-            answer = Answer("failed")
+            answer = Answer("servfail")
         else:
             answer = task.result()
         self._notices.append(lambda at: self.sink.resolved(query, answer, at))

@@ -43,7 +43,7 @@ from ..stack import (
 from ..wire import dns, icmp, icmpv6, ipv4, ipv6, udp
 from ..wire.address import ip
 from ..wire.dns import DnsMessage
-from .contract import Answer, EgressSink, Why
+from .contract import RECORD_TYPES, Answer, EgressSink, Why, read_answer
 
 ADDRESS, ADDRESS6, RESOLVER = ip("198.51.100.2"), ip("2001:db8:51::2"), ip("203.0.113.53")
 """Where the proxy stands in the paper world (TEST-NET-2 and the documentation prefix), and the name server it asks."""
@@ -232,10 +232,9 @@ class VirtualEgress:
     def resolve(self, query: int, name: str, rtype: str, now: int) -> None:
         port = self._free_port()
         if not port:
-            self._notices.append(lambda at: self.sink.resolved(query, Answer("failed"), at))
+            self._notices.append(lambda at: self.sink.resolved(query, Answer("servfail"), at))
             return
-        kind = dns.A if rtype == "A" else dns.AAAA
-        message = DnsMessage.query(self._rng.getrandbits(16), name, kind)
+        message = DnsMessage.query(self._rng.getrandbits(16), name, RECORD_TYPES[rtype], dns.Edns())
         self._lookups[port] = _Lookup(query, message, 0, now, port)
 
     def listen(self, listener: int, kind: str, address: bytes, port: int, now: int) -> tuple[bytes, int]:
@@ -421,7 +420,7 @@ class VirtualEgress:
                 continue
             if lookup.tries >= _TRIES:
                 del self._lookups[lookup.port]
-                self.sink.resolved(lookup.query, Answer("failed"), now)
+                self.sink.resolved(lookup.query, Answer("servfail"), now)
                 continue
             lookup.tries += 1
             lookup.deadline = now + _RETRY
@@ -437,17 +436,7 @@ class VirtualEgress:
             self._count["dns-unasked"] += 1
             return
         del self._lookups[lookup.port]
-        kind = lookup.message.questions[0].type
-        found = [record for record in message.answers if record.type == kind]
-        addresses = tuple(record.rdata for record in found if isinstance(record.rdata, bytes))
-        if message.rcode == dns.NXDOMAIN:
-            answer = Answer("nxdomain")
-        elif message.rcode != dns.NOERROR:
-            answer = Answer("failed")
-        elif addresses:
-            answer = Answer("ok", addresses, min(record.ttl for record in found))
-        else:
-            answer = Answer("nodata")
+        answer = read_answer(message)
         self.sink.resolved(lookup.query, answer, now)
 
     # Helpers --------------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from ..limits import (
 )
 from ..stack.config import StackConfig, TcpConfig
 from ..wire.address import ip, link_local, mac
+from ..wire.dns import Record
 from .policy import Policy
 
 Endpoint = tuple[bytes, int]
@@ -52,7 +53,10 @@ class LanConfig:
     on one wire nothing old can still be under way, and a slot that waits cannot serve. Keepalive finds out guests that
     have gone."""
     names: Mapping[str, bytes | tuple[bytes, ...]] = field(default_factory=dict)
-    """Names answered from here, without asking anyone: an address, or several of either family."""
+    """Names answered from here without asking anyone, each with its address or addresses; the address policy does not
+    judge them."""
+    records: tuple[Record, ...] = ()
+    """Records of other types beside them: CNAME, TXT, MX, SRV, PTR."""
     forward_tcp: Mapping[Endpoint, Endpoint] = field(default_factory=dict)
     """(address, port) that the guest aims at -> where the connection goes instead; above the policy but for ports."""
     forward_udp: Mapping[Endpoint, Endpoint] = field(default_factory=dict)

@@ -32,12 +32,17 @@ from ..wire.ipv6 import Ipv6
 from .config import LanConfig
 from .dhcp import DhcpServer, Reply
 from .dns import DnsServer
+from .dns_stream import DnsStream, DnsStreams
 from .flows import FlowTable
 from .forwards import Forward, Forwards
 from .judgement import decide
 from .router6 import Advertiser
 from .tcp_nat import TcpNat
 from .udp_nat import UdpNat
+
+DnsClient = tuple[bytes, int, bytes, int]
+"""Who asks the name server: address, port, which of our addresses was asked, and the ticket of a question that came
+over TCP (0: over UDP)."""
 
 
 class Lan:
@@ -68,7 +73,9 @@ class Lan:
         self.flows = FlowTable(audit=audit)
         self._drops = Drops(audit, AUDIT_DROPS_EVERY) if audit is not None else None
         self.dhcp = DhcpServer(config)
-        self.dns = DnsServer(config, self._look_up, self._send_dns)
+        self.dns = DnsServer(config, self._look_up, self._send_dns, self._name_denied)
+        self.dns_streams = DnsStreams(self._ask_dns, self.dns.counters)
+        self._dns_at = {(address, dns.PORT) for address, _ in config.addresses} - set(config.forward_tcp)
         self.tcp = TcpNat(config, self.flows, self.dns, self.stack)
         self.udp = UdpNat(config, self.flows, self.dns, self.stack)
         self.forwards = Forwards(self.tcp, self.udp, self.guest_address, audit)
@@ -97,6 +104,7 @@ class Lan:
         self._events(now)
         self.router6.tick(now)
         self.dns.tick(now)
+        self.dns_streams.tick(now)
         self.udp.tick(now)
         self.tcp.tick(now)
         self.egress.step(now)
@@ -118,6 +126,7 @@ class Lan:
             self.egress.poll_at(now),
             self.dns.poll_at(),
             self.tcp.poll_at(),
+            self.dns_streams.poll_at(),
             self.udp.poll_at(),
             self.router6.poll_at(),
         )
@@ -126,6 +135,7 @@ class Lan:
         """End every flow and forward, tell both sides."""
         self.forwards.close_all(now)
         self.tcp.close_all("lan-closed", now)
+        self.dns_streams.close_all(now)
         self.udp.close_all("lan-closed", now)
         self.egress.step(now)
         self.stack.step(now)
@@ -181,28 +191,33 @@ class Lan:
 
     def _events(self, now: int) -> int:
         events = self.stack.events()
-        tcp = self.tcp
         for event in events:
             if isinstance(event, Readable):
-                tcp.readable(event.conn, now)
+                self._owner(event.conn).readable(event.conn, now)
             elif isinstance(event, Writable):
-                tcp.writable(event.conn, now)
+                self._owner(event.conn).writable(event.conn, now)
             elif isinstance(event, Datagram):
                 self._datagram(event, now)
             elif isinstance(event, SynReceived):
-                if self._leased(event.conn):
-                    tcp.syn(event.conn, now)
+                if event.conn.local in self._dns_at:
+                    self.dns_streams.syn(event.conn, now)
+                elif self._leased(event.conn):
+                    self.tcp.syn(event.conn, now)
                 else:
                     event.conn.refuse("drop", now)
             elif isinstance(event, Established):
-                tcp.established(event.conn, now)
+                self._owner(event.conn).established(event.conn, now)
             elif isinstance(event, EndOfStream):
-                tcp.end_of_stream(event.conn, now)
+                self._owner(event.conn).end_of_stream(event.conn, now)
             elif isinstance(event, Closed):
-                tcp.closed(event.conn, event.reason, now)
+                self._owner(event.conn).closed(event.conn, event.reason, now)
             elif isinstance(event, IcmpMessage):
                 self._icmp(event, now)
         return len(events)
+
+    def _owner(self, conn: Any) -> TcpNat | DnsStreams:
+        """Who deals with a connection: it is carried outside, or ends here."""
+        return self.dns_streams if type(conn.context) is DnsStream else self.tcp
 
     def _leased(self, what: Any) -> bool:
         if self.config.require_lease and self.dhcp.leased_to is None:
@@ -215,10 +230,10 @@ class Lan:
         if event.dport == dhcp.SERVER_PORT and event.dst in (IP4_BROADCAST, config.gateway):
             for reply in self.dhcp.handle(event.payload):
                 self._send_dhcp(reply, now)
-        elif event.dport == dns.PORT and event.dst in (config.gateway, config.gateway6):
-            self.dns.handle(event.payload, (event.src, event.sport), now)
         elif event.src in (IP4_ANY, IP4_BROADCAST):
             self._count["no-source"] += 1
+        elif event.dport == dns.PORT and any(event.dst == address for address, _ in config.addresses):
+            self.dns.handle(event.payload, (event.src, event.sport, event.dst, 0), now)
         elif self._leased(event):
             self.udp.outbound(event, now)
 
@@ -232,10 +247,18 @@ class Lan:
         if not self.stack.send_frame(frame, now, Cause.DHCP):
             self._count["dhcp-no-room"] += 1
 
-    def _send_dns(self, client: tuple[bytes, int], payload: bytes, now: int) -> None:
-        source = self.config.gateway if len(client[0]) == 4 else self.config.gateway6
-        if source is None or not self.stack.udp_send(source, dns.PORT, *client, payload, now, cause=Cause.DNS):
+    def _ask_dns(self, message: bytes, client: DnsClient, now: int) -> bool:
+        return self.dns.handle(message, client, now, stream=True)
+
+    def _send_dns(self, client: DnsClient, payload: bytes, now: int) -> None:
+        address, port, source, ticket = client
+        if ticket:
+            self.dns_streams.answer(ticket, payload, now)
+        elif not self.stack.udp_send(source, dns.PORT, address, port, payload, now, cause=Cause.DNS):
             self._count["dns-no-room"] += 1
+
+    def _name_denied(self, client: DnsClient, name: str, why: str, now: int) -> None:
+        self.flows.refused("dns", client[:2], name, f"denied-{why}", now)
 
     def _look_up(self, query: int, name: str, rtype: str, now: int) -> None:
         self.egress.resolve(query, name, rtype, now)

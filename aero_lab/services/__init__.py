@@ -4,6 +4,6 @@ Each is written once, without I/O (:mod:`.base` says how), and hosted twice: on 
 :mod:`aero_lab.egress.services_host`, and in virtual time by :mod:`.far_end`.
 """
 
-from .catalogue import CATALOGUE, Offer, Services, endpoints, identity_forwards, make_services, names
+from .catalogue import CATALOGUE, RECORDS, Offer, Services, endpoints, identity_forwards, make_services, names
 
-__all__ = ["CATALOGUE", "Offer", "Services", "endpoints", "identity_forwards", "make_services", "names"]
+__all__ = ["CATALOGUE", "RECORDS", "Offer", "Services", "endpoints", "identity_forwards", "make_services", "names"]

@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..limits import LAN_DNS_DEFAULT_TTL
+from ..wire import dns
 from ..wire.address import ip
+from ..wire.dns import Record
 from .base import DatagramService, Echo, Service, Sink
 from .content import Source
 from .dns import Dns
@@ -47,9 +50,17 @@ CATALOGUE: tuple[Offer, ...] = (
     Offer("ntp.lab", ip("203.0.113.14"), ip("2001:db8:113::14"), udp={123: "ntp"}),
     Offer("www.msftncsi.com", ip("203.0.113.20"), tcp={80: "http"}),
     Offer("dns.msftncsi.com", ip("131.107.255.255")),
-    Offer("dns.lab", ip("203.0.113.53"), ip("2001:db8:113::53"), udp={53: "dns"}),
+    Offer("dns.lab", ip("203.0.113.53"), ip("2001:db8:113::53"), tcp={53: "dns"}, udp={53: "dns"}),
 )
 """``dns.msftncsi.com`` is only ever looked up: Windows wants exactly this address."""
+RECORDS: tuple[Record, ...] = (
+    Record("www.lab", dns.CNAME, dns.IN, LAN_DNS_DEFAULT_TTL, "files.lab"),
+    Record("lab", dns.TXT, dns.IN, LAN_DNS_DEFAULT_TTL, (b"the hermetic lab",)),
+    Record("lab", dns.MX, dns.IN, LAN_DNS_DEFAULT_TTL, dns.Mx(10, "sink.lab")),
+    Record("_ntp._udp.lab", dns.SRV, dns.IN, LAN_DNS_DEFAULT_TTL, dns.Srv(0, 0, 123, "ntp.lab")),
+    Record("_http._tcp.lab", dns.SRV, dns.IN, LAN_DNS_DEFAULT_TTL, dns.Srv(10, 0, 80, "files.lab")),
+)
+"""What the lab's names have beside their addresses: one record of each type that a guest may ask for."""
 
 
 class UdpSink:
@@ -74,12 +85,13 @@ class Services:
 
 def make_services(epoch: int = 0, catalogue: tuple[Offer, ...] = CATALOGUE) -> Services:
     """All services of the lab. ``epoch``: nanoseconds since 1970 at ``now`` = 0, for NTP."""
-    stream: dict[str, Any] = {"http": Http(), "echo": Echo(), "sink": Sink(), "source": Source()}
+    table = Dns(names(catalogue), RECORDS)
+    stream: dict[str, Any] = {"http": Http(), "echo": Echo(), "sink": Sink(), "source": Source(), "dns": table}
     datagram: dict[str, Any] = {
         "udp-echo": UdpEcho(),
         "udp-sink": UdpSink(),
         "ntp": Ntp(epoch),
-        "dns": Dns(names(catalogue)),
+        "dns": table,
     }
     return Services(stream, datagram)
 

@@ -168,7 +168,7 @@ def test_lookups_that_are_not_answered_fail():
     b = Bench(Link(loss=1.0))
     b.egress.resolve(1, "files.lab", "A", 0)
     assert b.run(lambda: bool(b.sink.calls), 10)
-    assert b.sink.calls == [("resolved", 1, Answer("failed"))]
+    assert b.sink.calls == [("resolved", 1, Answer("servfail"))]
     assert b.now == 2 * SECOND
 
 

@@ -1,40 +1,78 @@
-"""The LAN's DNS server: order of judgement, cache, limits, and bytes that are no question."""
+"""The LAN's DNS server: order of judgement, what is answered how, who waits, limits, and bytes that are no question."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aero_lab.bounds import DNS_QUERY_SIZE
 from aero_lab.egress.contract import Answer
 from aero_lab.lan.config import LanConfig
 from aero_lab.lan.dns import DnsServer
 from aero_lab.lan.policy import Policy
-from aero_lab.limits import NEVER, SECOND
+from aero_lab.limits import DNS_EDNS_SIZE, NEVER, SECOND
 from aero_lab.wire import dns
 from aero_lab.wire.address import ip
-from aero_lab.wire.dns import DnsMessage
+from aero_lab.wire.dns import DnsMessage, Edns, Record, Soa
 
 GUEST = (ip("10.0.2.15"), 33333)
 PUBLIC, OTHER = ip("93.184.216.34"), ip("93.184.216.35")
+NAME = "www.example.com"
+SOA = Record("example.com", dns.SOA, dns.IN, 90, Soa("ns.example.com", "root.example.com", 1, 2, 3, 4, 90))
+
+
+def record(name, rtype, held, ttl=100):
+    return Record(name, rtype, dns.IN, ttl, held)
+
+
+STATIC = (
+    record("alias.lab", dns.CNAME, "Files.LAB"),
+    record("out.lab", dns.CNAME, NAME),
+    record("loop.lab", dns.CNAME, "pool.lab"),
+    record("pool.lab", dns.CNAME, "loop.lab"),
+    record("lab", dns.MX, dns.Mx(5, "mail.lab")),
+    record("lab", dns.TXT, (b"a", b"b")),
+    record("_x._tcp.lab", dns.SRV, dns.Srv(1, 2, 3, "files.lab")),
+)
 
 
 class Bench:
-    def __init__(self, **config):
+    def __init__(self, records=STATIC, **config):
         self.lookups: list[tuple] = []
         self.sent: list[tuple] = []
+        self.denied: list[tuple] = []
         self.server = DnsServer(
-            LanConfig(names={"Files.lab": ip("203.0.113.10")}, **config),
+            LanConfig(
+                names={"Files.lab": ip("203.0.113.10"), "two.lab": (ip("10.1.1.1"), ip("10.1.1.2"), ip("fd00::1"))},
+                records=records,
+                **config,
+            ),
             lambda *call: self.lookups.append(call),
             lambda client, payload, now: self.sent.append((client, payload)),
+            lambda client, name, why, now: self.denied.append((client, name, why)),
         )
 
-    def ask(self, name="www.example.com", rtype=dns.A, now=0, id=7, client=GUEST, **fields):
+    def raw(self, payload, now=0, client=GUEST, stream=False):
         before = len(self.sent)
-        self.server.handle(DnsMessage.query(id, name, rtype, **fields).emit(), client, now)
+        self.server.handle(payload, client, now, stream)
         return DnsMessage.parse(self.sent[-1][1]) if len(self.sent) > before else None
+
+    def ask(self, name=NAME, rtype=dns.A, now=0, id=7, client=GUEST, stream=False, **fields):
+        return self.raw(DnsMessage.query(id, name, rtype, **fields).emit(), now, client, stream)
 
     def answers(self):
         return [DnsMessage.parse(payload) for _, payload in self.sent]
+
+    def told(self, answer, now=0):
+        """Ask for NAME, tell the server what the lookup came to, and return the answer."""
+        self.ask(now=now)
+        self.server.resolved(len(self.lookups), answer, now)
+        return self.answers()[-1]
+
+
+def held(message):
+    return [(r.name, r.type, r.rdata) for r in message.answers]
 
 
 def test_answer_is_the_contract_to_the_byte():
@@ -53,95 +91,139 @@ def test_answer_is_the_contract_to_the_byte():
     assert b.lookups == []
 
 
+# Static names ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "rtype", "expected"),
+    [
+        ("TWO.lab", dns.A, [("TWO.lab", dns.A, ip("10.1.1.1")), ("TWO.lab", dns.A, ip("10.1.1.2"))]),
+        ("two.lab", dns.AAAA, [("two.lab", dns.AAAA, ip("fd00::1"))]),
+        ("alias.lab", dns.A, [("alias.lab", dns.CNAME, "Files.LAB"), ("files.lab", dns.A, ip("203.0.113.10"))]),
+        ("alias.lab", dns.CNAME, [("alias.lab", dns.CNAME, "Files.LAB")]),
+        ("lab", dns.MX, [("lab", dns.MX, dns.Mx(5, "mail.lab"))]),
+        ("lab", dns.TXT, [("lab", dns.TXT, (b"a", b"b"))]),
+        ("_x._tcp.lab", dns.SRV, [("_x._tcp.lab", dns.SRV, dns.Srv(1, 2, 3, "files.lab"))]),
+        ("10.113.0.203.in-addr.arpa", dns.PTR, [("10.113.0.203.in-addr.arpa", dns.PTR, "files.lab")]),
+        ("2.1.1.10.in-addr.arpa", dns.PTR, [("2.1.1.10.in-addr.arpa", dns.PTR, "two.lab")]),
+    ],
+)
+def test_static_records_of_every_type(name, rtype, expected):
+    b = Bench(gateway6=ip("fd00:aee0::2"))
+    answer = b.ask(name, rtype)
+    assert (answer.rcode, held(answer), answer.authority) == (dns.NOERROR, expected, ())
+    assert b.lookups == []
+    if rtype == dns.AAAA:
+        answer = Bench().ask(name, rtype)
+        assert (answer.rcode, answer.answers, answer.authority[0].type) == (dns.NOERROR, (), dns.SOA), "no IPv6 here"
+
+
+def test_static_name_without_the_type_is_nodata_and_can_be_remembered():
+    b = Bench()
+    for name, rtype, owner in (("files.lab", dns.AAAA, "files.lab"), ("alias.lab", dns.MX, "Files.LAB")):
+        answer = b.ask(name, rtype)
+        (soa,) = answer.authority
+        assert (answer.rcode, soa.type, soa.name, soa.ttl, soa.rdata.minimum) == (0, dns.SOA, owner, 60, 60)
+    assert [r.type for r in answer.answers] == [dns.CNAME], "the alias is there all the same"
+    assert b.lookups == []
+
+
+def test_static_alias_that_leads_outside_is_looked_up_and_judged_there():
+    b = Bench()
+    assert b.ask("out.lab") is None
+    assert b.lookups == [(1, NAME, "A", 0)]
+    b.server.resolved(1, Answer.of(NAME, (PUBLIC,), 50), 0)
+    assert held(b.answers()[0]) == [("out.lab", dns.CNAME, NAME), (NAME, dns.A, PUBLIC)]
+    assert held(b.ask(NAME)) == [(NAME, dns.A, PUBLIC)], "what was learned serves the name itself"
+    b = Bench()
+    b.ask("out.lab")
+    b.server.resolved(1, Answer.of(NAME, (ip("10.0.0.1"),), 50), 0)
+    assert b.answers()[0].rcode == dns.NXDOMAIN
+    assert Bench(policy=Policy(blocked_domains=("example.com",))).ask("out.lab").rcode == dns.NXDOMAIN
+
+
+def test_static_aliases_in_a_circle_end():
+    answer = Bench().ask("loop.lab")
+    assert 1 <= len(answer.answers) <= 16 and {r.type for r in answer.answers} == {dns.CNAME}
+
+
+# What the world says --------------------------------------------------------------------------------------------------
+
+
 def test_lookup_answer_cache_and_remaining_time():
     b = Bench()
     assert b.ask(now=0) is None
-    assert b.lookups == [(1, "www.example.com", "A", 0)]
-    b.server.resolved(1, Answer("ok", (PUBLIC, OTHER), 100), 1 * SECOND)
+    assert b.lookups == [(1, NAME, "A", 0)]
+    b.server.resolved(1, Answer.of(NAME, (PUBLIC, OTHER), 100), 1 * SECOND)
     (answer,) = b.answers()
     assert (answer.id, answer.rcode, answer.flags) == (7, 0, 0x8180)
-    assert [(r.rdata, r.ttl) for r in answer.answers] == [(PUBLIC, 100)], "one record, the resolver's first"
-    assert b.server.name_of(PUBLIC) == "www.example.com"
+    assert [(r.rdata, r.ttl) for r in answer.answers] == [(PUBLIC, 100), (OTHER, 100)], "all of them"
+    assert b.server.name_of(PUBLIC) == b.server.name_of(OTHER) == NAME
     cached = b.ask("WWW.example.COM", now=41 * SECOND, id=8)
-    assert cached.answers[0].ttl == 60
-    assert cached.questions[0].name == "WWW.example.COM"
+    assert [r.ttl for r in cached.answers] == [60, 60]
+    assert cached.questions[0].name == cached.answers[0].name == "WWW.example.COM"
     assert b.ask(now=101 * SECOND) is None
     assert len(b.lookups) == 2
 
 
+def test_aliases_are_passed_on_each_with_its_own_time():
+    b = Bench()
+    chain = (
+        record(NAME, dns.CNAME, "a.cdn.example", 200),
+        record("a.CDN.example", dns.CNAME, "b.cdn.example", 20),
+        record("b.cdn.example", dns.A, PUBLIC, 30),
+        record("b.cdn.example", dns.A, PUBLIC, 30),
+        record("unrelated.example", dns.A, OTHER, 30),
+    )
+    answer = b.told(Answer("ok", chain))
+    assert [(r.type, r.ttl) for r in answer.answers] == [(dns.CNAME, 200), (dns.CNAME, 20), (dns.A, 30)]
+    assert [r.ttl for r in b.ask(now=19 * SECOND).answers] == [181, 1, 11]
+    assert b.ask(now=20 * SECOND) is None, "as long as the shortest link"
+
+
 def test_times_to_live_are_capped_and_given_when_unknown():
-    for told, given_ in ((None, 60), (0, 60), (299, 299), (86400, 300)):
-        b = Bench()
-        b.ask()
-        b.server.resolved(1, Answer("ok", (PUBLIC,), told), 0)
-        assert b.answers()[0].answers[0].ttl == given_
+    for told, given_ in ((0, 60), (299, 299), (86400, 300)):
+        assert Bench().told(Answer.of(NAME, (PUBLIC,), told)).answers[0].ttl == given_
 
 
-def test_same_question_is_looked_up_once_and_answered_to_all():
+@pytest.mark.parametrize(
+    ("answer", "rcode", "seconds"),
+    [
+        (Answer("nxdomain", soa=SOA), dns.NXDOMAIN, 90),
+        (Answer("nodata", soa=SOA), dns.NOERROR, 90),
+        (Answer("nodata"), dns.NOERROR, 0),
+        (Answer("nxdomain"), dns.NXDOMAIN, 0),
+        (Answer("nxdomain", soa=record("example.org", dns.SOA, SOA.rdata)), dns.NXDOMAIN, 0),
+        (Answer("servfail"), dns.SERVFAIL, 1),
+        (Answer("ok", (record(NAME, dns.CNAME, NAME),)), dns.SERVFAIL, 1),
+        (Answer("ok", tuple(record(NAME, dns.TXT, (bytes(255),) * 3) for _ in range(50))), dns.SERVFAIL, 1),
+    ],
+)
+def test_failures_are_kept_apart_and_remembered_as_long_as_they_hold(answer, rcode, seconds):
     b = Bench()
-    for client, id in ((GUEST, 1), (GUEST, 1), (GUEST, 2), ((GUEST[0], 44444), 1)):
-        b.ask(client=client, id=id)
-    assert len(b.lookups) == 1
-    b.server.resolved(1, Answer("ok", (PUBLIC,), 60), 0)
-    assert [(client[1], DnsMessage.parse(p).id) for client, p in b.sent] == [(33333, 1), (33333, 2), (44444, 1)]
+    said = b.told(answer)
+    assert (said.rcode, said.answers) == (rcode, ())
+    if rcode == dns.SERVFAIL:
+        assert said.authority == ()
+    else:
+        assert said.authority[0].type == dns.SOA
+        assert min(said.authority[0].ttl, said.authority[0].rdata.minimum) == seconds, "for the client's cache"
+    if seconds > 1:
+        assert b.ask(now=(seconds - 1) * SECOND).authority[0].ttl == 1
+    elif seconds:
+        assert b.ask(now=SECOND - 1).rcode == rcode
+    assert b.ask(now=seconds * SECOND) is None
+    assert len(b.lookups) == 2
 
 
-def test_failures_are_nxdomain_and_not_cached():
-    for status in ("nxdomain", "nodata", "failed"):
-        b = Bench()
-        b.ask()
-        b.server.resolved(1, Answer(status), 0)
-        assert b.answers()[0].rcode == dns.NXDOMAIN
-        b.ask()
-        assert len(b.lookups) == 2
+def test_alias_to_nothing_keeps_its_aliases():
+    chain = (record(NAME, dns.CNAME, "gone.example.com", 40),)
+    said = Bench().told(Answer("nxdomain", chain, SOA))
+    assert (said.rcode, held(said)) == (dns.NXDOMAIN, [(NAME, dns.CNAME, "gone.example.com")])
+    assert said.authority[0].ttl == 40, "no longer than the alias holds"
 
 
-def test_one_forbidden_address_spoils_the_name():
-    for addresses in ((ip("10.0.0.1"),), (PUBLIC, ip("127.0.0.1")), (ip("169.254.169.254"), PUBLIC)):
-        b = Bench()
-        b.ask()
-        b.server.resolved(1, Answer("ok", addresses, 60), 0)
-        assert b.answers()[0].rcode == dns.NXDOMAIN
-        assert b.answers()[0].answers == ()
-        assert b.server.counters["denied-address"] == 1
-        b.ask()
-        assert len(b.lookups) == 2, "asked again: another answer may be another matter"
-
-
-def test_domain_policy_comes_before_everything():
-    b = Bench(policy=Policy(blocked_domains=("lab", "example.com")))
-    assert b.ask("files.lab").rcode == dns.NXDOMAIN
-    assert b.ask("www.example.com", dns.MX).rcode == dns.NXDOMAIN
-    assert b.lookups == []
-
-
-def test_types_and_classes():
-    b = Bench()
-    assert b.ask(rtype=dns.MX).rcode == dns.NOTIMP
-    assert b.ask(rtype=dns.ANY).rcode == dns.NOTIMP
-    six = b.ask(rtype=dns.AAAA)
-    assert (six.rcode, six.answers) == (dns.NOERROR, ())
-    assert b.ask("files.lab", dns.AAAA).rcode == dns.NOERROR
-    assert b.ask("10.113.0.203.in-addr.arpa", dns.PTR).answers[0].rdata == "files.lab"
-    assert b.ask("1.1.1.1.in-addr.arpa", dns.PTR).rcode == dns.NOTIMP
-    chaos = DnsMessage(9, dns.RD, (dns.Question("version.bind", dns.TXT, 3),))
-    b.server.handle(chaos.emit(), GUEST, 0)
-    assert b.answers()[-1].rcode == dns.NOTIMP
-    assert b.lookups == []
-
-
-def test_ipv6_is_looked_up_when_the_lan_has_it():
-    b = Bench(gateway6=ip("fd00:aee0::2"))
-    b.ask(rtype=dns.AAAA)
-    assert b.lookups == [(1, "www.example.com", "AAAA", 0)]
-    b.server.resolved(1, Answer("ok", (ip("2606:4700::1"),), 60), 0)
-    assert b.answers()[0].answers[0].rdata == ip("2606:4700::1")
-    b.ask("only-six.example", dns.A)
-    b.server.resolved(2, Answer("nodata"), 0)
-    assert b.answers()[1].rcode == dns.NOERROR, "the name exists, on its AAAA"
-
-
-def test_silence_ends_after_two_seconds():
+def test_silence_ends_after_two_seconds_as_a_failure():
     b = Bench()
     b.ask(now=5)
     b.ask("later.example", now=SECOND)
@@ -149,12 +231,27 @@ def test_silence_ends_after_two_seconds():
     b.server.tick(4 + 2 * SECOND)
     assert b.sent == []
     b.server.tick(5 + 2 * SECOND)
-    assert [a.rcode for a in b.answers()] == [dns.NXDOMAIN]
+    assert [a.rcode for a in b.answers()] == [dns.SERVFAIL]
     assert b.server.poll_at() == 3 * SECOND
-    b.server.resolved(1, Answer("ok", (PUBLIC,), 60), 3 * SECOND)  # too late, harmless
+    b.server.resolved(1, Answer.of(NAME, (PUBLIC,), 60), 3 * SECOND)  # too late, harmless
     b.server.tick(3 * SECOND)
     assert len(b.sent) == 2
     assert b.server.poll_at() == NEVER
+
+
+def test_same_question_is_looked_up_once_and_answered_to_each_as_it_asked():
+    b = Bench()
+    for client, id, name in (
+        (GUEST, 1, NAME),
+        (GUEST, 1, NAME),
+        (GUEST, 2, NAME),
+        ((GUEST[0], 4), 1, "wWw.ExAmPlE.cOm"),
+    ):
+        b.ask(name, client=client, id=id)
+    assert len(b.lookups) == 1 and b.server.counters["shared-lookups"] == 3
+    b.server.resolved(1, Answer.of(NAME, (PUBLIC,), 60), 0)
+    got = [(client[1], (m := DnsMessage.parse(p)).id, m.questions[0].name) for client, p in b.sent]
+    assert got == [(33333, 1, NAME), (33333, 2, NAME), (4, 1, "wWw.ExAmPlE.cOm")]
 
 
 def test_pending_limit():
@@ -163,50 +260,357 @@ def test_pending_limit():
     b.ask("b.example")
     assert b.ask("c.example").rcode == dns.SERVFAIL
     assert b.ask("a.example", id=9).rcode == dns.SERVFAIL, "those who wait are counted, not the lookups"
-    b.server.resolved(1, Answer("failed"), 0)
+    b.server.resolved(1, Answer("servfail"), 0)
     assert b.ask("c.example") is None
     assert Bench(dns_pending=0).ask().rcode == dns.SERVFAIL
+
+
+# Policy ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ("10.0.0.1",),
+        ("93.184.216.34", "127.0.0.1"),
+        ("169.254.169.254", "93.184.216.34"),
+        ("168.63.129.16",),
+        ("100.100.100.200",),
+        ("192.0.0.192",),
+    ],
+)
+def test_one_forbidden_address_spoils_the_name(addresses):
+    b = Bench()
+    said = b.told(Answer.of(NAME, tuple(map(ip, addresses)), 60))
+    assert (said.rcode, said.answers) == (dns.NXDOMAIN, ())
+    assert b.server.counters["denied-address"] == 1 and b.denied[0][:2] == (GUEST, NAME)
+    assert b.ask(now=59 * SECOND).rcode == dns.NXDOMAIN, "as long as the answer would have held"
+    assert b.server.counters["denied-address"] == 2
+    assert b.ask(now=60 * SECOND) is None, "asked again: another answer is another matter"
+    b.server.resolved(2, Answer.of(NAME, (PUBLIC,), 60), 60 * SECOND)
+    assert b.answers()[-1].rcode == dns.NOERROR
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "::ffff:10.0.0.1",
+        "64:ff9b::a00:1",
+        "64:ff9b:1::1",
+        "2002:a00:1::1",
+        "2001::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "::1",
+        "::",
+        "ff02::1",
+    ],
+)
+def test_forbidden_forms_of_ipv6(address):
+    b = Bench(gateway6=ip("fd00:aee0::2"))
+    b.ask(rtype=dns.AAAA)
+    good = record(NAME, dns.AAAA, ip("2606:4700::1"))
+    b.server.resolved(1, Answer("ok", (good, record(NAME, dns.AAAA, ip(address)))), 0)
+    assert b.answers()[0].rcode == dns.NXDOMAIN
+
+
+def test_a_forbidden_address_behind_an_alias_spoils_the_name():
+    chain = (record(NAME, dns.CNAME, "inner.example"), record("inner.example", dns.A, ip("192.168.0.1")))
+    assert Bench().told(Answer("ok", chain)).rcode == dns.NXDOMAIN
+
+
+def test_an_alias_under_a_blocked_domain_spoils_the_name_and_one_outside_the_allowed_does_not():
+    chain = (record(NAME, dns.CNAME, "x.Tracker.example"), record("x.tracker.example", dns.A, PUBLIC))
+    b = Bench(policy=Policy(blocked_domains=("tracker.example",)))
+    assert b.told(Answer("ok", chain)).rcode == dns.NXDOMAIN
+    assert b.server.counters["denied-alias"] == 1
+    assert Bench(policy=Policy(allowed_domains=("example.com",))).told(Answer("ok", chain)).rcode == dns.NOERROR
+
+
+def test_domain_policy_comes_before_everything():
+    b = Bench(policy=Policy(blocked_domains=("lab", "example.com")))
+    assert b.ask("files.lab").rcode == dns.NXDOMAIN
+    said = b.ask(NAME, dns.MX, edns=Edns())
+    assert said.rcode == dns.NXDOMAIN
+    assert dict(said.edns.options)[dns.EDE] == b"\0\x0fblocked-domain"
+    assert b.ask("x.example.com", 65).rcode == b.ask("example.com", dns.ANY).rcode == dns.NXDOMAIN
+    assert b.lookups == [] and b.server.counters["denied-name"] == 4
+    assert b.denied[1] == (GUEST, NAME, "blocked-domain")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1.2.0.10.in-addr.arpa",
+        "2.0.10.in-addr.arpa",
+        "5.129.192.168.192.in-addr.arpa",
+        "x.1.168.192.in-addr.arpa",
+        "254.169.254.169.in-addr.arpa",
+        "9.9.0.203.in-addr.arpa",
+        "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa",
+    ],
+)
+def test_reverse_names_of_special_ranges_stay_here(name):
+    b = Bench()
+    if name.startswith("9.9"):
+        assert b.ask(name, dns.PTR) is None, "203.0.9.9 is an ordinary address"
+        return
+    assert b.ask(name, dns.PTR).rcode == dns.NXDOMAIN
+    assert b.lookups == [] and b.server.counters["denied-reverse"] == 1
+    private = Bench(policy=Policy(allow_private=True))
+    assert private.ask(name, dns.PTR) is None and private.lookups[0][1:3] == (name, "PTR")
+
+
+# Types, names and families --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["A", "CNAME", "PTR", "TXT", "MX", "SRV"])
+def test_types_that_are_looked_up(text):
+    b = Bench()
+    values = {
+        "A": PUBLIC,
+        "CNAME": "x.example",
+        "PTR": "x.example",
+        "TXT": (b"v=spf1", b""),
+        "MX": dns.Mx(1, "mx.example"),
+        "SRV": dns.Srv(1, 2, 3, "srv.example"),
+    }
+    assert b.ask(rtype=getattr(dns, text)) is None
+    assert b.lookups == [(1, NAME, text, 0)]
+    b.server.resolved(1, Answer("ok", (record(NAME, getattr(dns, text), values[text]),)), 0)
+    assert held(b.answers()[0]) == [(NAME, getattr(dns, text), values[text])]
+
+
+@pytest.mark.parametrize("rtype", [2, 6, 35, 43, 48, 64, 65, 257, 65280])
+def test_other_data_types_are_there_without_data(rtype):
+    """RFC 8906: NOTIMP would be an invitation to ask again."""
+    b = Bench()
+    said = b.ask(rtype=rtype)
+    assert (said.rcode, said.answers, said.authority[0].name) == (dns.NOERROR, (), NAME)
+    assert b.lookups == []
+
+
+def test_types_that_ask_for_no_data_and_other_classes():
+    b = Bench()
+    for rtype in (128, 249, 250, 251, 252, 253, 254):
+        assert b.ask(rtype=rtype).rcode == dns.NOTIMP
+    assert b.ask(rtype=dns.OPT).rcode == b.ask(rtype=0).rcode == dns.FORMERR
+    chaos = DnsMessage(9, dns.RD, (dns.Question("version.bind", dns.TXT, 3),))
+    assert b.raw(chaos.emit()).rcode == dns.NOTIMP
+    assert b.lookups == []
+
+
+def test_any_gets_something_that_exists():
+    """RFC 8482."""
+    b = Bench()
+    (said,) = b.ask("www.example.org", dns.ANY).answers
+    assert (said.type, said.rdata, said.name) == (13, b"\x07RFC8482\0", "www.example.org")
+    assert {r.type for r in b.ask("lab", dns.ANY).answers} == {dns.MX, dns.TXT}
+    assert b.lookups == []
+
+
+def test_names_that_have_a_meaning_of_their_own():
+    b = Bench(gateway6=ip("fd00:aee0::2"))
+    assert held(b.ask("localhost")) == [("localhost", dns.A, ip("127.0.0.1"))]
+    assert held(b.ask("X.LocalHost", dns.AAAA)) == [("X.LocalHost", dns.AAAA, ip("::1"))]
+    assert b.ask("localhost", dns.MX).rcode == dns.NOERROR
+    assert b.ask("a.invalid").rcode == b.ask("a.onion").rcode == dns.NXDOMAIN
+    assert b.lookups == []
+
+
+def test_ipv6_is_answered_empty_while_the_lan_has_none_and_looked_up_when_it_has():
+    b = Bench()
+    said = b.ask(rtype=dns.AAAA)
+    assert (said.rcode, said.answers, said.authority[0].type) == (dns.NOERROR, (), dns.SOA)
+    assert b.lookups == []
+    b = Bench(gateway6=ip("fd00:aee0::2"))
+    b.ask(rtype=dns.AAAA)
+    assert b.lookups == [(1, NAME, "AAAA", 0)]
+    b.server.resolved(1, Answer.of(NAME, (ip("2606:4700::1"), ip("2606:4700::2")), 60), 0)
+    assert [r.rdata for r in b.answers()[0].answers] == [ip("2606:4700::1"), ip("2606:4700::2")]
+
+
+def test_judge_tells_the_step_and_changes_nothing():
+    b = Bench(policy=Policy(blocked_domains=("bad.example",)))
+    steps = {
+        ("x.bad.example.", dns.A): ("policy", "nxdomain"),
+        (NAME, 65): ("type", "nodata"),
+        (NAME, 252): ("type", "notimp"),
+        ("FILES.lab", dns.A): ("static", "answer"),
+        ("files.lab", dns.MX): ("static", "nodata"),
+        ("localhost", dns.A): ("special-use", "answer"),
+        ("1.0.0.10.in-addr.arpa", dns.PTR): ("reverse", "nxdomain"),
+        (NAME, dns.AAAA): ("family", "nodata"),
+        (NAME, dns.A): ("lookup", "lookup"),
+    }
+    for (name, rtype), expected in steps.items():
+        found = b.server.judge(name, rtype, 0)
+        assert (found.step, found.outcome) == expected
+    assert not b.lookups and not b.sent and not b.server.counters
+    b.told(Answer.of(NAME, (PUBLIC,), 60))
+    assert (b.server.judge(NAME, dns.A, 0).step, b.server.judge(NAME, dns.A, 60 * SECOND).step) == ("cache", "lookup")
+    assert Bench(dns_pending=0).server.judge(NAME, dns.A, 0).outcome == "servfail"
+
+
+# Sizes ----------------------------------------------------------------------------------------------------------------
+
+
+def large(number):
+    return Answer.of(NAME, tuple(bytes((93, 184, i >> 8, i & 255)) for i in range(number)), 60)
+
+
+@pytest.mark.parametrize(
+    ("edns", "most"), [(None, 512), (Edns(100), 512), (Edns(900), 900), (Edns(4096), DNS_EDNS_SIZE)]
+)
+def test_answers_are_cut_to_what_the_client_takes(edns, most):
+    b = Bench()
+    b.ask(edns=edns)
+    b.server.resolved(1, large(200), 0)
+    (_, payload), (said,) = b.sent[0], b.answers()
+    assert said.truncated and most - 16 <= len(payload) <= most
+    assert len(said.answers) == (most - len(DnsMessage.query(7, NAME, edns=edns).emit())) // 16
+    assert (said.edns is None) == (edns is None)
+    assert b.server.counters["truncated"] == 1
+    whole = b.ask(stream=True)
+    assert not whole.truncated and len(whole.answers) == 200
+
+
+def test_edns_is_answered_with_edns():
+    b = Bench()
+    assert b.ask("files.lab").edns is None
+    said = b.ask("files.lab", edns=Edns(4096, flags=dns.EDNS_DO, options=((10, b"12345678"),)))
+    assert said.edns == Edns(DNS_EDNS_SIZE) and len(said.answers) == 1
+    b.server.resolved(b.ask(edns=Edns()) or 1, Answer("servfail"), 0)
+    assert b.answers()[-1].edns.options == ((dns.EDE, b"\0\x16"),)
+
+
+def test_an_edns_version_that_nobody_knows():
+    b = Bench()
+    said = b.ask("files.lab", edns=Edns(version=1))
+    assert (said.rcode | said.edns.extended_rcode << 4, said.edns.version) == (dns.BADVERS, 0)
+    assert said.answers == () and b.server.counters["badvers"] == 1
 
 
 def test_cache_is_bounded_oldest_first_and_may_be_off():
     b = Bench(dns_cache=2)
     for i, name in enumerate(("a.example", "b.example", "c.example"), 1):
         b.ask(name)
-        b.server.resolved(i, Answer("ok", (PUBLIC,), 60), 0)
+        b.server.resolved(i, Answer.of(name, (PUBLIC,), 60), 0)
     assert b.ask("c.example") and b.ask("b.example")
     assert b.ask("a.example") is None
     off = Bench(dns_cache=0)
-    off.ask()
-    off.server.resolved(1, Answer("ok", (PUBLIC,), 60), 0)
+    off.told(Answer.of(NAME, (PUBLIC,), 60))
     assert off.ask() is None
 
 
-def test_what_is_no_single_question_gets_no_answer():
+# Bytes that are no question -------------------------------------------------------------------------------------------
+
+
+def header(flags=0x0100, qd=1, an=0, ns=0, ar=0):
+    return b"".join(n.to_bytes(2, "big") for n in (7, flags, qd, an, ns, ar))
+
+
+QUESTION = b"\1a\7example\0\0\1\0\1"
+OPT = b"\0\0\x29\x04\xd0" + bytes(6)
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason", "rcode"),
+    [
+        (b"", "dns-short", None),
+        (bytes(11), "dns-short", None),
+        (header(0x8100) + QUESTION, "dns-response", None),
+        (header(), "dns-count", dns.FORMERR),
+        (header() + QUESTION[:-3], "dns-question-short", dns.FORMERR),
+        (header() + b"\5abc", "dns-count", dns.FORMERR),
+        (header() + b"\xc0\x0c\0\1\0\1", "dns-pointer", dns.FORMERR),
+        (header() + b"\1a\xc0\x0c\0\1\0\1", "dns-pointer", dns.FORMERR),
+        (header() + b"\xc0\xff\0\1\0\1", "dns-pointer", dns.FORMERR),
+        (header() + b"\x40" + b"a" * 64 + b"\0\0\1\0\1", "dns-label-type", dns.FORMERR),
+        (header() + (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1", "dns-name-length", dns.FORMERR),
+        (header(qd=0), "dns-question-count", dns.FORMERR),
+        (header(qd=2) + QUESTION * 2, "dns-question-count", dns.FORMERR),
+        (header(qd=65535) + QUESTION, "dns-question-count", dns.FORMERR),
+        (header(an=1) + QUESTION + OPT, "dns-sections", dns.FORMERR),
+        (header(ar=9) + QUESTION + OPT * 9, "dns-sections", dns.FORMERR),
+        (header(ar=2) + QUESTION + OPT * 2, "dns-opt", dns.FORMERR),
+        (header(ar=1) + QUESTION + b"\1x" + OPT, "dns-opt", dns.FORMERR),
+        (header(ar=1) + QUESTION + OPT[:-1] + b"\5", "dns-record-short", dns.FORMERR),
+        (header(ar=1) + QUESTION + OPT[:-1] + b"\5\0\1\0\5x", "dns-rdata", dns.FORMERR),
+        (header() + QUESTION + bytes(DNS_QUERY_SIZE), "dns-too-long", dns.FORMERR),
+        (header(0x2900, qd=1, an=9) + b"update", "dns-opcode", dns.NOTIMP),
+    ],
+)
+def test_what_is_no_question(payload, reason, rcode):
     b = Bench()
-    two = DnsMessage(1, dns.RD, (dns.Question("a.example"), dns.Question("b.example"))).emit()
-    none = DnsMessage(1, dns.RD).emit()
-    response = DnsMessage(1, dns.QR, (dns.Question("a.example"),)).emit()
-    loop = bytes.fromhex("000701000001000000000000c00c00010001")
-    label = bytes.fromhex("00070100000100000000000040") + b"a" * 64 + b"\0\0\1\0\1"
-    long = bytes.fromhex("000701000001000000000000") + (b"\x3f" + b"a" * 63) * 4 + b"\0\0\1\0\1"
-    for payload in (b"", b"\0" * 11, two, none, response, loop, label, long):
-        b.server.handle(payload, GUEST, 0)
-    assert b.sent == [] and b.lookups == []
-    assert sum(b.server.counters.values()) == 8
+    said = b.raw(payload)
+    assert b.server.counters[reason] == 1 and b.server.counters["queries"] == 0
+    if rcode is None:
+        assert said is None
+    else:
+        opcode = int.from_bytes(payload[2:4], "big") & 0x7900
+        assert (said.id, said.flags, said.questions) == (7, 0x8080 | opcode | rcode, ())
+    assert b.lookups == []
 
 
-def test_edns_is_passed_over():
+def test_a_large_message_costs_nothing_to_refuse():
+    """Thousands of names of many labels: refused by size before any of them is read."""
     b = Bench()
-    answer = b.ask("files.lab", edns=dns.Edns())
-    assert answer.edns is None and len(answer.answers) == 1
+    name = b"\1a" * 127 + b"\0"
+    message = header(ar=1000) + QUESTION + (name + OPT[1:]) * 180
+    assert len(message) > 45_000
+    assert b.raw(message).rcode == dns.FORMERR
+    assert b.server.counters == {"dns-too-long": 1, "formerr": 1}
 
 
-@given(st.binary(max_size=600))
-def test_no_bytes_raise(payload):
+@given(st.binary(max_size=600), st.booleans())
+def test_no_bytes_raise(payload, stream):
     b = Bench()
-    b.server.handle(payload, GUEST, 0)
-    b.server.handle(DnsMessage.query(1, "files.lab").emit()[: len(payload)] + payload, GUEST, 0)
-    for query, *_ in b.lookups:
-        b.server.resolved(query, Answer("ok", (PUBLIC,), 5), 0)
+    b.server.handle(payload, GUEST, 0, stream)
+    b.server.handle(DnsMessage.query(1, "files.lab").emit()[: len(payload)] + payload, GUEST, 0, stream)
+    b.server.handle(header(ar=1) + QUESTION + payload, GUEST, 0, stream)
+    for query, name, *_ in b.lookups:
+        b.server.resolved(query, Answer.of(name, (PUBLIC,), 5), 0)
     for _, sent in b.sent:
         DnsMessage.parse(sent)
+
+
+types = st.sampled_from([dns.A, dns.AAAA, dns.CNAME, dns.PTR, dns.TXT, 65])
+owners = st.sampled_from(["a.example", "b.example", "c.example", "A.example"])
+values = {
+    dns.A: st.sampled_from([PUBLIC, OTHER, ip("10.0.0.1")]),
+    dns.AAAA: st.sampled_from([ip("2606:4700::1"), ip("::1")]),
+    dns.CNAME: owners,
+    dns.PTR: owners,
+    dns.TXT: st.just((b"x",)),
+    65: st.just(b"\0\1\0"),
+}
+records = types.flatmap(lambda t: st.builds(record, owners, st.just(t), values[t], st.integers(0, 500)))
+answers = st.builds(
+    Answer,
+    st.sampled_from(["ok", "nodata", "nxdomain", "servfail"]),
+    st.lists(records, max_size=6).map(tuple),
+    st.sampled_from([None, SOA, record("example", dns.SOA, SOA.rdata, 20)]),
+)
+
+
+@given(st.lists(st.tuples(owners, types, answers, st.integers(0, 100 * SECOND)), max_size=8))
+def test_whatever_a_resolver_says_no_forbidden_address_gets_out(steps):
+    """A state machine in small: any answers to any questions, any time between them."""
+    b = Bench(gateway6=ip("fd00:aee0::2"), dns_cache=3)
+    now = 0
+    for id, (name, rtype, answer, later) in enumerate(steps):
+        before = len(b.lookups)
+        b.ask(name, rtype, now=now, id=id)
+        for query, *_ in b.lookups[before:]:
+            b.server.resolved(query, answer, now)
+        said = b.answers()[-1]
+        assert said.id == id and said.questions[0].name == name and len(b.sent) == id + 1
+        for each in said.answers:
+            assert each.rdata not in (ip("10.0.0.1"), ip("::1"))
+            assert each.ttl <= 300
+        if said.rcode == dns.NXDOMAIN or (said.rcode == dns.NOERROR and not any(r.type == rtype for r in said.answers)):
+            assert said.authority[0].type == dns.SOA
+        assert len(b.server.cache) <= 3
+        now += later
+    assert b.server.poll_at() == NEVER

@@ -141,7 +141,7 @@ class Stubborn:
     [
         ((FILES, 81), "refused", "refused"),
         ((ip("203.0.113.99"), 80), "unreachable", None),
-        ((ip("10.0.2.2"), 53), "denied-gateway", "refused"),
+        ((ip("10.0.2.2"), 54), "denied-gateway", "refused"),
         ((ip("255.255.255.255"), 80), "denied-reserved", None),
     ],
 )
