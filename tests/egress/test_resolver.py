@@ -1,20 +1,23 @@
-"""HostResolver against a name server of our own on loopback, and against hosts files."""
+"""HostResolver against a name server on loopback that is not ours, and against hosts files."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 
+import dns.rcode
 import dns.resolver
 import pytest
 
-from aero_lab.egress.contract import Answer
+from aero_lab.egress.contract import RECORD_TYPES, Answer
 from aero_lab.egress.host import HostEgress
 from aero_lab.egress.resolver import HostResolver, read_hosts
 from aero_lab.limits import MS
-from aero_lab.services.dns import Dns
+from aero_lab.wire import dns as wire
 from aero_lab.wire.address import ip
+from aero_lab.wire.dns import Mx, Record, Soa, Srv
 
+from .name_server import Served
 from .recording import RecordingSink
 
 HOSTS = """
@@ -27,6 +30,11 @@ nonsense  name
 10.9.9.9
 # 10.8.8.8 commented
 """
+SOA = Record("example", wire.SOA, wire.IN, 45, Soa("ns.example", "root.example", 1, 3600, 600, 86400, 45))
+
+
+def record(name, rtype, ttl, held):
+    return Record(name, rtype, wire.IN, ttl, held)
 
 
 def test_hosts_file():
@@ -35,82 +43,156 @@ def test_hosts_file():
     assert found["localhost", "AAAA"] == (ip("::1"),)
     assert found["printer", "A"] == (ip("10.1.2.3"), ip("10.1.2.4"))
     assert found["printer.home", "A"] == (ip("10.1.2.3"),)
+    assert found["3.2.1.10.in-addr.arpa", "PTR"] == ("printer",)
+    assert found["1.0.0.127.in-addr.arpa", "PTR"] == ("localhost",)
     assert not any(name in ("name", "commented") for name, _ in found)
 
 
-class NameServer(asyncio.DatagramProtocol):
-    def __init__(self, table):
-        self.dns = Dns(table, ttl=77)
-        self.mute = False
+def with_server(go, **settings):
+    """Run ``go(resolver, server)``."""
 
-    def connection_made(self, transport):
-        self.transport = transport
+    async def main():
+        async with Served() as (server, where):
+            await go(HostResolver(where, **{"hosts": None, **settings}), server)
 
-    def datagram_received(self, data, addr):
-        if not self.mute:
-            self.transport.sendto(self.dns.datagram(data, (b"", 0), 0), addr)
+    asyncio.run(main())
 
 
-async def name_server(table):
-    loop = asyncio.get_running_loop()
-    transport, server = await loop.create_datagram_endpoint(lambda: NameServer(table), ("127.0.0.1", 0))
-    return transport, server, [transport.get_extra_info("sockname")[:2]]
+@pytest.mark.parametrize(
+    ("name", "rtype", "records"),
+    [
+        ("One.Example.", "A", (("one.example", wire.A, 77, ip("192.0.2.1")),)),
+        ("six.example", "AAAA", (("six.example", wire.AAAA, 77, ip("2001:db8::1")),)),
+        (
+            "mail.example",
+            "MX",
+            (
+                ("mail.example", wire.MX, 60, Mx(10, "mx1.example")),
+                ("mail.example", wire.MX, 60, Mx(20, "mx2.example")),
+            ),
+        ),
+        ("text.example", "TXT", (("text.example", wire.TXT, 60, (b"v=spf1 -all", b"")),)),
+        ("_sip._tcp.example", "SRV", (("_sip._tcp.example", wire.SRV, 60, Srv(1, 2, 5060, "one.example")),)),
+        ("1.2.0.192.in-addr.arpa", "PTR", (("1.2.0.192.in-addr.arpa", wire.PTR, 60, "one.example"),)),
+        ("www.example", "CNAME", (("www.example", wire.CNAME, 200, "cdn.example"),)),
+        (
+            "www.example",
+            "A",
+            (
+                ("www.example", wire.CNAME, 200, "cdn.example"),
+                ("cdn.example", wire.CNAME, 20, "Edge.cdn.example"),
+                ("Edge.cdn.example", wire.A, 30, ip("192.0.2.9")),
+            ),
+        ),
+        ("odd\\046label.example", "A", (("odd\\046label.example", wire.A, 60, ip("192.0.2.3")),)),
+    ],
+)
+def test_records_of_every_type(name, rtype, records):
+    async def go(resolver, server):
+        found = await resolver.lookup(name, rtype)
+        assert found.status == "ok" and sorted(map(str, found.records)) == sorted(str(record(*r)) for r in records)
+
+    with_server(go)
 
 
-TABLE = {
-    "one.example": ip("192.0.2.1"),
-    "two.example": (ip("192.0.2.1"), ip("192.0.2.2")),
-    "six.example": ip("2001:db8::1"),
-}
+def test_all_addresses_of_a_name():
+    async def go(resolver, server):
+        assert set((await resolver.lookup("two.example", "A")).addresses) == {ip("192.0.2.1"), ip("192.0.2.2")}
+
+    with_server(go)
 
 
-def test_lookups_with_times_to_live():
-    async def go():
-        transport, server, where = await name_server(TABLE)
-        resolver = HostResolver(nameservers=where, hosts=None)
-        try:
-            assert await resolver.lookup("One.Example.", "A") == Answer("ok", (ip("192.0.2.1"),), 77)
-            two = await resolver.lookup("two.example", "A")
-            assert set(two.addresses) == {ip("192.0.2.1"), ip("192.0.2.2")}
-            assert await resolver.lookup("six.example", "AAAA") == Answer("ok", (ip("2001:db8::1"),), 77)
-            assert await resolver.lookup("six.example", "A") == Answer("nodata")
-            assert await resolver.lookup("none.example", "A") == Answer("nxdomain")
-            for bad in ("a..b", "x" * 64 + ".example", "", "."):
-                assert (await resolver.lookup(bad, "A")).status in ("failed", "nxdomain", "nodata")
-        finally:
-            transport.close()
+def test_no_such_name_and_no_such_record_tell_how_long_that_holds():
+    async def go(resolver, server):
+        assert await resolver.lookup("none.example", "A") == Answer("nxdomain", (), SOA)
+        assert await resolver.lookup("six.example", "A") == Answer("nodata", (), SOA)
+        gone = (record("dangling.example", wire.CNAME, 40, "nowhere.example"),)
+        assert await resolver.lookup("dangling.example", "A") == Answer("nxdomain", gone, SOA)
+        alias = (record("empty.example", wire.CNAME, 40, "six.example"),)
+        assert await resolver.lookup("empty.example", "A") == Answer("nodata", alias, SOA)
+        server.soa = False
+        assert await resolver.lookup("none.example", "A") == Answer("nxdomain")
+        assert await resolver.lookup("six.example", "MX") == Answer("nodata")
 
-    asyncio.run(go())
+    with_server(go)
+
+
+def test_what_does_not_fit_is_asked_for_again_over_tcp():
+    async def go(resolver, server):
+        found = await resolver.lookup("many.example", "A")
+        assert len(found.addresses) == 100
+        assert [transport for transport, *_ in server.asked] == ["udp", "tcp"]
+        server.many("huge.example.", 1000)
+        assert len((await resolver.lookup("huge.example", "A")).addresses) == 1000
+        server.asked.clear()
+        assert len((await resolver.lookup("two.example", "A")).addresses) == 2
+        assert [transport for transport, *_ in server.asked] == ["udp"]
+
+    with_server(go)
+
+
+def test_truncated_answers_are_never_taken():
+    async def go(resolver, server):
+        server.always_truncated = True
+        assert (await resolver.lookup("one.example", "A")).addresses == (ip("192.0.2.1"),)
+        assert [transport for transport, *_ in server.asked] == ["udp", "tcp"]
+
+    with_server(go)
+
+
+@pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "FORMERR", "NOTIMP"])
+def test_failures_of_the_server_are_failures(rcode):
+    async def go(resolver, server):
+        server.rcode = dns.rcode.from_text(rcode)
+        assert await resolver.lookup("one.example", "A") == Answer("servfail")
+
+    with_server(go)
+
+
+def test_silence_is_a_failure_within_the_time_allowed():
+    async def go(resolver, server):
+        server.mute = True
+        assert await resolver.lookup("one.example", "A") == Answer("servfail")
+        assert len(server.asked) >= 2, "asked once more before it gave up"
+
+    with_server(go, timeout=300 * MS)
+
+
+def test_a_dead_server_makes_room_for_the_next():
+    async def main():
+        async with Served() as (dead, first), Served() as (_, second):
+            dead.mute = True
+            resolver = HostResolver(first + second, hosts=None)
+            assert (await resolver.lookup("one.example", "A")).addresses == (ip("192.0.2.1"),)
+
+    asyncio.run(main())
+
+
+def test_what_is_no_name():
+    async def go(resolver, server):
+        for bad in ("a..b", "x" * 64 + ".example", ".".join(["x" * 63] * 4), "\u00e9.example"):
+            for rtype in RECORD_TYPES:
+                assert await resolver.lookup(bad, rtype) == Answer("servfail")
+        assert server.asked == []
+        assert (await resolver.lookup("", "A")).status in ("nxdomain", "nodata")
+
+    with_server(go)
 
 
 def test_hosts_file_comes_first(tmp_path):
     file = tmp_path / "hosts"
-    file.write_text("198.51.100.7 one.example\n")
+    file.write_text("198.51.100.7 one.example\n198.51.100.8 \u00e9.example " + "x" * 64 + "\n")
 
-    async def go():
-        transport, server, where = await name_server(TABLE)
-        try:
-            resolver = HostResolver(nameservers=where, hosts=file)
-            assert await resolver.lookup("one.example", "A") == Answer("ok", (ip("198.51.100.7"),))
-            assert server.dns.queries == 0
-        finally:
-            transport.close()
+    async def go(resolver, server):
+        assert await resolver.lookup("one.example", "A") == Answer.of("one.example", (ip("198.51.100.7"),))
+        back = await resolver.lookup("7.100.51.198.in-addr.arpa", "PTR")
+        assert [r.rdata for r in back.records] == ["one.example"]
+        assert (await resolver.lookup("x" * 64, "A")).status == "servfail"
+        assert server.asked == []
+        assert (await resolver.lookup("one.example", "MX")).status == "nodata"
+        assert len(server.asked) == 1, "what a hosts file cannot tell is asked for"
 
-    asyncio.run(go())
-
-
-def test_silence_is_a_failure_within_the_time_allowed():
-    async def go():
-        transport, server, where = await name_server(TABLE)
-        server.mute = True
-        try:
-            assert await HostResolver(where, timeout=200 * MS, hosts=None).lookup("one.example", "A") == Answer(
-                "failed"
-            )
-        finally:
-            transport.close()
-
-    asyncio.run(go())
+    with_server(go, hosts=file)
 
 
 def test_without_a_configuration_the_library_is_asked(monkeypatch):
@@ -124,42 +206,54 @@ def test_without_a_configuration_the_library_is_asked(monkeypatch):
         loop = asyncio.get_running_loop()
 
         async def found(*_, **__):
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.9", 0))] * 2
+            return [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.9", 0)),
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.9", 0)),
+                (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1%eth0", 0, 0, 0)),
+            ]
 
-        async def nothing(*_, **__):
-            raise socket.gaierror(-2, "Name or service not known")
+        def failing(error):
+            async def fail(*_, **__):
+                raise error
+
+            return fail
 
         monkeypatch.setattr(loop, "getaddrinfo", found)
-        assert await resolver.lookup("one.example", "A") == Answer("ok", (ip("192.0.2.9"),), None)
-        monkeypatch.setattr(loop, "getaddrinfo", nothing)
-        assert await resolver.lookup("one.example", "A") == Answer("failed")
+        assert await resolver.lookup("one.example", "A") == Answer.of("one.example", (ip("192.0.2.9"),))
+        assert await resolver.lookup("one.example", "AAAA") == Answer.of("one.example", (ip("fe80::1"),))
+        assert await resolver.lookup("one.example", "MX") == Answer("servfail"), "it cannot tell"
+        for error, status in (
+            (socket.gaierror(socket.EAI_NONAME, "unknown"), "nxdomain"),
+            (socket.gaierror(socket.EAI_AGAIN, "try again"), "servfail"),
+            (OSError("no"), "servfail"),
+        ):
+            monkeypatch.setattr(loop, "getaddrinfo", failing(error))
+            assert await resolver.lookup("one.example", "A") == Answer(status)
 
     asyncio.run(go())
 
 
 @pytest.mark.parametrize("broken", [False, True])
 def test_egress_resolves_on_its_loop_and_tells_from_step(broken):
-    async def go():
-        transport, server, where = await name_server(TABLE)
+    async def go(resolver, server):
         loop = asyncio.get_running_loop()
         sink = RecordingSink()
         work = asyncio.Event()
-        resolver = HostResolver(nameservers=where, hosts=None)
         if broken:
 
             async def fail(*_):
                 raise RuntimeError("a defect")
 
-            resolver.lookup = fail  # type: ignore[method-assign]
+            resolver.lookup = fail
         egress = HostEgress(sink, loop, work.set, resolver=resolver)
         try:
             egress.resolve(4, "one.example", "A", 0)
             await asyncio.wait_for(work.wait(), 20)
             assert sink.calls == []
             egress.step(0)
-            assert sink.calls == [("resolved", 4, Answer("failed") if broken else Answer("ok", (ip("192.0.2.1"),), 77))]
+            answer = Answer("servfail") if broken else Answer.of("one.example", (ip("192.0.2.1"),), 77)
+            assert sink.calls == [("resolved", 4, answer)]
         finally:
             egress.stop()
-            transport.close()
 
-    asyncio.run(go())
+    with_server(go)

@@ -11,10 +11,13 @@ from aero_lab.egress.contract import Answer
 from aero_lab.egress.virtual import VirtualEgress
 from aero_lab.limits import MS, SECOND
 from aero_lab.link import Link
-from aero_lab.services.catalogue import CATALOGUE, Offer, make_services
+from aero_lab.services.catalogue import CATALOGUE, RECORDS, Offer, make_services
 from aero_lab.services.content import content_bytes
 from aero_lab.services.far_end import FarEnd
+from aero_lab.services.zone import own_soa
+from aero_lab.wire import dns
 from aero_lab.wire.address import ip
+from aero_lab.wire.dns import Record
 
 from .recording import RecordingSink
 
@@ -156,12 +159,31 @@ def test_udp_names_and_echo():
     assert b.egress.echo(5, FILES, b"payload", 0) is None
     assert b.run(lambda: len(b.sink.calls) == 4 and bool(b.sink.datagrams[1]), 5)
     assert b.sink.datagrams[1] == [b"ping"]
-    assert ("resolved", 2, Answer("ok", (FILES,), 60)) in b.sink.calls
-    assert ("resolved", 3, Answer("ok", (FILES6,), 60)) in b.sink.calls
-    assert ("resolved", 4, Answer("nxdomain")) in b.sink.calls
+    assert ("resolved", 2, Answer.of("files.lab", (FILES,), 60)) in b.sink.calls
+    assert ("resolved", 3, Answer.of("files.lab", (FILES6,), 60)) in b.sink.calls
+    assert ("resolved", 4, Answer("nxdomain", (), own_soa("lab", 60))) in b.sink.calls
     assert ("echoed", 5, FILES, b"payload") in b.sink.calls
     b.egress.close(1, b.now)
     assert not b.egress.send_datagram(1, b"x", b.now)
+
+
+def test_every_type_of_name_the_lab_has():
+    b = Bench()
+    expected = {
+        ("www.lab", "A"): [RECORDS[0], Record("files.lab", dns.A, dns.IN, 60, FILES)],
+        ("www.lab", "CNAME"): [RECORDS[0]],
+        ("lab", "TXT"): [RECORDS[1]],
+        ("lab", "MX"): [RECORDS[2]],
+        ("_ntp._udp.lab", "SRV"): [RECORDS[3]],
+        ("10.113.0.203.in-addr.arpa", "PTR"): [
+            Record("10.113.0.203.in-addr.arpa", dns.PTR, dns.IN, 60, "files.lab"),
+        ],
+    }
+    for query, (name, rtype) in enumerate(expected):
+        b.egress.resolve(query, name, rtype, 0)
+    assert b.run(lambda: len(b.sink.calls) == len(expected), 5)
+    for query, records in enumerate(expected.values()):
+        assert ("resolved", query, Answer("ok", tuple(records))) in b.sink.calls
 
 
 def test_lookups_that_are_not_answered_fail():

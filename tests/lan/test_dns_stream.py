@@ -202,7 +202,7 @@ def test_closing_the_lan_resets_all():
     assert all(conn.calls[-1] == ("abort",) for conn in conns) and len(b.streams) == 0
 
 
-# Through real stacks ----------------------------------------------------------------------------------------------------
+# Through real stacks --------------------------------------------------------------------------------------------------
 
 
 def messages(raw):
