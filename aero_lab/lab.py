@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from .capture import Recorder
     from .engine import RealEngine, VirtualEngine
+    from .forward import Forward
     from .handles import Guest
     from .lan import Policy
     from .link import Link
@@ -47,6 +48,8 @@ class Lab:
     capture: record frames at the NIC and at the tunnel.
     capture_bytes: bound of the capture's memory; when it is full new frames are counted and not kept.
     policy: what guests may reach beside the lab's own services (real time only); by default the public internet.
+    ack_policy: when a guest's TCP hears that its bytes arrived: ``"early"``, when the proxy has them, or ``"mirror"``,
+        when the far TCP acknowledged them. The column ``ack_policy`` of :attr:`flows` tells what came of it.
     progress: show a bar when kernels have to be compiled first.
     """
 
@@ -62,16 +65,20 @@ class Lab:
         capture: bool = True,
         capture_bytes: int = CAPTURE_BYTES,
         policy: Policy | None = None,
+        ack_policy: str = "early",
         progress: bool = True,
     ):
         from .audit import Audit
         from .capture import Recorder
         from .compiled.registry import warmup
+        from .lan.config import ACK_POLICIES
         from .link import Link
         from .paths import get_path
 
         if not MTU_MIN <= mtu <= MTU_MAX:
             raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {mtu}")
+        if ack_policy not in ACK_POLICIES:
+            raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {ack_policy!r}")
         self.path = get_path(option)
         self.link = Link.parse(link) if isinstance(link, str) else link
         self.mtu = mtu
@@ -81,7 +88,7 @@ class Lab:
         self.guests: list[Guest] = []
         warmup(progress)
         start = _start_virtual if virtual else _start_real
-        self._engine, self._world, self.services = start(policy)
+        self._engine, self._world, self.services = start(policy, ack_policy)
         self.capture: Recorder = Recorder(
             most_bytes=capture_bytes,
             epoch_ns=0 if virtual else _wall_offset(self._engine),
@@ -155,6 +162,33 @@ class Lab:
         # from another's.
         return random.Random(f"{self.seed}/{number}/{part}")
 
+    # Forwards -------------------------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        guest: Guest | str,
+        port: int,
+        *,
+        host_port: int = 0,
+        protocol: str = "tcp",
+        host: str = "127.0.0.1",
+    ) -> Forward:
+        """Have this machine listen for a port of a guest's, so that whoever connects here reaches the guest.
+
+        The guest sees the gateway. Real time only.
+
+        Parameters
+        ----------
+        guest: the guest, or its name.
+        port: the guest's port.
+        host_port: port of this machine; 0 lets the kernel pick one, see :attr:`Forward.port`.
+        protocol: ``"tcp"`` or ``"udp"``.
+        host: address to listen at. Anything but loopback lets the network in.
+        """
+        from .forward import Forward
+
+        return Forward(self, guest, port, host_port, protocol, host)
+
     # What can be looked at ------------------------------------------------------------------------------------------
 
     @property
@@ -215,7 +249,7 @@ class Lab:
 class Flows:
     """The live table of flows: every look at it is a fresh one."""
 
-    COLUMNS = ("guest", "protocol", "from", "to", "name", "state", "up", "down", "reason")
+    COLUMNS = ("guest", "protocol", "direction", "from", "to", "name", "state", "up", "down", "reason")
 
     def __init__(self, lab: Lab):
         self._lab = lab
@@ -243,8 +277,9 @@ class Flows:
             (
                 row["guest_name"],
                 row["protocol"],
-                row["guest"],
-                row["target"],
+                row["direction"],
+                row["guest"] if row["direction"] == "out" else row["outside"],
+                row["target"] if row["direction"] == "out" else row["guest"],
                 row["name"] or "",
                 row["state"],
                 f"{row['bytes_up']:,}",
@@ -264,10 +299,10 @@ class Flows:
         return html_table(self.COLUMNS, self._cells())
 
     def __repr__(self) -> str:
-        return text_table(self.COLUMNS, self._cells(), right=(6, 7))
+        return text_table(self.COLUMNS, self._cells(), right=(7, 8))
 
 
-def _start_real(policy: Policy | None) -> tuple[RealEngine, Any, dict[str, int]]:
+def _start_real(policy: Policy | None, ack_policy: str) -> tuple[RealEngine, Any, dict[str, int]]:
     from .egress.services_host import ServicesHost
     from .engine import RealEngine
     from .worlds import HostWorld
@@ -277,7 +312,7 @@ def _start_real(policy: Policy | None) -> tuple[RealEngine, Any, dict[str, int]]
         services = ServicesHost()
         engine.on_close(services.stop)
         engine.call(services.start, engine.loop)
-        world = HostWorld(engine.driver, services.forward_tcp, services.forward_udp, policy)
+        world = HostWorld(engine.driver, services.forward_tcp, services.forward_udp, policy, ack_policy)
         engine.on_close(world.close)
     except BaseException:
         engine.close()
@@ -285,13 +320,13 @@ def _start_real(policy: Policy | None) -> tuple[RealEngine, Any, dict[str, int]]
     return engine, world, dict(services.ports)
 
 
-def _start_virtual(policy: Policy | None) -> tuple[VirtualEngine, Any, dict[str, int]]:
+def _start_virtual(policy: Policy | None, ack_policy: str) -> tuple[VirtualEngine, Any, dict[str, int]]:
     from .engine import VirtualEngine
     from .worlds import FarEndWorld
 
     if policy is not None:
         raise UsageError("a lab in virtual time has no world to keep guests from: policy= is for real time")
-    engine, world = VirtualEngine(), FarEndWorld()
+    engine, world = VirtualEngine(), FarEndWorld(ack_policy)
     engine.on_close(world.close)
     return engine, world, {}
 

@@ -43,6 +43,7 @@ class HostWorld:
     driver: woken when a socket has something to say.
     forward_tcp, forward_udp: (lab address, port) -> where the services really listen.
     policy: what guests may reach beside that.
+    ack_policy: when a guest's TCP hears that its bytes arrived, ``"early"`` or ``"mirror"``.
     """
 
     def __init__(
@@ -51,8 +52,10 @@ class HostWorld:
         forward_tcp: Mapping[Endpoint, Endpoint],
         forward_udp: Mapping[Endpoint, Endpoint],
         policy: Policy | None = None,
+        ack_policy: str = "early",
     ):
         self._driver = driver
+        self._ack_policy = ack_policy
         self._forward_tcp, self._forward_udp = dict(forward_tcp), dict(forward_udp)
         self._policy = policy or Policy()
         self._made: list[Any] = []
@@ -66,6 +69,7 @@ class HostWorld:
             forward_tcp=self._forward_tcp,
             forward_udp=self._forward_udp,
             policy=self._policy,
+            ack_policy=self._ack_policy,
         )
 
     def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
@@ -82,7 +86,13 @@ class HostWorld:
 
 
 class FarEndWorld:
-    """The services of the lab in virtual time, behind our own TCP; no sockets at all."""
+    """The services of the lab in virtual time, behind our own TCP; no sockets at all.
+
+    ``ack_policy`` is as in :class:`HostWorld`.
+    """
+
+    def __init__(self, ack_policy: str = "early"):
+        self._ack_policy = ack_policy
 
     def lan_config(self, mtu: int = MTU_DEFAULT, ipv6: bool = True) -> LanConfig:
         forward_tcp, forward_udp = identity_forwards()
@@ -93,6 +103,7 @@ class FarEndWorld:
             records=RECORDS,
             forward_tcp=forward_tcp,
             forward_udp=forward_udp,
+            ack_policy=self._ack_policy,
         )
 
     def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:

@@ -6,6 +6,7 @@ import _thread
 import ast
 import gc
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -239,3 +240,63 @@ def test_mtu_from_the_least_to_the_most(mtu):
         frames = lab.capture.frames()
     assert frames["frame_len"].max() <= mtu + 14
     assert frames["frame_len"].max() > mtu - 100 or mtu > 60000
+
+
+def test_a_forward_leads_from_this_machine_to_a_guest(real):
+    lab, guest = real
+
+    def serve(host):
+        sock = host.udp_socket(5353)
+        question = yield from sock.receive()
+        yield from sock.send(question.source, question.port, question.payload.upper())
+        sock.close()
+
+    with lab.forward(guest.name, 5353, protocol="udp") as forward, socket.socket(type=socket.SOCK_DGRAM) as peer:
+        assert forward.host == "127.0.0.1" and "-> guest1:5353, open" in repr(forward)
+        peer.settimeout(0.5)
+        peer.connect((forward.host, forward.port))
+        answer = threading.Thread(target=lambda: guest.do(serve, timeout=20))
+        answer.start()
+        heard = None
+        for _ in range(40):  # the first may come before the guest listens
+            peer.send(b"hello")
+            try:
+                heard = peer.recv(100)
+                break
+            except TimeoutError:
+                continue
+        assert heard == b"HELLO"
+        answer.join()
+    row = [row for row in lab.flows if row["direction"] == "in"][-1]
+    assert (row["protocol"], row["guest"], row["reason"]) == ("udp", f"{guest.address}:5353", "closed")
+    with lab.forward(guest, 81) as forward, socket.create_connection((forward.host, forward.port)) as peer:
+        with pytest.raises(ConnectionResetError):
+            peer.recv(1)
+    forward.close()
+    assert "closed" in repr(forward) and "in" in repr(lab.flows)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((forward.host, forward.port))
+
+
+@pytest.mark.parametrize(
+    ("guest", "options", "complaint"),
+    [
+        ("nobody", {}, "no guest 'nobody' in this lab; there is guest1"),
+        ("guest1", {"protocol": "sctp"}, "a forward is for tcp or udp"),
+        ("guest1", {"host": "localhost"}, "not an IP address"),
+        ("guest1", {"host_port": 70000}, "must be 0 to 65535"),
+    ],
+)
+def test_wrong_forwards_are_one_line(real, guest, options, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        real[0].forward(guest, 80, **options)
+
+
+def test_virtual_time_has_no_host_to_forward_from(virtual):
+    with pytest.raises(UsageError, match="forwards are for real time"):
+        virtual[0].forward(virtual[1], 80)
+
+
+def test_an_unknown_ack_policy_is_one_line():
+    with pytest.raises(UsageError, match="ack_policy must be one of early, mirror, not 'never'"):
+        Lab(virtual=True, ack_policy="never")

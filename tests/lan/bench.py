@@ -37,7 +37,13 @@ class Client:
     """One connection of the guest: sends what is queued, keeps what comes."""
 
     def __init__(
-        self, guest: Guest, where: tuple[bytes, int], send: bytes = b"", finish: bool = False, read: bool = True
+        self,
+        guest: Guest,
+        where: tuple[bytes, int],
+        send: bytes = b"",
+        finish: bool = False,
+        read: bool = True,
+        conn: Any = None,
     ):
         self.guest = guest
         self.to_send = memoryview(send)
@@ -45,7 +51,7 @@ class Client:
         self.got = bytearray()
         self.established = self.ended = False
         self.reason: str | None = None
-        self.conn = guest.stack.connect(*where, now=guest.now)
+        self.conn = conn or guest.stack.connect(*where, now=guest.now)
         self.conn.context = self
 
     def work(self, now: int) -> None:
@@ -78,6 +84,8 @@ class Guest:
         self.lan = lan
         self.now = 0
         self.clients: list[Client] = []
+        self.served: list[Client] = []
+        """Connections that came from outside, once the stack listens."""
         self.datagrams: list[Datagram] = []
         self.icmp: list[IcmpMessage] = []
 
@@ -99,6 +107,9 @@ class Guest:
                 self.datagrams.append(event)
             elif isinstance(event, IcmpMessage):
                 self.icmp.append(event)
+            elif isinstance(event, Established) and event.conn.context is None:
+                self.served.append(self.open(event.conn.remote, conn=event.conn))
+                self.served[-1].established = True
             elif isinstance(getattr(event, "conn", None) and event.conn.context, Client):
                 client = event.conn.context
                 client.established |= isinstance(event, Established)

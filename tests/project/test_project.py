@@ -64,7 +64,7 @@ def test_floors_import_downwards_only():
                 "egress lan",
                 "paths guests viz driver",
                 "engine worlds",
-                "handles lab experiment bench",
+                "handles forward lab experiment bench",
                 "cli",
             ]
         )
