@@ -72,6 +72,10 @@ class HostWorld:
             ack_policy=self._ack_policy,
         )
 
+    def lead(self, target: Endpoint, outside: Endpoint) -> None:
+        """Lead connections to ``target`` elsewhere too, in networks made from now on."""
+        self._forward_tcp[target] = outside
+
     def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
         from .egress.host import HostEgress
 

@@ -20,7 +20,13 @@ def _stack(seconds: float, cases: Sequence[str] | None, peers: bool, progress: P
     return measure(seconds, cases, peers, progress)
 
 
-BENCHES: dict[str, Callable[..., list[Result]]] = {"stack": _stack}
+def _proxy(seconds: float, cases: Sequence[str] | None, peers: bool, progress: Progress | None) -> list[Result]:
+    from .proxy import measure
+
+    return measure(seconds, cases, peers, progress)
+
+
+BENCHES: dict[str, Callable[..., list[Result]]] = {"stack": _stack, "proxy": _proxy}
 """Benches by name: functions of ``(seconds, cases, peers, progress)``."""
 
 
