@@ -2,7 +2,7 @@
 
 The guest is the host kernel's own TCP/IP in a network namespace, behind a TAP; between it and programs on this host's
 loopback stands what is measured: our tunnel, LAN, NAT and stack in one thread, or libslirp in one thread (through
-cffi), or slirp4netns in its own process. Same kernel, same interface settings, same programs, one after the other, in turn.
+cffi), or slirp4netns in its own process. Same kernel, same interface settings, same programs, in turn.
 
 Cases: ``bulk/up`` and ``bulk/down`` (guest to host, host to guest; one connection, MTU 1500, ours over ``memory``, as
 libslirp has no tunnel either), the same with ``/65520`` for that MTU, ``bulk-ws/up`` and ``bulk-ws/down`` (ours over a
