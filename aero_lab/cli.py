@@ -65,6 +65,9 @@ def compare_command(
     mtu: Annotated[int, typer.Option(help="MTU of the guest's network, 576 to 65520.")] = 1500,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
     repeat: Annotated[int, typer.Option(help="Runs of each combination.")] = 1,
+    ack_policy: Annotated[
+        str, typer.Option("--ack-policy", help="early: acknowledge what the proxy has; mirror: what the far TCP has.")
+    ] = "early",
     out: Annotated[Path, typer.Option("--out", help="Folder for pcapng, parquet and the report.")] = Path(
         "aero-lab-out"
     ),
@@ -87,6 +90,7 @@ def compare_command(
         mtu=mtu,
         seed=seed,
         repeats=repeat,
+        ack_policy=ack_policy,
         out=out,
         timeout=timeout,
     )

@@ -42,6 +42,7 @@ class Case:
     virtual: bool
     link: Link | None
     timeout: float
+    ack_policy: str = "early"
 
     @property
     def name(self) -> str:
@@ -63,9 +64,10 @@ class Case:
             link=self.link.to_dict() if self.link is not None else None,
             mode="virtual" if self.virtual else "real",
             mtu=self.mtu,
-            ack_policy=f"{tcp.delack_segments} segments or {tcp.delack_time / MS:g} ms",
+            ack_policy=self.ack_policy,
             seed=self.seed,
             repeat=self.repeat,
+            extra={"guest_acks": f"{tcp.delack_segments} segments or {tcp.delack_time / MS:g} ms"},
         )
 
 
@@ -82,6 +84,7 @@ def compare(
     mtu: int = MTU_DEFAULT,
     seed: int = 1,
     repeats: int = 1,
+    ack_policy: str = "early",
     out: str | Path | None = None,
     timeout: float = 120.0,
     progress: bool = True,
@@ -99,11 +102,28 @@ def compare(
     virtual: in virtual time.
     link: impairment of the tunnel; needs ``virtual=True``.
     seed: of everything random; repeat ``n`` runs with ``seed + n``.
+    ack_policy: when the guest's TCP hears that its bytes arrived: ``"early"``, when the proxy has them, or
+        ``"mirror"``, when the far TCP acknowledged them. Runs tell what came of it: ``"mirror-accepted"`` on systems
+        that cannot tell.
     out: folder for pcapng, parquet, JSON and report; None writes nothing.
     timeout: seconds, of the lab's clock, after which a run has failed.
     """
     cases = list(
-        _cases(options, transports, workloads, size, parameters, profile, virtual, link, mtu, seed, repeats, timeout)
+        _cases(
+            options,
+            transports,
+            workloads,
+            size,
+            parameters,
+            profile,
+            virtual,
+            link,
+            mtu,
+            seed,
+            repeats,
+            timeout,
+            ack_policy,
+        )
     )
     folder = Path(out) if out is not None else None
     if folder is not None:
@@ -150,9 +170,11 @@ def _cases(
     seed: int,
     repeats: int,
     timeout: float,
+    ack_policy: str,
 ) -> Iterator[Case]:
     from ..guests.scripted.profiles import find
     from ..guests.scripted.workloads import WORKLOADS, size_of
+    from ..lan.config import ACK_POLICIES
     from ..link import Link
     from ..paths import get_path
 
@@ -170,6 +192,8 @@ def _cases(
     find(profile)
     if not MTU_MIN <= mtu <= MTU_MAX:
         raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {mtu}")
+    if ack_policy not in ACK_POLICIES:
+        raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {ack_policy!r}")
     if repeats < 1:
         raise UsageError(f"repeats must be 1 or more, not {repeats}")
     if not timeout > 0:
@@ -183,7 +207,7 @@ def _cases(
         if size is not None and workload in SIZED:
             own.setdefault("size", size_of(size))
         yield Case(
-            option, transport, workload, own, profile, mtu, seed + repeat, repeat, virtual, link, timeout
+            option, transport, workload, own, profile, mtu, seed + repeat, repeat, virtual, link, timeout, ack_policy
         )  # fmt: skip
 
 
@@ -194,6 +218,7 @@ def _meta(case: Case) -> dict[str, Any]:
         "workload": case.workload,
         "seed": case.seed,
         "mtu": case.mtu,
+        "ack_policy": case.ack_policy,
         "link": case.link.to_dict() if case.link is not None else None,
     }
 
@@ -201,7 +226,15 @@ def _meta(case: Case) -> dict[str, Any]:
 def _run_virtual(case: Case, run: Run) -> Capture:
     from ..lab import Lab
 
-    with Lab(virtual=True, seed=case.seed, option=case.option, link=case.link, mtu=case.mtu, progress=False) as lab:
+    with Lab(
+        virtual=True,
+        seed=case.seed,
+        option=case.option,
+        link=case.link,
+        mtu=case.mtu,
+        ack_policy=case.ack_policy,
+        progress=False,
+    ) as lab:
         lab.capture.meta = _meta(case)
         guest = lab.guest("scripted", profile=case.profile)
         guest.wait_online(case.timeout)
@@ -209,6 +242,7 @@ def _run_virtual(case: Case, run: Run) -> Capture:
         result = guest.run(case.workload, timeout=case.timeout, **case.parameters)
         take_result(run, result.to_dict())
         take_tunnel(run, before, guest.tunnel)
+        run.ack_policy = guest.lan.tcp.ack_policy
         capture = lab.capture.capture()
     take_frames(run, capture.frames(), since)
     return capture
@@ -217,7 +251,7 @@ def _run_virtual(case: Case, run: Run) -> Capture:
 def _run_real(case: Case, run: Run) -> Capture:
     from .processes import RealRun
 
-    with RealRun(case.option, case.profile, case.mtu, case.seed, _meta(case)) as halves:
+    with RealRun(case.option, case.profile, case.mtu, case.seed, _meta(case), case.ack_policy) as halves:
         halves.client.ask("online", timeout=case.timeout, patience=case.timeout + 10)
         before = [worker.ask("measure") for worker in (halves.client, halves.proxy)]
         answer = halves.client.ask(
@@ -230,6 +264,7 @@ def _run_real(case: Case, run: Run) -> Capture:
         after = [worker.ask("measure") for worker in (halves.client, halves.proxy)]
         take_result(run, answer)
         take_tunnel(run, before[0]["counters"], after[0]["counters"])
+        run.ack_policy = after[1]["ack_policy"]
         take_cpu(run, *(b["cpu"] - a["cpu"] for a, b in zip(before, after)))
         capture = halves.capture()
         since = before[0]["now"] + halves.epoch_ns

@@ -109,7 +109,7 @@ class Worker:
 class RealRun:
     """Services, proxy process and client process of one run; a context manager that leaves none of them behind."""
 
-    def __init__(self, option: str, profile: str, mtu: int, seed: int, meta: dict[str, Any]):
+    def __init__(self, option: str, profile: str, mtu: int, seed: int, meta: dict[str, Any], ack_policy: str = "early"):
         from ..egress.services_host import ServicesHost
         from ..engine import RealEngine
         from ..transports.memory import SharedMemoryTransport
@@ -125,6 +125,7 @@ class RealRun:
             self.epoch_ns = time.time_ns() - self._engine.now()
             """Wall clock less the clock of both processes, which is what frame times have added."""
             spec = {
+                "ack_policy": ack_policy,
                 "option": option,
                 "profile": profile,
                 "mtu": mtu,

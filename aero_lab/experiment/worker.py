@@ -133,7 +133,7 @@ class Proxy(Half):
 
         def build() -> None:
             now, mtu = self.engine.now(), spec["mtu"]
-            world = HostWorld(self.engine.driver, tcp, udp)
+            world = HostWorld(self.engine.driver, tcp, udp, ack_policy=spec["ack_policy"])
             self.engine.on_close(world.close)
 
             def make_lan() -> Lan:
@@ -149,6 +149,10 @@ class Proxy(Half):
 
     def counters(self) -> dict[str, int]:
         return self.server.lan.counters
+
+    def measure(self) -> dict[str, Any]:
+        """As every half, and what the guest's bytes were acknowledged for."""
+        return {**super().measure(), "ack_policy": self.engine.call(lambda: self.server.lan.tcp.ack_policy)}
 
 
 def serve(half: Half, answer: Callable[[dict[str, Any]], None]) -> None:

@@ -176,6 +176,7 @@ def test_a_dead_process_is_named(tmp_path):
         ({"profile": "beos"}, "profile must be one of"),
         ({"mtu": 70000}, "mtu must be 576 to 65520, not 70000"),
         ({"size": "big"}, "not a size"),
+        ({"ack_policy": "late"}, "ack_policy must be one of early, mirror, not 'late'"),
         ({"repeats": 0}, "repeats must be 1 or more"),
         ({"timeout": 0}, "timeout must be above 0"),
         ({"link": "rtt=1ms"}, "virtual time only"),
