@@ -22,6 +22,9 @@ MAX_CONNECTIONS = 65536
 """Connection slots a stack's tables can index; ``StackConfig.max_connections`` sets how many are allocated."""
 OVERRUN_PER_CONNECTION, OVERRUN_PER_STACK = 1 << 20, 16 << 20
 """In-order data accepted beyond the advertised edge: the original's probe sends 128 KiB to 1 MiB without looking."""
+HELD_FIN_PATIENCE = 60 * SECOND
+"""How long a connection that is over for both sides waits for leave to acknowledge the peer's FIN: RFC 9293's 2 MSL at
+half its value, what Linux takes for TIME-WAIT."""
 
 # Egress -------------------------------------------------------------------------------------------------------------
 EGRESS_READ = 256 << 10

@@ -1,6 +1,7 @@
 """Little-endian fields for kernels of this room: capture indexes, raw columns and pcapng files are little-endian."""
 
-from ..compiled.memory import _make_load, _make_store, put_u8, u8
+from ..compiled import memory
+from ..compiled.memory import put_u8, u8
 
 __all__ = [
     "load_field",
@@ -18,12 +19,12 @@ __all__ = [
 
 def load_field(delta: int, size: int):
     """Reader of a little-endian number of ``size`` bytes at ``offset + delta`` (8 bytes: signed)."""
-    return _make_load(delta, size, False)
+    return memory.load_field(delta, size, False)
 
 
 def store_field(delta: int, size: int):
     """Writer of a little-endian number of ``size`` bytes at ``offset + delta``."""
-    return _make_store(delta, size, False)
+    return memory.store_field(delta, size, False)
 
 
 u16le, u32le, u64le = load_field(0, 2), load_field(0, 4), load_field(0, 8)

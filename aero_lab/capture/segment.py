@@ -82,7 +82,7 @@ def tap(ring, newest, skip, number, segment, point, direction, messages, now, sn
     -1 for ``number`` means all that wait. Returns how many went, and :data:`LEFT` for each that found no room. A frame
     without identity is given one, in the ring too, so that the points behind this one see it. With ``messages`` the
     ring holds tunnel messages: what is kept is the frame inside. The caller is the ring's producer (newest) or its
-    consumer (oldest), so the bytes hold still.
+    consumer (oldest), so the bytes hold still; newest frames do only until a consumer elsewhere has taken them.
     """
     waiting = ring_of.count(ring)
     if number < 0 or (not newest and number > waiting):

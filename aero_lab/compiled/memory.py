@@ -39,7 +39,9 @@ def _address(context, builder, arrayty, array, offset, delta):
     return builder.gep(builder.gep(pointer, [offset]), [ir.Constant(ir.IntType(64), delta)])
 
 
-def _make_load(delta: int, size: int, big: bool) -> Any:
+def load_field(delta: int, size: int, big: bool) -> Any:
+    """Reader of a number of ``size`` bytes (1, 2, 4 or 8) at ``offset + delta``, big-endian or in the machine's own
+    order."""
     if PLAIN:
         unpack = _format(size, big).unpack_from
 
@@ -65,7 +67,8 @@ def _make_load(delta: int, size: int, big: bool) -> Any:
     return load
 
 
-def _make_store(delta: int, size: int, big: bool) -> Any:
+def store_field(delta: int, size: int, big: bool) -> Any:
+    """Writer of a number of ``size`` bytes (1, 2, 4 or 8) at ``offset + delta``, likewise."""
     if PLAIN:
         pack = _format(size, big).pack_into
         mask = (1 << (8 * size)) - 1
@@ -97,58 +100,58 @@ def _make_store(delta: int, size: int, big: bool) -> Any:
 
 def u8_field(delta: int) -> Any:
     """Reader of one byte at ``offset + delta``."""
-    return _make_load(delta, 1, True)
+    return load_field(delta, 1, True)
 
 
 def u16_field(delta: int) -> Any:
     """Reader of a big-endian 16-bit number at ``offset + delta``."""
-    return _make_load(delta, 2, True)
+    return load_field(delta, 2, True)
 
 
 def u32_field(delta: int) -> Any:
     """Reader of a big-endian 32-bit number at ``offset + delta``."""
-    return _make_load(delta, 4, True)
+    return load_field(delta, 4, True)
 
 
 def u64_field(delta: int) -> Any:
     """Reader of a big-endian 64-bit number at ``offset + delta``, as a signed ``int64``."""
-    return _make_load(delta, 8, True)
+    return load_field(delta, 8, True)
 
 
 def put_u8_field(delta: int) -> Any:
     """Writer of one byte at ``offset + delta``."""
-    return _make_store(delta, 1, True)
+    return store_field(delta, 1, True)
 
 
 def put_u16_field(delta: int) -> Any:
     """Writer of a big-endian 16-bit number at ``offset + delta``."""
-    return _make_store(delta, 2, True)
+    return store_field(delta, 2, True)
 
 
 def put_u32_field(delta: int) -> Any:
     """Writer of a big-endian 32-bit number at ``offset + delta``."""
-    return _make_store(delta, 4, True)
+    return store_field(delta, 4, True)
 
 
 def put_u64_field(delta: int) -> Any:
     """Writer of a big-endian 64-bit number at ``offset + delta``."""
-    return _make_store(delta, 8, True)
+    return store_field(delta, 8, True)
 
 
 u8, u16, u32, u64 = u8_field(0), u16_field(0), u32_field(0), u64_field(0)
 put_u8, put_u16, put_u32, put_u64 = put_u8_field(0), put_u16_field(0), put_u32_field(0), put_u64_field(0)
-u32_native = _make_load(0, 4, False)
+u32_native = load_field(0, 4, False)
 """Reader of a 32-bit number in the machine's own byte order."""
 
 
 def i64_native_field(delta: int) -> Any:
     """Reader of an ``int64`` in the machine's own byte order at ``offset + delta``."""
-    return _make_load(delta, 8, False)
+    return load_field(delta, 8, False)
 
 
 def put_i64_native_field(delta: int) -> Any:
     """Writer of an ``int64`` in the machine's own byte order at ``offset + delta``."""
-    return _make_store(delta, 8, False)
+    return store_field(delta, 8, False)
 
 
 i64_native, put_i64_native = i64_native_field(0), put_i64_native_field(0)
@@ -183,7 +186,7 @@ copy = _make_copy()
 
 def _make_acquire() -> Any:
     if PLAIN:
-        return _make_load(0, 8, False)
+        return load_field(0, 8, False)
 
     @intrinsic
     def load_acquire(typingctx, buffer, offset):

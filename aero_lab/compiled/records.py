@@ -68,11 +68,6 @@ def new_records(dtype: np.dtype, count: int) -> Any:
     return np.zeros(count, dtype)
 
 
-def clear_record(records: Any, index: int) -> None:
-    """Set every field of ``records[index]`` to zero."""
-    records[index] = _zero(records[index].dtype) if PLAIN else np.zeros((), records.dtype)
-
-
 def to_array(records: Any, dtype: np.dtype) -> np.ndarray:
     """A structured-array copy of ``records``, in either mode (for tables and tests)."""
     if not PLAIN:

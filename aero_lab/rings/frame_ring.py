@@ -12,7 +12,8 @@ Cursors only grow (they would wrap after centuries). A descriptor's place is a c
 the arena is kept beside the producer's cursor, because a division costs more than all the rest. The producer writes
 bytes and descriptor, then publishes its cursor with *release*; the consumer reads that with *acquire*, and frees the
 same way. A frame is contiguous: when it does not fit before the end of the arena the rest is skipped and counts as used
-until the frame is released. An empty ring takes any frame up to the size of its arena.
+until the frame is released. An empty ring takes any frame up to the size of its arena and starts over at its
+beginning: a consumer that keeps up leaves most of the arena untouched, and the rest in the cache.
 
 When the ring is full the producer is refused (:func:`reserve` returns -1 and counts it); what happens then is the
 producer's business: TCP output waits, everything else drops under a reason. The ring itself never drops and never
@@ -81,13 +82,14 @@ def find_room(ring, size):
     waiting = get_tail(ring, 0) - load_acquire(ring, HEAD)
     if waiting >= slots(ring, 0):
         return -1
+    if waiting == 0:
+        return arena_start(ring, 0)
     at = get_tail_at(ring, 0)
     end = get_tail_bytes(ring, 0) + size
     if at + size > capacity:
         end += capacity - at
         at = 0
-    # The skipped end of the arena is only in the way while frames before it wait.
-    if waiting > 0 and end - load_acquire(ring, HEAD_BYTES) > capacity:
+    if end - load_acquire(ring, HEAD_BYTES) > capacity:
         return -1
     return arena_start(ring, 0) + at
 
@@ -118,8 +120,8 @@ def commit(ring, offset, size, now, identity, flow_id, cause_id, flag_bits):
     before = get_tail_at(ring, 0)
     at = offset - arena_start(ring, 0)
     end = get_tail_bytes(ring, 0) + rounded
-    if at != before:
-        end += capacity - before  # the rest of the arena was skipped
+    if at != before and load_acquire(ring, HEAD) != tail:
+        end += capacity - before  # the rest of the arena was skipped, and is in the way while frames before it wait
     at += rounded
     put_tail_at(ring, 0, 0 if at == capacity else at)
     d = HEADER_SIZE + DESCRIPTOR_SIZE * (tail & (slots(ring, 0) - 1))

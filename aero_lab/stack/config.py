@@ -14,7 +14,7 @@ CONGESTION = ("none", "newreno", "cubic")
 SYN_LAYOUTS = ("linux", "windows7")
 
 
-def _require(condition: bool, message: str) -> None:
+def require(condition: bool, message: str) -> None:
     if not condition:
         raise UsageError(message)
 
@@ -63,15 +63,15 @@ class TcpConfig:
     """Order of the options in SYN, one of :data:`SYN_LAYOUTS`."""
 
     def __post_init__(self) -> None:
-        _require(self.congestion in CONGESTION, f"congestion must be one of {', '.join(CONGESTION)}")
-        _require(self.syn_layout in SYN_LAYOUTS, f"syn_layout must be one of {', '.join(SYN_LAYOUTS)}")
+        require(self.congestion in CONGESTION, f"congestion must be one of {', '.join(CONGESTION)}")
+        require(self.syn_layout in SYN_LAYOUTS, f"syn_layout must be one of {', '.join(SYN_LAYOUTS)}")
         for name in ("send_buffer", "recv_buffer"):
-            _require(128 <= getattr(self, name) <= 64 << 20, f"{name} must be 128 bytes to 64 MiB")
-        _require(1 <= self.delack_segments <= 64, "delack_segments must be 1 to 64")
-        _require(self.window_scale is None or -1 <= self.window_scale <= 14, "window_scale must be 0 to 14, or -1")
-        _require(1 <= self.initial_cwnd_segments <= 1024, "initial_cwnd_segments must be 1 to 1024")
-        _require(self.mss is None or 64 <= self.mss <= 65480, "mss must be 64 to 65480")
-        _require(0 < self.rto_min <= self.rto_max, "rto_min must be positive and at most rto_max")
+            require(128 <= getattr(self, name) <= 64 << 20, f"{name} must be 128 bytes to 64 MiB")
+        require(1 <= self.delack_segments <= 64, "delack_segments must be 1 to 64")
+        require(self.window_scale is None or -1 <= self.window_scale <= 14, "window_scale must be 0 to 14, or -1")
+        require(1 <= self.initial_cwnd_segments <= 1024, "initial_cwnd_segments must be 1 to 1024")
+        require(self.mss is None or 64 <= self.mss <= 65480, "mss must be 64 to 65480")
+        require(0 < self.rto_min <= self.rto_max, "rto_min must be positive and at most rto_max")
 
     @property
     def shift(self) -> int:
@@ -106,11 +106,11 @@ class StackConfig:
     tcp: TcpConfig = field(default_factory=TcpConfig)
 
     def __post_init__(self) -> None:
-        _require(self.role in ROLES, f"role must be one of {', '.join(ROLES)}")
-        _require(self.medium in MEDIA, f"medium must be one of {', '.join(MEDIA)}")
-        _require(len(self.mac) == 6, "mac must be 6 bytes")
-        _require(MTU_MIN <= self.mtu <= MTU_MAX, f"mtu must be {MTU_MIN} to {MTU_MAX}, not {self.mtu}")
-        _require(0 < self.max_connections <= MAX_CONNECTIONS, f"max_connections must be 1 to {MAX_CONNECTIONS}")
-        _require(1 <= self.ttl <= 255, "ttl must be 1 to 255")
+        require(self.role in ROLES, f"role must be one of {', '.join(ROLES)}")
+        require(self.medium in MEDIA, f"medium must be one of {', '.join(MEDIA)}")
+        require(len(self.mac) == 6, "mac must be 6 bytes")
+        require(MTU_MIN <= self.mtu <= MTU_MAX, f"mtu must be {MTU_MIN} to {MTU_MAX}, not {self.mtu}")
+        require(0 < self.max_connections <= MAX_CONNECTIONS, f"max_connections must be 1 to {MAX_CONNECTIONS}")
+        require(1 <= self.ttl <= 255, "ttl must be 1 to 255")
         has_v6 = any(len(a) == 16 for a, _ in self.addresses)
-        _require(not has_v6 or self.mtu >= IPV6_MTU_MIN, f"IPv6 needs an mtu of {IPV6_MTU_MIN} or more")
+        require(not has_v6 or self.mtu >= IPV6_MTU_MIN, f"IPv6 needs an mtu of {IPV6_MTU_MIN} or more")

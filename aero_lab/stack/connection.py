@@ -9,6 +9,7 @@ import numpy as np
 from . import core
 from .addresses import from_pair
 from .states import State
+from .tcp_output import NUMBERS_UNKNOWN
 
 if TYPE_CHECKING:
     from .stack import Stack
@@ -23,8 +24,8 @@ REFUSALS = {
     "prohibited": ((3, 13), (1, 1)),
 }
 INFO = (
-    "iss snd_una snd_nxt snd_end snd_wnd snd_shift irs rcv_nxt rcv_read rcv_adv rcv_shift peer_mss mss pmtu "
-    "ts_ok sack_ok ecn_ok "
+    "iss snd_una snd_nxt snd_end snd_wnd snd_shift irs rcv_nxt rcv_read rcv_adv rcv_shift ack_hold last_ack_sent "
+    "peer_mss mss pmtu ts_ok sack_ok ecn_ok "
     "srtt rttvar rto backoff min_rtt cwnd ssthresh recovery sacked_bytes lost_bytes probes opened_at "
     "established_at bytes_in "
     "bytes_out segs_in segs_out retransmits retransmitted_bytes timeouts"
@@ -125,7 +126,11 @@ class Connection:
         row = self._stack._tcb[self._slot]
         field = self._stack._field
         state = field(row, "state")
-        if field(row, "fin_wanted") or not State.SYN_SENT <= state <= State.CLOSE_WAIT:
+        if (
+            field(row, "fin_wanted")
+            or field(row, "learning") == NUMBERS_UNKNOWN
+            or not State.SYN_SENT <= state <= State.CLOSE_WAIT
+        ):
             return 0
         return field(row, "send_size") - (field(row, "snd_end") - max(field(row, "snd_una"), field(row, "iss") + 1))
 
@@ -158,6 +163,30 @@ class Connection:
             kind, code = REFUSALS[how][0 if len(self.remote[0]) == 4 else 1]
             s = self._stack
             core.refuse(s._world, s._tcb, s._heap, s.tx.array, self._slot, kind, code, now)
+
+    def hold_acks(self, now: int) -> None:
+        """Acknowledge to the peer from now on only what :meth:`release_acks` lets go (before ``accept``: nothing but
+        its SYN). Delivery, window and the end of the stream go on as ever; the peer's number stays back."""
+        if self._rest is None:
+            s = self._stack
+            core.hold_acks(s._world, s._tcb, self._slot)
+
+    def release_acks(self, upto: int, now: int) -> bool:
+        """Let ``upto`` bytes, counted from the start of the stream, be acknowledged; the FIN is one byte more, and the
+        connection is not over before it may be. Returns whether an acknowledgement went at once."""
+        s = self._stack
+        return bool(core.release_acks(s._world, s._tcb, s._heap, s.tx.array, self._slot, self.id, upto, now))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What both sides agreed on and no later segment repeats: keyword arguments of :meth:`.Stack.adopt`."""
+        info = self.info()
+        return {
+            "mss": info["peer_mss"],
+            "send_shift": info["snd_shift"] if info["rcv_shift"] >= 0 else -1,
+            "recv_shift": info["rcv_shift"],
+            "sack": bool(info["sack_ok"]),
+        }
 
     def shutdown(self, now: int) -> None:
         """Close the sending direction after everything queued."""

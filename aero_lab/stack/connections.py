@@ -5,7 +5,7 @@ tombstones and a lookup ends at the first empty place.
 """
 
 from ..compiled.registry import I64, kernel
-from ..limits import MAX_CONNECTIONS, NEVER
+from ..limits import NEVER
 from .drops import Count
 from .siphash import half_siphash
 from .states import State
@@ -110,10 +110,12 @@ def recycle(W, tcb):
     """With all slots taken, end the TIME-WAIT that has waited longest (RFC 9293 section 3.10.8 allows less when
     resources run out)."""
     best = -1
+    least = NEVER
     for slot in range(W.conn_high):
-        c = tcb[slot]
-        if c.state == State.TIME_WAIT and c.released and (best < 0 or c.t_wait < tcb[best].t_wait):
+        # In TIME-WAIT the deadline is the end of 2 MSL, so the dense array spares looking at nearly every TCB.
+        if W.deadline[slot] < least and tcb[slot].state == State.TIME_WAIT and tcb[slot].released:
             best = slot
+            least = W.deadline[slot]
     if best < 0:
         return 0
     close_slot(W, tcb, best, R_CLOSED)
@@ -124,19 +126,15 @@ def recycle(W, tcb):
 def open_slot(W, tcb, family, local_hi, local_lo, lport, remote_hi, remote_lo, rport, now):
     """A fresh connection in CLOSED with everything set that does not depend on the peer, or -1 when all slots are
     taken."""
-    if W.free_count > 0:
-        slot = W.free_list[W.free_head]
-        W.free_head = (W.free_head + 1) & (MAX_CONNECTIONS - 1)
-        W.free_count = W.free_count - 1
-    elif W.conn_high < W.max_conn:
-        slot = W.conn_high
-        W.conn_high = slot + 1
-    else:
-        if recycle(W, tcb) == 0:
+    if W.free_count == 0:
+        if W.conn_high < W.max_conn:
+            W.free_list[0] = W.conn_high
+            W.free_count = 1
+            W.conn_high = W.conn_high + 1
+        elif recycle(W, tcb) == 0:
             return -1
-        slot = W.free_list[W.free_head]
-        W.free_head = (W.free_head + 1) & (MAX_CONNECTIONS - 1)
-        W.free_count = W.free_count - 1
+    W.free_count = W.free_count - 1
+    slot = W.free_list[W.free_count]
     c = tcb[slot]
     # A slot may still stand in a queue from its last life; the queue entry then serves the new one.
     c.slot = slot
@@ -198,6 +196,9 @@ def open_slot(W, tcb, family, local_hi, local_lo, lport, remote_hi, remote_lo, r
     c.dsack_r = 0
     c.blocks = 0
     c.recent_l = 0
+    c.ack_hold = -1
+    c.marks = 0
+    c.learning = 0
     c.ecn_echo = 0
     c.ecn_cwr = 0
     c.ecn_point = 0
@@ -281,11 +282,12 @@ def close_slot(W, tcb, slot, reason):
 
 @kernel(I64(W_T, C_T))
 def free_slot(W, c):
-    """Put a slot that is closed and let go of at the end of the free list, and give its overrun block back."""
+    """Give a slot that is closed and let go of back, and its overrun block. The last one freed is used first: its
+    memory is in use and in the cache."""
     if c.overrun >= 0:
         W.overrun_owner[c.overrun] = 0
         c.overrun = -1
-    W.free_list[(W.free_head + W.free_count) & (MAX_CONNECTIONS - 1)] = c.slot
+    W.free_list[W.free_count] = c.slot
     W.free_count = W.free_count + 1
     c.id = 0
     return 0

@@ -13,6 +13,7 @@ from ..rings.frame_ring import release as release_frames
 from ..wire import tcp
 from .connections import close_slot, free_slot, lookup, open_slot
 from .drops import Drop
+from .holding import ack_number, fin_held
 from .icmp import send_error, send_icmp
 from .ip_input import frame_arrived, parse4, parse6
 from .neighbours import neighbour_deadline, neighbour_timers
@@ -21,11 +22,11 @@ from .reassembly import REASSEMBLY, RECORD, expire, next_report
 from .reassembly import next_deadline as fragments_deadline
 from .reassembly import release as release_datagram
 from .states import Event, State
-from .tcp_input import send_reset
-from .tcp_output import ACK, CAUSE_HANDSHAKE, advance, emit, send_ack, send_syn, tcp_output
+from .tcp_input import enter_time_wait, send_reset, take_fin_acked
+from .tcp_output import ACK, CAUSE_HANDSHAKE, NUMBERS_UNKNOWN, advance, emit, send_ack, send_syn, tcp_output
 from .tcp_timers import connection_timers
 from .udp import send_udp
-from .world import R_ABORTED, R_REFUSED, R_UNREACHABLE, SEGS_T, TCBS_T, W_T, WORLDS_T, drop
+from .world import C_T, R_ABORTED, R_REFUSED, R_UNREACHABLE, SEGS_T, TCBS_T, W_T, WORLDS_T, drop, rearm
 
 REASMS_T = records_type(REASSEMBLY)
 NUMBERS = types.Array(types.int64, 1, "C")
@@ -164,6 +165,48 @@ def connect(world, tcb, segs, heap, tx, family, local_hi, local_lo, lport, remot
 
 
 @entry
+@kernel(I64(WORLDS_T, TCBS_T, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64))
+def adopt(
+    world,
+    tcb,
+    family,
+    local_hi,
+    local_lo,
+    lport,
+    remote_hi,
+    remote_lo,
+    rport,
+    mss,
+    snd_shift,
+    rcv_shift,
+    sack,
+    now,
+):
+    """Take over an established connection whose numbers the peer will tell. Its slot, -1 when all are taken, -2 when
+    these addresses are in use."""
+    W = world[0]
+    if lookup(W, tcb, remote_hi, remote_lo, rport, local_hi, local_lo, lport) >= 0:
+        return -2
+    slot = open_slot(W, tcb, family, local_hi, local_lo, lport, remote_hi, remote_lo, rport, now)
+    if slot < 0:
+        drop(W, Drop.TCP_NO_SLOT)
+        return -1
+    c = tcb[slot]
+    advance(W, c, Event.ADOPT)
+    c.learning = NUMBERS_UNKNOWN
+    c.peer_mss = mss
+    c.snd_shift = snd_shift
+    c.rcv_shift = rcv_shift
+    c.sack_ok = sack
+    c.ts_ok = 0
+    c.ecn_ok = 0
+    if W.tcp_keep_idle < NEVER:
+        c.t_keep = now + W.tcp_keep_idle
+        rearm(W, c)
+    return slot
+
+
+@entry
 @kernel(I64(WORLDS_T, TCBS_T, SEGS_T, BYTES, BYTES, I64, I64))
 def accept(world, tcb, segs, heap, tx, slot, now):
     """Answer a held SYN with our SYN-ACK; 0 when there is none (any more)."""
@@ -215,6 +258,9 @@ def write(world, tcb, segs, heap, tx, slot, data, now):
     c = tcb[slot]
     if c.state < State.SYN_SENT or c.state > State.CLOSE_WAIT or c.fin_wanted or c.state == State.FIN_WAIT_1:
         return 0
+    if c.learning == NUMBERS_UNKNOWN:
+        c.was_cut = 1
+        return 0
     room = c.send_size - (c.snd_end - max(c.snd_una, c.iss + 1))
     number = min(len(data), room)
     if number < len(data):
@@ -234,6 +280,65 @@ def write(world, tcb, segs, heap, tx, slot, data, now):
     return number
 
 
+@kernel(I64(C_T))
+def furthest_edge(c):
+    """The right edge that could be offered now: what the buffer holds, as far as the window field reaches."""
+    most = 65535 << max(c.rcv_shift, 0)
+    return min(c.rcv_read + min(c.recv_size, most), ack_number(c) + most)
+
+
+@entry
+@kernel(I64(WORLDS_T, TCBS_T, I64))
+def hold_acks(world, tcb, slot):
+    """From now on acknowledge only what :func:`release_acks` lets go; what was acknowledged stays so."""
+    c = tcb[slot]
+    if c.state != State.CLOSED and c.ack_hold < 0:
+        c.ack_hold = max(c.last_ack_sent - c.irs - 1, 0)
+    return 0
+
+
+@entry
+@kernel(I64(WORLDS_T, TCBS_T, BYTES, BYTES, I64, I64, I64, I64))
+def release_acks(world, tcb, heap, tx, slot, identity, upto, now):
+    """Let ``upto`` bytes from the start be acknowledged, the FIN being one more.
+
+    What becomes acknowledgeable is told under the rule for delayed acknowledgements: by the second full segment, at
+    once when the peer may be waiting for it, or else by the timer. Returns 1 when it was told at once.
+    """
+    W = world[0]
+    c = tcb[slot]
+    if c.id != identity or c.ack_hold < 0 or upto <= c.ack_hold:
+        return 0
+    c.ack_hold = upto
+    if c.state < State.ESTABLISHED or c.state > State.TIME_WAIT or c.learning == NUMBERS_UNKNOWN:
+        return 0
+    gain = ack_number(c) - c.last_ack_sent
+    if gain <= 0:
+        return 0
+    full = min(c.peer_mss, W.tcp_mss) - (12 if c.ts_ok else 0)
+    whole = ack_number(c) == c.rcv_nxt
+    at_once = gain >= W.tcp_delack_segments * full or c.blocks > 0
+    at_once = at_once or whole and (c.rcv_fin == -2 or c.ack_pending >= W.tcp_delack_segments)
+    at_once = at_once or c.rcv_adv - c.rcv_nxt < full  # with so little window left the peer may stand still
+    if not at_once:
+        if c.t_delack == NEVER:
+            c.t_delack = now + W.tcp_delack_time
+            rearm(W, c)
+        return 0
+    sent = send_ack(W, c, heap, tx, now)
+    if fin_held(c) == 0 and c.t_wait < NEVER:
+        # Both directions are over, and now the peer hears it.
+        if c.state == State.TIME_WAIT:
+            enter_time_wait(W, c, now)
+        elif sent:
+            take_fin_acked(W, tcb, slot, now)
+            return 1
+        else:
+            c.t_wait = now + W.tcp_time_wait
+    rearm(W, c)
+    return sent
+
+
 @entry
 @kernel(I64(WORLDS_T, TCBS_T, BYTES, BYTES, I64, I64, I64))
 def consume(world, tcb, heap, tx, slot, number, now):
@@ -248,7 +353,7 @@ def consume(world, tcb, heap, tx, slot, number, now):
         c.recv_base = c.rcv_nxt  # an empty buffer starts over, where the cache is warm
     open_state = c.state == State.ESTABLISHED or c.state == State.FIN_WAIT_1 or c.state == State.FIN_WAIT_2
     if open_state and c.rcv_fin == -1:
-        edge = c.rcv_read + min(c.recv_size, 65535 << max(c.rcv_shift, 0))
+        edge = furthest_edge(c)
         gain = edge - max(c.rcv_adv, c.rcv_nxt)
         left = c.rcv_adv - c.rcv_nxt
         if gain >= min(c.recv_size >> 1, 2 * (W.mtu - 40)) and (left < c.recv_size >> 1 or gain >= c.recv_size >> 2):
@@ -280,6 +385,8 @@ def abort(world, tcb, segs, heap, tx, slot, now):
     c = tcb[slot]
     if c.state == State.CLOSED:
         return 0
+    if c.learning == NUMBERS_UNKNOWN:
+        return close_slot(W, tcb, slot, R_ABORTED)  # no number that the peer would believe a RST
     if c.state >= State.SYN_RECEIVED and c.state <= State.CLOSE_WAIT:
         emit(W, c, heap, tx, c.snd_nxt, 0, RST | ACK, CAUSE_HANDSHAKE, now)
     elif c.state == State.SYN_PENDING:

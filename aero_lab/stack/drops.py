@@ -103,10 +103,9 @@ class Count(IntEnum):
     REASSEMBLED = 23
     CONNECTIONS = 24
     BLACK_HOLES = 25
-    SPURIOUS = 26
-    OUTPUT_STOPPED = 27
-    OVERRUN_BYTES = 28
-    DSACKS_IN = 29
+    OUTPUT_STOPPED = 26
+    OVERRUN_BYTES = 27
+    DSACKS_IN = 28
 
 
 DROP_NAMES = {int(d): d.name.lower().replace("_", "-") for d in Drop}

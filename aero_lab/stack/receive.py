@@ -9,6 +9,7 @@ without looking at the window).
 from ..compiled.memory import copy
 from ..compiled.registry import BYTES, I64, kernel
 from .drops import Count, Drop
+from .holding import ack_number
 from .world import BLOCKS, C_T, EV_READABLE, OVERRUN_BLOCKS, ROLE_GATEWAY, W_T, count, drop, raise_event
 
 
@@ -98,9 +99,11 @@ def join_blocks(c):
 
 @kernel(I64(C_T, I64, I64))
 def note_duplicate(c, left, right):
-    """Report a range that arrived twice in the next acknowledgement (RFC 2883)."""
-    c.dsack_l = left
-    c.dsack_r = right
+    """Report a range that arrived twice in the next acknowledgement (RFC 2883), unless that said that held data is
+    here."""
+    if c.ack_hold < 0 or right <= ack_number(c):
+        c.dsack_l = left
+        c.dsack_r = right
     return 0
 
 

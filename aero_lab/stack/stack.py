@@ -14,7 +14,7 @@ from ..limits import BATCH, MAX_CONNECTIONS, OVERRUN_PER_CONNECTION, RING_ARENA,
 from ..rings import FrameRing
 from . import core, ip_input
 from .addresses import from_pair, to_pair
-from .config import CONGESTION, ROLES, SYN_LAYOUTS, StackConfig, TcpConfig
+from .config import CONGESTION, ROLES, SYN_LAYOUTS, StackConfig, TcpConfig, require
 from .connection import REFUSALS, Connection
 from .drops import COUNT_NAMES, DROP_NAMES
 from .events import (
@@ -329,6 +329,46 @@ class Stack:
             )
             if slot != -2:
                 break
+        return self._opened(slot)
+
+    def adopt(
+        self,
+        local: tuple[bytes, int],
+        remote: tuple[bytes, int],
+        now: int,
+        *,
+        mss: int = 536,
+        send_shift: int = -1,
+        recv_shift: int = -1,
+        sack: bool = False,
+    ) -> Connection:
+        """Go on with a connection of a former life (a restored snapshot): established for the peer, numbers unknown.
+
+        They are learned from the peer's first segment with an ACK, which is announced by ``Established``; until then
+        nothing can be written. ``mss``, the window shifts (-1: window scaling was not agreed on) and ``sack`` are what
+        :attr:`Connection.options` told before; timestamps are used when the peer's segment has them. Raises when no
+        slot is left or the addresses are in use.
+        """
+        require(64 <= mss <= 65535, "mss must be 64 to 65535")
+        require(-1 <= send_shift <= 14 and -1 <= recv_shift <= 14, "window shifts must be 0 to 14, or -1 for none")
+        slot = core.adopt(
+            self._world,
+            self._tcb,
+            4 if len(remote[0]) == 4 else 6,
+            *to_pair(local[0]),
+            local[1],
+            *to_pair(remote[0]),
+            remote[1],
+            mss,
+            max(send_shift, 0) if recv_shift >= 0 else 0,
+            recv_shift if send_shift >= 0 else -1,
+            int(sack and self.config.tcp.sack),
+            now,
+        )
+        return self._opened(slot)
+
+    def _opened(self, slot: int) -> Connection:
+        """The handle on a connection that a kernel opened, or the error that its answer means."""
         if slot == -1:
             raise AeroLabError(f"all {self.config.max_connections} connection slots are in use")
         if slot < 0:

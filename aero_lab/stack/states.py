@@ -41,6 +41,7 @@ class Event(IntEnum):
     FIN_AND_FIN_ACKED = 8  # one segment that does both
     TIMEOUT_2MSL = 9
     DESTROY = 10  # RST either way, abort, give-up
+    ADOPT = 11  # a restored connection goes on
 
 
 _TABLE: dict[State, dict[Event, State]] = {
@@ -48,6 +49,7 @@ _TABLE: dict[State, dict[Event, State]] = {
         Event.OPEN: State.SYN_SENT,
         Event.SYN_HELD: State.SYN_PENDING,
         Event.SYN: State.SYN_RECEIVED,
+        Event.ADOPT: State.ESTABLISHED,
     },
     State.SYN_PENDING: {Event.SYN: State.SYN_RECEIVED},
     State.SYN_SENT: {Event.SYN: State.SYN_RECEIVED, Event.SYN_ACK: State.ESTABLISHED},

@@ -14,22 +14,33 @@ would get one by one. New data goes out at the end of the batch, from the output
 """
 
 from ..compiled.registry import BYTES, I64, kernel
-from ..limits import NEVER, SECOND
+from ..limits import HELD_FIN_PATIENCE, NEVER, SECOND
 from ..wire import ethernet, tcp
-from .congestion import cc_acked, cc_loss, cc_open
+from .congestion import cc_acked, cc_loss
 from .connections import close_slot, lookup, open_slot, report_end
 from .drops import Count, Drop
+from .holding import ack_number, fin_held, note_timestamp
 from .neighbours import resolve
 from .output import finish, put_ethernet, put_ip, room_for, transport_checksum
-from .receive import receive
+from .receive import note_duplicate, receive
 from .recovery import acknowledge, detect_losses, sample_rtt, take_sack
 from .states import Event, State
-from .tcp_options import update_mss
-from .tcp_output import ACK, CAUSE_HANDSHAKE, advance, arm_rto, arm_tlp, in_flight, send_ack, send_syn, window_used
+from .tcp_open import doubt_numbers, established, learn, new_incarnation, take_syn
+from .tcp_output import (
+    ACK,
+    CAUSE_HANDSHAKE,
+    NUMBERS_UNKNOWN,
+    advance,
+    arm_rto,
+    arm_tlp,
+    in_flight,
+    send_ack,
+    send_syn,
+    window_used,
+)
 from .world import (
     C_T,
     EV_EOF,
-    EV_ESTABLISHED,
     EV_SYN,
     EV_WRITABLE,
     LISTENERS,
@@ -117,34 +128,6 @@ def challenge(W, c, heap, tx, now):
     return send_ack(W, c, heap, tx, now)
 
 
-@kernel(I64(W_T, C_T, I64))
-def take_syn(W, c, now):
-    """Settle from the peer's SYN in ``W.seg_*`` what the connection will use."""
-    c.irs = W.seg_seq
-    c.rcv_nxt = W.seg_seq + 1
-    c.rcv_read = c.rcv_nxt
-    c.rcv_adv = c.rcv_nxt
-    if W.seg_mss > 0:
-        c.peer_mss = max(W.seg_mss, 64)
-    c.snd_wnd = W.seg_wnd
-    c.max_wnd = W.seg_wnd
-    c.snd_wl1 = c.irs
-    c.snd_wl2 = c.iss
-    if W.seg_wscale >= 0 and c.rcv_shift >= 0:
-        c.snd_shift = W.seg_wscale
-    else:
-        c.snd_shift = 0
-        c.rcv_shift = -1
-    if W.seg_has_ts == 0:
-        c.ts_ok = 0
-    if c.ts_ok:
-        c.ts_recent = W.seg_tsval
-        c.ts_recent_at = now
-    if W.seg_sack_ok == 0:
-        c.sack_ok = 0
-    return update_mss(W, c)
-
-
 @kernel(I64(W_T, TCBS_T, SEGS_T, BYTES, BYTES, I64))
 def take_connection(W, tcb, segs, heap, tx, now):
     """A segment for no known connection: a SYN may open one, anything else is refused."""
@@ -179,21 +162,6 @@ def take_connection(W, tcb, segs, heap, tx, now):
         return raise_event(W, c, EV_SYN)
     advance(W, c, Event.SYN)
     return send_syn(W, c, heap, tx, now)
-
-
-@kernel(I64(W_T, C_T, I64))
-def established(W, c, now):
-    """The handshake is complete."""
-    c.established_at = now
-    c.backoff = 0
-    c.t_rto = NEVER
-    cc_open(W, c)
-    if c.passive:
-        W.half_open = W.half_open - 1
-    if W.tcp_keep_idle < NEVER:
-        c.t_keep = now + W.tcp_keep_idle
-    raise_event(W, c, EV_ESTABLISHED)
-    return want_output(W, c)
 
 
 @kernel(I64(W_T, TCBS_T, SEGS_T, BYTES, BYTES, I64, I64))
@@ -325,15 +293,22 @@ def take_ack(W, c, segs, seq, ack, now):
 
 @kernel(I64(W_T, C_T, I64))
 def enter_time_wait(W, c, now):
-    """Only the 2 MSL timer runs from here; for Python the connection is over."""
+    """Only the 2 MSL timer runs from here; for Python the connection is over, once the peer's FIN may be
+    acknowledged."""
     stop_timers(c)
+    if fin_held(c):
+        c.t_wait = now + HELD_FIN_PATIENCE
+        return 0
     c.t_wait = now + W.tcp_time_wait
     return report_end(W, c, R_CLOSED)
 
 
 @kernel(I64(W_T, TCBS_T, I64, I64))
 def take_fin_acked(W, tcb, slot, now):
-    """Our FIN was acknowledged. Returns 0 when that ended the connection."""
+    """Our FIN was acknowledged. Returns 0 when that ended the connection.
+
+    In LAST-ACK it does not while the peer's FIN is held: the peer still has to hear that it arrived.
+    """
     c = tcb[slot]
     if c.state == State.FIN_WAIT_1:
         advance(W, c, Event.FIN_ACKED)
@@ -343,6 +318,10 @@ def take_fin_acked(W, tcb, slot, now):
         advance(W, c, Event.FIN_ACKED)
         enter_time_wait(W, c, now)
     elif c.state == State.LAST_ACK:
+        if fin_held(c):
+            if c.t_wait == NEVER:
+                c.t_wait = now + HELD_FIN_PATIENCE
+            return 1
         advance(W, c, Event.FIN_ACKED)
         close_slot(W, tcb, slot, R_CLOSED)
         return 0
@@ -361,10 +340,15 @@ def take_fin(W, c, now):
     return 0
 
 
-@kernel(I64(W_T, C_T, BYTES, BYTES, I64, I64))
-def owe_ack(W, c, heap, tx, at_once, now):
-    """Note that an acknowledgement is owed; send it when its count or the moment demands it (RFC 5681 section 4.2)."""
+@kernel(I64(W_T, C_T, BYTES, BYTES, I64, I64, I64))
+def owe_ack(W, c, heap, tx, at_once, moved, now):
+    """Note that an acknowledgement is owed; send it when its count or the moment demands it (RFC 5681 section 4.2).
+
+    ``moved`` tells whether ``rcv_nxt`` did: then, with everything held, there is nothing to say.
+    """
     c.ack_pending = c.ack_pending + 1
+    if c.ack_hold >= 0 and moved and c.blocks == 0 and ack_number(c) <= c.last_ack_sent:
+        return 0
     if c.quick_left > 0:
         c.quick_left = c.quick_left - 1
         at_once = 1
@@ -373,18 +357,6 @@ def owe_ack(W, c, heap, tx, at_once, now):
     if c.t_delack == NEVER:
         c.t_delack = now + W.tcp_delack_time
     return 0
-
-
-@kernel(I64(W_T, C_T, I64))
-def new_incarnation(W, c, seq):
-    """Whether a SYN may end the TIME-WAIT of its addresses: 1 when it cannot be an old duplicate (RFC 6191 section
-    2)."""
-    if W.seg_has_ts:
-        if c.ts_ok == 0:
-            return 1
-        age = (W.seg_tsval - c.ts_recent) & 0xFFFFFFFF
-        return 1 if 0 < age and age < 0x80000000 or age == 0 and seq > c.rcv_nxt else 0
-    return 1 if seq > c.rcv_nxt else 0
 
 
 @kernel(I64(W_T, TCBS_T, SEGS_T, BYTES, BYTES, BYTES, I64, I64))
@@ -403,6 +375,18 @@ def arrives(W, tcb, segs, heap, tx, buf, slot, now):
         W.seg_seq = (W.seg_seq + 1) & 0xFFFFFFFF
         flags &= ~SYN
         W.seg_flags = flags
+    if c.learning:
+        if c.learning == NUMBERS_UNKNOWN:
+            if flags & RST:
+                return close_slot(W, tcb, slot, R_RESET)
+            if flags & (SYN | ACK) == SYN:  # the peer knows nothing of the former life
+                close_slot(W, tcb, slot, R_RESET)
+                return take_connection(W, tcb, segs, heap, tx, now)
+            if flags & (SYN | ACK) != ACK:
+                return drop(W, Drop.TCP_FLAGS)
+            learn(W, c, buf, now)
+        elif W.seg_len > 0 or flags & FIN:
+            doubt_numbers(W, c, unwrap(W.seg_seq, c.rcv_nxt))
     seq = unwrap(W.seg_seq, c.rcv_nxt)
     if c.state == State.TIME_WAIT and flags & (SYN | ACK | RST) == SYN and new_incarnation(W, c, seq):
         close_slot(W, tcb, slot, R_CLOSED)
@@ -428,10 +412,9 @@ def arrives(W, tcb, segs, heap, tx, buf, slot, now):
         drop(W, Drop.TCP_OUT_OF_WINDOW)
         if W.seg_len > 0 and seq + W.seg_len <= c.rcv_nxt:
             count(W, Count.DUPLICATES_IN)
-            c.dsack_l = seq
-            c.dsack_r = seq + W.seg_len
+            note_duplicate(c, seq, seq + W.seg_len)
         if c.state == State.TIME_WAIT and flags & FIN:
-            c.t_wait = now + W.tcp_time_wait
+            c.t_wait = max(c.t_wait, now + W.tcp_time_wait)
         if flags & ACK and c.state >= State.ESTABLISHED:
             # Still worth its acknowledgement and window, as every stack found out with crossed zero-window probes.
             old = unwrap(W.seg_ack, c.snd_una)
@@ -454,6 +437,8 @@ def arrives(W, tcb, segs, heap, tx, buf, slot, now):
     if c.ts_ok and seq <= c.last_ack_sent and seq + W.seg_len + 1 > c.last_ack_sent:
         c.ts_recent = W.seg_tsval
         c.ts_recent_at = now
+    elif c.ack_hold >= 0 and c.ts_ok and seq == c.rcv_nxt and W.seg_len > 0:
+        note_timestamp(c, seq, W.seg_tsval)
     ack = unwrap(W.seg_ack, c.snd_una)
     if c.state == State.SYN_RECEIVED:
         if ack != c.iss + 1:
@@ -487,6 +472,7 @@ def arrives(W, tcb, segs, heap, tx, buf, slot, now):
                 send_reset(W, tx, c.snd_nxt, 0, RST, now)
                 return close_slot(W, tcb, slot, R_ABORTED)
             at_once = 0
+            before = c.rcv_nxt
             if flags & FIN and c.rcv_fin == -1:
                 c.rcv_fin = seq + W.seg_len
             if W.seg_len > 0:
@@ -496,7 +482,7 @@ def arrives(W, tcb, segs, heap, tx, buf, slot, now):
                 at_once = 1
             elif flags & FIN:
                 at_once = 1
-            owe_ack(W, c, heap, tx, at_once, now)
+            owe_ack(W, c, heap, tx, at_once, 1 if c.rcv_nxt > before else 0, now)
         elif c.state >= State.CLOSE_WAIT and c.state <= State.LAST_ACK and seq + W.seg_len > c.rcv_nxt:
             drop(W, Drop.TCP_AFTER_CLOSE)
             send_ack(W, c, heap, tx, now)

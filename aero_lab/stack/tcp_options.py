@@ -3,6 +3,7 @@
 from ..compiled.memory import put_u8, put_u16, put_u32, u8, u16, u32
 from ..compiled.registry import BYTES, I64, kernel
 from .drops import Drop
+from .holding import ack_number
 from .world import C_T, W_T, unwrap
 
 TIMESTAMPS_ALIGNED = 0x0101080A  # NOP NOP kind length, as every system sends it (RFC 7323 appendix A)
@@ -111,7 +112,10 @@ def blocks_to_send(c):
     """SACK blocks waiting to be told, the duplicate's included."""
     if c.sack_ok == 0:
         return 0
-    return c.blocks + (1 if c.dsack_r > c.dsack_l else 0)
+    blocks = c.blocks
+    if c.ack_hold >= 0 and ack_number(c) < c.rcv_nxt:
+        blocks = 0  # held data before the gap would look lost
+    return blocks + (1 if c.dsack_r > c.dsack_l else 0)
 
 
 @kernel(I64(C_T, BYTES, I64, I64))

@@ -13,6 +13,7 @@ from ..compiled.registry import BYTES, I64, kernel
 from ..limits import NEVER, SECOND
 from ..wire import ethernet, tcp
 from .drops import Count, Drop
+from .holding import ack_number, settle_timestamps
 from .neighbours import resolve
 from .output import finish, put_ethernet, put_ip, room_for, transport_checksum
 from .states import TRANSITIONS, Event, State
@@ -36,6 +37,8 @@ LINK_RETRY = SECOND
 """How soon output is tried again when the peer's link address did not turn up."""
 BURST = 32
 """Segments one connection sends before the next one gets its turn."""
+NUMBERS_UNKNOWN = 1
+"""``TCB.learning`` of an adopted connection that has heard nothing yet (:mod:`.tcp_open`): it cannot send."""
 FIN, SYN, RST, PSH, ACK, ECE, CWR = tcp.FIN, tcp.SYN, tcp.RST, tcp.PSH, tcp.ACK, tcp.ECE, tcp.CWR
 
 
@@ -72,16 +75,17 @@ def window_field(W, c):
 
     The edge moves right only by a segment or half the buffer at a time (RFC 9293 section 3.8.6.2.2). What the scale
     cannot express is rounded down, or the peer would fill bytes that the buffer does not have; ``rcv_adv`` keeps the
-    furthest edge ever offered.
+    furthest edge ever offered. The field counts from the number acknowledged, which may stay behind ``rcv_nxt``.
     """
+    ack = ack_number(c)
     free = c.recv_size - (c.rcv_nxt - c.rcv_read)
     edge = c.rcv_nxt + max(free, 0)
     if edge - c.rcv_adv < min(c.recv_size >> 1, W.mtu - 40) and c.rcv_adv >= c.rcv_nxt:
         edge = c.rcv_adv
     edge = max(edge, c.rcv_adv)
     shift = max(c.rcv_shift, 0)
-    field = min((edge - c.rcv_nxt) >> shift, 65535)
-    c.rcv_adv = max(c.rcv_adv, c.rcv_nxt + (field << shift))
+    field = min((edge - ack) >> shift, 65535)
+    c.rcv_adv = max(c.rcv_adv, ack + (field << shift))
     return field
 
 
@@ -151,10 +155,8 @@ def emit(W, c, heap, tx, seq, length, flags, cause, now):
     tcp.put_srcport(tx, segment, c.lport)
     tcp.put_dstport(tx, segment, c.rport)
     tcp.put_seq(tx, segment, seq)
-    if flags & ACK:
-        tcp.put_ack(tx, segment, c.rcv_nxt)
-    else:
-        tcp.put_ack(tx, segment, 0)
+    ack = ack_number(c)
+    tcp.put_ack(tx, segment, ack if flags & ACK else 0)
     tcp.put_data_offset(tx, segment, ((20 + options) >> 2) << 4)
     tcp.put_flags(tx, segment, flags)
     if syn:
@@ -182,12 +184,15 @@ def emit(W, c, heap, tx, seq, length, flags, cause, now):
     c.segs_out = c.segs_out + 1
     W.counts[Count.SEGMENTS_OUT] = W.counts[Count.SEGMENTS_OUT] + 1
     if flags & ACK:
-        c.last_ack_sent = c.rcv_nxt
-        c.ack_pending = 0
+        c.last_ack_sent = ack
         c.ack_now = 0
         c.dsack_l = 0
         c.dsack_r = 0
         c.t_delack = NEVER
+        if ack == c.rcv_nxt:
+            c.ack_pending = 0  # what is held still waits for its acknowledgement
+        if c.ack_hold >= 0 and c.marks > 0:
+            settle_timestamps(c, now)
     return 1
 
 
@@ -377,7 +382,7 @@ def tcp_output(W, c, segs, heap, tx, now):
         if c.snd_nxt == c.iss:
             return send_syn(W, c, heap, tx, now)
         return 1
-    if state == State.CLOSED or state == State.SYN_PENDING:
+    if state == State.CLOSED or state == State.SYN_PENDING or c.learning == NUMBERS_UNKNOWN:
         return 1
     done = 1
     sent = 0

@@ -12,6 +12,7 @@ from .tcp_options import update_mss
 from .tcp_output import (
     ACK,
     CAUSE_KEEPALIVE,
+    NUMBERS_UNKNOWN,
     arm_rto,
     emit,
     retransmit,
@@ -156,7 +157,7 @@ def keepalive_timeout(W, tcb, heap, tx, slot, now):
     if idle < W.tcp_keep_idle:
         c.t_keep = c.heard_at + W.tcp_keep_idle
         return 1
-    if c.keep_probes >= W.tcp_keep_probes:
+    if c.keep_probes >= W.tcp_keep_probes or c.learning == NUMBERS_UNKNOWN:
         close_slot(W, tcb, slot, R_TIMEOUT)
         return 0
     if c.snd_una == c.snd_nxt:

@@ -18,6 +18,8 @@ NEIGHBOURS = 64
 LISTENERS = 32
 BLOCKS = 32
 """Out-of-order ranges a receiver remembers; with all in use the newest segment is dropped and counted."""
+MARKS = 16
+"""Timestamps remembered of data whose acknowledgement is held; with all in use every other one is forgotten."""
 HASH_SIZE = 2 * MAX_CONNECTIONS
 OVERRUN_BLOCKS = 16
 V4_MAPPED = 0xFFFF << 32
@@ -41,10 +43,10 @@ TCB = np.dtype(
         iss snd_una snd_nxt snd_end snd_wnd snd_wl1 snd_wl2 max_wnd fin_wanted fin_seq snd_shift
         irs rcv_nxt rcv_read rcv_adv rcv_shift rcv_fin
         peer_mss mss pmtu ts_ok sack_ok ecn_ok ts_recent ts_recent_at ts_offset last_ack_sent
-        ack_pending ack_now quick_left dsack_l dsack_r blocks recent_l
+        ack_pending ack_now quick_left dsack_l dsack_r blocks recent_l ack_hold marks learning
         ecn_echo ecn_cwr ecn_point
         srtt rttvar rto backoff min_rtt
-        cwnd ssthresh cwnd_acc limited_to reduced_at recovery recovery_point dup_acks undo_marker
+        cwnd ssthresh cwnd_acc limited_to reduced_at recovery recovery_point dup_acks
         head tail sacked_bytes lost_bytes
         rack_ts rack_end rack_rtt rack_fack rack_reordering rack_dsack_round rack_mult rack_persist
         tlp_end tlp_retrans
@@ -59,6 +61,7 @@ TCB = np.dtype(
         ("cubic_epoch", "<i8"),
         *_arrays(BLOCKS, "block_l block_r"),
         *_arrays(4, "seen_l seen_r"),
+        *_arrays(MARKS, "mark_seq mark_ts"),
     ],
     align=True,
 )
@@ -72,7 +75,7 @@ WORLD = np.dtype(
         role ethernet mtu mac_hi mac_lo ttl max_conn conn_high conn_count half_open next_id ip_id
         key0 key1 key2 key3 rng
         router4 router6_hi router6_lo own4_n own6_n neigh_version last_hi last_lo last_mac_hi last_mac_lo
-        event_head event_count out_head out_count free_head free_count conn_next
+        event_head event_count out_head out_count free_count
         recv_region send_region segq segq_mask overrun_size overrun_start
         icmp_tokens icmp_at challenge_tokens challenge_at
         tcp_send_buffer tcp_recv_buffer tcp_mss tcp_shift tcp_timestamps tcp_sack tcp_ecn tcp_cc tcp_icw

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from ..compiled.memory import put_u8_field, put_u16_field, put_u32_field, u8_field, u16_field, u32_field
 from ..errors import Malformed
@@ -26,8 +27,8 @@ get_checksum, put_checksum = u16_field(2), put_u16_field(2)
 get_rest, put_rest = u32_field(4), put_u32_field(4)  # echo: identifier << 16 | sequence; too big: MTU
 
 
-class IcmpView(View):
-    """An ICMP message. Raises ``icmp-short``."""
+class MessageView(View):
+    """The part that messages of both families have in common."""
 
     __slots__ = ()
 
@@ -36,32 +37,75 @@ class IcmpView(View):
     checksum = Uint(2, 2)
     rest = Uint(4, 4)
 
-    def _check(self) -> None:
-        self._need(HEADER_SIZE, "icmp-short")
-
     @property
     def payload(self) -> memoryview:
         return self.buf[HEADER_SIZE:]
+
+
+class IcmpView(MessageView):
+    """An ICMP message. Raises ``icmp-short``."""
+
+    __slots__ = ()
+
+    def _check(self) -> None:
+        self._need(HEADER_SIZE, "icmp-short")
 
     def checksum_ok(self) -> bool:
         return internet_checksum(self.buf) == 0
 
 
 @dataclass(frozen=True, slots=True)
-class Icmp:
-    """An ICMP message: echo, error or any other."""
+class Message:
+    """A message of either family."""
+
+    ECHO: ClassVar[tuple[int, int]]
+    """Types of an echo request and its reply."""
 
     type: int
     code: int = 0
     rest: int = 0
-    """The second word: identifier << 16 | sequence of an echo, MTU of "fragmentation needed", else mostly 0."""
+    """The second word: identifier << 16 | sequence of an echo, MTU of "too big", else mostly 0."""
     payload: bytes = b""
     """What an echo carries, or the start of the packet that an error is about."""
 
     def __post_init__(self) -> None:
-        check_uint("an ICMP type", self.type, 8)
-        check_uint("an ICMP code", self.code, 8)
-        check_uint("the rest of an ICMP header", self.rest, 32)
+        name = type(self).__name__.upper()
+        check_uint(f"an {name} type", self.type, 8)
+        check_uint(f"an {name} code", self.code, 8)
+        check_uint(f"the rest of an {name} header", self.rest, 32)
+
+    @classmethod
+    def echo_request(cls, ident: int, seq: int, payload: bytes = b"") -> Self:
+        check_uint("an echo identifier", ident, 16)
+        return cls(cls.ECHO[0], 0, ident << 16 | seq & 0xFFFF, payload)
+
+    def echo_reply(self) -> Self:
+        """The answer to this echo request."""
+        return type(self)(self.ECHO[1], 0, self.rest, self.payload)
+
+    @property
+    def ident(self) -> int:
+        """Identifier of an echo."""
+        return self.rest >> 16
+
+    @property
+    def seq(self) -> int:
+        """Sequence number of an echo."""
+        return self.rest & 0xFFFF
+
+    def buffer_len(self) -> int:
+        return HEADER_SIZE + len(self.payload)
+
+    def _unsealed(self) -> bytes:
+        """The message with 0 for its checksum."""
+        return struct.pack("!BBHI", self.type, self.code, 0, self.rest) + self.payload
+
+
+@dataclass(frozen=True, slots=True)
+class Icmp(Message):
+    """An ICMP message: echo, error or any other."""
+
+    ECHO = (ECHO_REQUEST, ECHO_REPLY)
 
     @classmethod
     def parse(cls, data: Buffer, verify: bool = True) -> Icmp:
@@ -70,11 +114,6 @@ class Icmp:
         if verify and not view.checksum_ok():
             raise Malformed("icmp-checksum")
         return cls(view.type, view.code, view.rest, bytes(view.payload))
-
-    @classmethod
-    def echo_request(cls, ident: int, seq: int, payload: bytes = b"") -> Icmp:
-        check_uint("an echo identifier", ident, 16)
-        return cls(ECHO_REQUEST, 0, ident << 16 | seq & 0xFFFF, payload)
 
     @classmethod
     def unreachable(cls, code: int, packet: bytes, mtu: int = 0) -> Icmp:
@@ -91,28 +130,11 @@ class Icmp:
         """Whether the message is about another packet, quoted in its payload (RFC 1122 section 3.2.2)."""
         return self.type in ERRORS
 
-    @property
-    def ident(self) -> int:
-        """Identifier of an echo."""
-        return self.rest >> 16
-
-    @property
-    def seq(self) -> int:
-        """Sequence number of an echo."""
-        return self.rest & 0xFFFF
-
-    def echo_reply(self) -> Icmp:
-        """The answer to this echo request."""
-        return Icmp(ECHO_REPLY, 0, self.rest, self.payload)
-
     def quoted(self) -> Ipv4:
         """The packet that an error quotes, its payload cut. Raises :class:`Malformed`."""
         return Ipv4.parse_quoted(self.payload)
 
-    def buffer_len(self) -> int:
-        return HEADER_SIZE + len(self.payload)
-
     def emit(self) -> bytes:
         """The message with its checksum."""
-        data = struct.pack("!BBHI", self.type, self.code, 0, self.rest) + self.payload
+        data = self._unsealed()
         return data[:2] + internet_checksum(data).to_bytes(2, "big") + data[4:]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 
 from ..compiled.memory import put_u64_field, u64_field
 from ..errors import Malformed
-from .base import Buffer, Uint, View, check_uint
+from .base import Buffer
 from .checksum import transport_checksum
 from .icmp import (  # the fixed part has one layout in both families
+    HEADER_SIZE,
+    Message,
+    MessageView,
     get_checksum,
     get_code,
     get_rest,
@@ -22,6 +24,7 @@ from .icmp import (  # the fixed part has one layout in both families
 from .ipv6 import Ipv6
 
 __all__ = [
+    "HEADER_SIZE",
     "Icmpv6",
     "Icmpv6View",
     "get_checksum",
@@ -35,7 +38,6 @@ __all__ = [
     "seal",
 ]
 
-HEADER_SIZE = 8
 PROTOCOL = 58
 QUOTE_MAX = 1232  # with both headers an error stays within the least MTU (RFC 4443 section 2.4c)
 UNREACHABLE, PACKET_TOO_BIG, TIME_EXCEEDED, PARAMETER_PROBLEM = 1, 2, 3, 4
@@ -49,42 +51,23 @@ get_target_hi, put_target_hi = u64_field(8), put_u64_field(8)
 get_target_lo, put_target_lo = u64_field(16), put_u64_field(16)
 
 
-class Icmpv6View(View):
+class Icmpv6View(MessageView):
     """An ICMPv6 message. Raises ``icmpv6-short``."""
 
     __slots__ = ()
 
-    type = Uint(0, 1)
-    code = Uint(1, 1)
-    checksum = Uint(2, 2)
-    rest = Uint(4, 4)
-
     def _check(self) -> None:
         self._need(HEADER_SIZE, "icmpv6-short")
-
-    @property
-    def payload(self) -> memoryview:
-        return self.buf[HEADER_SIZE:]
 
     def checksum_ok(self, src: bytes, dst: bytes) -> bool:
         return transport_checksum(src, dst, PROTOCOL, self.buf) == 0
 
 
 @dataclass(frozen=True, slots=True)
-class Icmpv6:
+class Icmpv6(Message):
     """An ICMPv6 message: echo, error or any other. Neighbour discovery has its own values in :mod:`.ndp`."""
 
-    type: int
-    code: int = 0
-    rest: int = 0
-    """The second word: identifier << 16 | sequence of an echo, MTU of "packet too big", else mostly 0."""
-    payload: bytes = b""
-    """What an echo carries, or the start of the packet that an error is about."""
-
-    def __post_init__(self) -> None:
-        check_uint("an ICMPv6 type", self.type, 8)
-        check_uint("an ICMPv6 code", self.code, 8)
-        check_uint("the rest of an ICMPv6 header", self.rest, 32)
+    ECHO = (ECHO_REQUEST, ECHO_REPLY)
 
     @classmethod
     def parse(cls, data: Buffer, src: bytes | None = None, dst: bytes | None = None) -> Icmpv6:
@@ -96,11 +79,6 @@ class Icmpv6:
         if src is not None and dst is not None and not view.checksum_ok(src, dst):
             raise Malformed("icmpv6-checksum")
         return cls(view.type, view.code, view.rest, bytes(view.payload))
-
-    @classmethod
-    def echo_request(cls, ident: int, seq: int, payload: bytes = b"") -> Icmpv6:
-        check_uint("an echo identifier", ident, 16)
-        return cls(ECHO_REQUEST, 0, ident << 16 | seq & 0xFFFF, payload)
 
     @classmethod
     def unreachable(cls, code: int, packet: bytes) -> Icmpv6:
@@ -122,30 +100,13 @@ class Icmpv6:
         """Whether the message is about another packet, quoted in its payload."""
         return self.type < 128
 
-    @property
-    def ident(self) -> int:
-        """Identifier of an echo."""
-        return self.rest >> 16
-
-    @property
-    def seq(self) -> int:
-        """Sequence number of an echo."""
-        return self.rest & 0xFFFF
-
-    def echo_reply(self) -> Icmpv6:
-        """The answer to this echo request."""
-        return Icmpv6(ECHO_REPLY, 0, self.rest, self.payload)
-
     def quoted(self) -> Ipv6:
         """The packet that an error quotes, its payload cut. Raises :class:`Malformed`."""
         return Ipv6.parse_quoted(self.payload)
 
-    def buffer_len(self) -> int:
-        return HEADER_SIZE + len(self.payload)
-
     def emit(self, src: bytes, dst: bytes) -> bytes:
         """The message between two addresses, with its checksum."""
-        return seal(struct.pack("!BBHI", self.type, self.code, 0, self.rest) + self.payload, src, dst)
+        return seal(self._unsealed(), src, dst)
 
 
 def seal(message: bytes, src: bytes, dst: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from aero_lab.compiled.records import clear_record, new_records, to_array
+from aero_lab.compiled.records import new_records, to_array
 from aero_lab.compiled.registry import I64, PLAIN, kernel, record_type, records_type
 
 PAIR = np.dtype([("left", np.int64), ("right", np.int64)])
@@ -34,8 +34,6 @@ def test_both_modes_hold_the_same():
     else:
         assert table[1]["number"] == 40 and table[1]["list"].tolist() == [0, 0, 0, 41]
         assert table[1]["pairs"][1]["right"] == 42 and table[0]["number"] == 0
-    clear_record(rows, 1)
-    assert fill_at(rows, 1, 0) == 1
 
 
 def test_a_table_of_plain_fields_in_both_modes():

@@ -11,6 +11,8 @@ class NaiveRing:
         self.given = self.given_bytes = self.refused = self.refused_bytes = 0
 
     def _skip(self, size):
+        if not self.waiting:
+            self.place = 0  # an empty ring starts over
         return self.arena - self.place if self.place + size > self.arena else 0
 
     def has_room(self, size):

@@ -56,6 +56,7 @@ class Peer:
         sport: int = 5000,
         iss: int = 1000,
         window: int = 65535,
+        hold: bool = False,
     ):
         self.now = start
         own = ((B4, 24), (B6, 64)) if mtu >= 1280 else ((B4, 24),)
@@ -72,6 +73,7 @@ class Peer:
         self.sport, self.dport = sport, 80
         self.seq, self.ack, self.window = iss, 0, window
         self.conn: Connection | None = None
+        self.hold = hold
         self.tsecr = 0
         self.events: list[object] = []
         self.all: list[Segment] = []
@@ -116,6 +118,8 @@ class Peer:
             for event in self.stack.events():
                 self.events.append(event)
                 if isinstance(event, SynReceived):
+                    if self.hold:
+                        event.conn.hold_acks(self.now)
                     event.conn.accept(self.now)
                 if isinstance(event, Established):
                     self.conn = event.conn

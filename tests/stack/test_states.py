@@ -56,6 +56,8 @@ BESIDE_THE_FIGURE = {
     # Ours: a gateway holds a SYN until the far side has answered.
     (State.CLOSED, Event.SYN_HELD): State.SYN_PENDING,
     (State.SYN_PENDING, Event.SYN): State.SYN_RECEIVED,
+    # Ours: a connection goes on after its stack was restored.
+    (State.CLOSED, Event.ADOPT): State.ESTABLISHED,
 }
 
 
@@ -72,6 +74,7 @@ WORDS = {
     Event.FIN_ACKED: "ACK of FIN",
     Event.FIN_AND_FIN_ACKED: "FIN with ACK of FIN",
     Event.TIMEOUT_2MSL: "2 MSL are over",
+    Event.ADOPT: "adopt",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ....limits import SECOND
@@ -151,20 +152,17 @@ def source(
     family: int | None = None,
 ) -> TaskGenerator:
     """``size`` bytes from the endless source, compared with the content as they arrive, then a reset."""
-    until = guest.now + round(timeout * SECOND)
-    total, check = size_of(size), ContentCheck()
-    socket = yield from guest.connect((yield from guest.resolve(host, family)), port, until)
-    try:
+    check = ContentCheck()
+
+    def take(socket: Any, total: int, until: int) -> TaskGenerator:
         missing = total
         while missing:
             if not (yield from socket.readable(until)):
                 raise TaskError("end-of-stream", f"{missing} bytes missing")
             missing -= socket.drain(check.update, missing)
-        result.timed(socket.opened_at, guest.now, total)
-        result.connect_ms = socket.connect_ns / 1e6
-        result.digest_ok = check.wrong_at is None
-    finally:
-        socket.abort()
+
+    yield from _raw(guest, result, size, host, port, timeout, family, take)
+    result.digest_ok = check.wrong_at is None
 
 
 @measured("sink")
@@ -178,13 +176,31 @@ def sink(
     family: int | None = None,
 ) -> TaskGenerator:
     """``size`` bytes to the discard service, until it has closed too. Nobody says whether they were right."""
+
+    def give(socket: Any, total: int, until: int) -> TaskGenerator:
+        for piece in pieces_of(content, total):
+            yield from socket.send(piece, until)
+        yield from socket.finish(until)
+
+    yield from _raw(guest, result, size, host, port, timeout, family, give)
+
+
+def _raw(
+    guest: ScriptedGuest,
+    result: WorkloadResult,
+    size: int | str,
+    host: str,
+    port: int,
+    timeout: float,
+    family: int | None,
+    move: Callable[[Any, int, int], TaskGenerator],
+) -> TaskGenerator:
+    """Time ``move(socket, total, until)`` on a plain connection, which is reset at the end."""
     until = guest.now + round(timeout * SECOND)
     total = size_of(size)
     socket = yield from guest.connect((yield from guest.resolve(host, family)), port, until)
     try:
-        for piece in pieces_of(content, total):
-            yield from socket.send(piece, until)
-        yield from socket.finish(until)
+        yield from move(socket, total, until)
         result.timed(socket.opened_at, guest.now, total)
         result.connect_ms = socket.connect_ns / 1e6
     finally:
