@@ -2,8 +2,11 @@
 
 An *adopted* connection is established for the peer, but the numbers in use are unknown after a restore. They are taken
 from the first segment with an ACK: what it begins with is what we expect, what it acknowledges is where we go on. Until
-then nothing can be sent. A keepalive probe begins one byte too low: one that carries a byte (Windows sends a zero
-without PSH) is recognised at once, an empty one by data that keeps coming one byte further on.
+then nothing can be sent. What the peer had sent and lost before that segment is lost for good; a peer that has waited
+for an answer repeats its oldest first, and that is what is heard after a pause.
+
+A keepalive probe begins one byte too low: one that carries a byte (Windows sends a zero without PSH) is recognised at
+once, an empty one by data that keeps coming one byte further on.
 """
 
 from ..compiled.memory import u8
