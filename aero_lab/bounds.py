@@ -79,6 +79,10 @@ BACKPRESSURE_PATIENCE = 1_000_000_000
 """A client that takes no message for so long, with its queue full, is closed."""
 PING_REARM = 3
 """Intervals after which a PING of the server that was not answered is given up and a new one sent."""
+KEEPALIVE_LEAST, KEEPALIVE_MOST = 5_000_000_000, 15_000_000_000
+"""A client sends a PING after each uniformly random time between these (the browser client's policy)."""
+KEEPALIVE_SILENCE = 2 * KEEPALIVE_MOST
+"""A client that heard nothing for so long, and has asked meanwhile, gives its connection up."""
 
 # Probe ----------------------------------------------------------------------------------------------------------------
 PROBE_STEP, PROBE_DATA = 2.0, 5.0

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .handles import Guest
     from .lan import Policy
     from .link import Link
+    from .tunnels import WebSocketTunnels
 
 
 class Lab:
@@ -42,6 +43,9 @@ class Lab:
     virtual: run in virtual time: nothing waits, no sockets are used, and the same seed gives the same bytes.
     seed: seed of everything random in the lab.
     option: where the pipeline is cut; ``"C"``.
+    transport: what carries the messages between guest and proxy: ``"memory"``, or ``"websocket"`` for the real proxy
+        server on loopback and a real WebSocket for each guest.
+    proxy_url, token: a proxy elsewhere that the guests connect to instead; its networks are its own.
     link: impairment between guest and proxy, a :class:`~aero_lab.Link` or text such as ``"rtt=40ms, loss=1%"``.
     mtu: MTU of the guests' network, 576 to 65520.
     ipv6: give guests an IPv6 prefix, router and name server beside IPv4 (where the MTU is 1280 or more).
@@ -59,6 +63,9 @@ class Lab:
         virtual: bool = False,
         seed: int = 1,
         option: str = "C",
+        transport: str = "memory",
+        proxy_url: str | None = None,
+        token: str | None = None,
         link: Link | str | None = None,
         mtu: int = MTU_DEFAULT,
         ipv6: bool = True,
@@ -80,6 +87,8 @@ class Lab:
         if ack_policy not in ACK_POLICIES:
             raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {ack_policy!r}")
         self.path = get_path(option)
+        self.transport = "websocket" if proxy_url is not None else transport
+        _check_transport(self.transport, virtual, link is not None, proxy_url, token)
         self.link = Link.parse(link) if isinstance(link, str) else link
         self.mtu = mtu
         self.ipv6 = ipv6
@@ -97,6 +106,9 @@ class Lab:
         """The recorder: ``frames()``, ``save(path)``, ``save_parquet(path)``, ``clear()``."""
         self.capture.enabled = capture
         self._audit = Audit(epoch_ns=self.capture.epoch_ns)
+        self._tunnels: WebSocketTunnels | None = None
+        if self.transport == "websocket":
+            self._tunnels = self._open_tunnels(proxy_url, token)
         self._finalizer = weakref.finalize(self, self._engine.close)
 
     # Guests ---------------------------------------------------------------------------------------------------------
@@ -125,6 +137,8 @@ class Lab:
         elif profile is not None:
             raise UsageError(f"profile= is of scripted guests; a {kind} guest is what it is")
         guest = HANDLES[kind].plug_in(self, name or f"guest{number}", number, options)
+        if self._tunnels is not None:
+            self._tunnels.wait()
         self.guests.append(guest)
         return guest
 
@@ -137,6 +151,8 @@ class Lab:
 
         now, engine, world, mtu = self._engine.now(), self._engine, self._world, self.mtu
         host = make_host(self._rng(number, "guest"), now)
+        if self._tunnels is not None:
+            return host, *self._tunnels.connect(number, host, lambda part: self._rng(number, part))
         links: tuple = ()
         if self.link is None:
             near, far = memory_pair()
@@ -156,6 +172,26 @@ class Lab:
         engine.on_close(near.close)
         engine.on_close(far.close)
         return host, client, server, links
+
+    def _open_tunnels(self, url: str | None, token: str | None) -> WebSocketTunnels:
+        from .tunnels import WebSocketTunnels
+
+        try:
+            return WebSocketTunnels(
+                self._engine,  # type: ignore[arg-type]
+                self._world,
+                self.path,
+                self.capture,
+                self._audit,
+                mtu=self.mtu,
+                ipv6=self.ipv6,
+                seed=self.seed,
+                url=url,
+                token=token,
+            )
+        except BaseException:
+            self._engine.close()
+            raise
 
     def _rng(self, number: int, part: str) -> random.Random:
         # A text as seed does not depend on hash randomisation; each part has its own, so that one draws nothing
@@ -238,6 +274,7 @@ class Lab:
         rows = [
             ("option", f"{self.path.letter}: {self.path.name}, {self.path.carries} in the messages"),
             ("time", "closed" if self.closed else "virtual" if self.virtual else "real"),
+            ("transport", self.transport if self._tunnels is None else f"WebSocket to {self._tunnels.where}"),
             ("link", str(self.link) if self.link is not None else "none"),
             ("services", ", ".join(f"{name}:{port}" for name, port in self.services.items()) or "in virtual time"),
             ("guests", ", ".join(guest.name for guest in self.guests) or "none yet"),
@@ -300,6 +337,19 @@ class Flows:
 
     def __repr__(self) -> str:
         return text_table(self.COLUMNS, self._cells(), right=(7, 8))
+
+
+def _check_transport(transport: str, virtual: bool, link: bool, url: str | None, token: str | None) -> None:
+    from .tunnels import TRANSPORTS
+
+    if transport not in TRANSPORTS:
+        raise UsageError(f"transport {transport!r} does not exist; there is {', '.join(TRANSPORTS)}")
+    if transport == "websocket" and virtual:
+        raise UsageError("a WebSocket lives in real time: transport='websocket' without virtual=True")
+    if transport == "websocket" and link:
+        raise UsageError("link= is simulated over memory so far, not over a WebSocket")
+    if token is not None and url is None:
+        raise UsageError("token= is for the proxy at proxy_url=; the lab's own mints one")
 
 
 def _start_real(policy: Policy | None, ack_policy: str) -> tuple[RealEngine, Any, dict[str, int]]:

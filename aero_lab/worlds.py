@@ -6,6 +6,7 @@ else about a lab is the same in both.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -59,6 +60,12 @@ class HostWorld:
         self._forward_tcp, self._forward_udp = dict(forward_tcp), dict(forward_udp)
         self._policy = policy or Policy()
         self._made: list[Any] = []
+
+    def for_driver(self, driver: Driver) -> HostWorld:
+        """The same world for another driver's networks."""
+        twin = copy.copy(self)
+        twin._driver, twin._made = driver, []
+        return twin
 
     def lan_config(self, mtu: int = MTU_DEFAULT, ipv6: bool = True) -> LanConfig:
         return LanConfig(

@@ -64,10 +64,14 @@ class ControlChannel:
         """When the oldest PING that is not answered was sent; None: there is none."""
         return next(iter(self._pings.values()), None)
 
-    def ping(self, now: int, only: bool = False) -> None:
-        """Send a PING, the next number in 8 bytes; ``PONG_QUEUE`` unanswered ones are remembered, or ``only`` this."""
-        payload = self._next_ping.to_bytes(8, "big")
-        self._next_ping += 1
+    def ping(self, now: int, only: bool = False, payload: bytes | None = None) -> None:
+        """Send a PING; ``PONG_QUEUE`` unanswered ones are remembered, or ``only`` this.
+
+        Its payload is the next number in 8 bytes, unless another is given.
+        """
+        if payload is None:
+            payload = self._next_ping.to_bytes(8, "big")
+            self._next_ping += 1
         if only:
             self._pings.clear()
         elif len(self._pings) >= PONG_QUEUE:

@@ -64,6 +64,8 @@ def test_floors_import_downwards_only():
                 "egress lan",
                 "paths guests viz driver",
                 "engine worlds",
+                "server",
+                "tunnels",
                 "handles forward lab experiment bench",
                 "cli",
             ]
