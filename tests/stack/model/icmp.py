@@ -25,7 +25,7 @@ class Icmp(Arrival):
     reassembly: Reassembly
     up_room: int
 
-    def hand_up(self, kind: str, packet: bytes, transport: int, group: bool) -> None:
+    def hand_up(self, kind: str, packet: bytes, transport: int, group: bool | None) -> None:
         if self.up_room <= len(self.up):
             return self.drop("up-full")
         self.up.append((kind, packet, transport, group))
@@ -81,7 +81,7 @@ class Icmp(Arrival):
         message = wire.icmp(src, dst, kind, code, rest, body)
         return self.send_packet(mac, src, dst, wire.ICMP if v4 else wire.ICMP6, message, ttl, cause)
 
-    def send_error(self, p: wire.Packet, kind: int, code: int, rest: int) -> None:
+    def send_error(self, p: wire.Packet, kind: int, code: int, rest: int) -> bool:
         """Where one is allowed (RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e)), and not too often (RFC 1812)."""
         error = False
         if p.body[:1] and p.protocol == wire.ICMP and p.version == 4:
@@ -89,11 +89,13 @@ class Icmp(Arrival):
         elif p.body[:1] and p.protocol == wire.ICMP6 and p.version == 6:
             error = p.body[0] < 128
         if p.group or error or p.version == 4 and not self.own4:
-            return self.drop("icmp-quote")
+            self.drop("icmp-quote")
+            return False
         if self.now - self.errors_at >= SECOND:
             self.errors_at, self.errors = self.now, ERRORS
         if self.errors <= 0:
-            return self.drop("icmp-rate")
+            self.drop("icmp-rate")
+            return False
         self.errors -= 1
         src = p.dst
         if not p.own and p.version == 4:
@@ -103,8 +105,7 @@ class Icmp(Arrival):
             src = (scope or [self.own6[0][0]])[0]
         # The whole message stays within 576 (RFC 1812 section 4.3.2.3) and 1280 bytes (RFC 4443 section 2.4 (c)).
         quote = p.raw[: 576 - 28] if p.version == 4 else p.raw[: 1280 - 48]
-        self.send_icmp(src, p.src, kind, code, rest, quote)
-        return None
+        return self.send_icmp(src, p.src, kind, code, rest, quote)
 
     def parameter_problem(self, p: wire.Packet, reason: str) -> None:
         if reason in PROBLEMS:
@@ -135,7 +136,7 @@ class Icmp(Arrival):
         elif kind in (3, 11, 12) if v4 else kind < 128:
             if self.error(p):
                 return None
-        return self.hand_up("icmp", p.raw, p.transport, p.group)
+        return self.hand_up("icmp", p.raw, p.transport, None)
 
     def error(self, p: wire.Packet) -> bool:
         """An error about one of our packets; whether it is dealt with."""

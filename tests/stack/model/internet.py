@@ -5,13 +5,33 @@ from __future__ import annotations
 
 import struct
 
-from ..naive import checksum
+from ..naive import Reassembly, checksum
 from . import wire
 from .icmp import Icmp
 from .node import ARP, BROADCAST
 
 LOOPBACK6 = bytes(15) + b"\1"
 EXTENSIONS = {0: "hop-by-hop", 43: "routing", 60: "destination"}
+
+
+class Fragments(Reassembly):
+    """Reassembly where every datagram has a place: reports of lost ones go out in their order."""
+
+    def __init__(self, *args: int):
+        super().__init__(*args)
+        self.places: dict[tuple, int] = {}
+
+    def take(self, packet: bytes, now: int) -> bytes | str | None:
+        whole = super().take(packet, now)
+        self.places = {key: place for key, place in self.places.items() if key in self.table}
+        for key in self.table.keys() - self.places.keys():
+            self.places[key] = min(set(range(self.slots)) - set(self.places.values()))
+        return whole
+
+    def expire(self, now: int) -> tuple[int, list[bytes]]:
+        order = {id(d.first): self.places[key] for key, d in self.table.items()}
+        number, firsts = super().expire(now)
+        return number, sorted(firsts, key=lambda first: order[id(first)])
 
 
 class Internet(Icmp):
@@ -190,7 +210,8 @@ class Internet(Icmp):
     def transport(self, p: wire.Packet) -> None:
         if not p.own and p.ttl <= 1:  # a gateway is the last router for addresses that are not its own
             self.drop("ip-ttl")
-            return self.send_error(p, 11 if p.version == 4 else 3, 0, 0)
+            self.send_error(p, 11 if p.version == 4 else 3, 0, 0)
+            return None
         if p.protocol == wire.TCP:
             return self.tcp(p)
         if p.protocol == wire.UDP:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..naive import Reassembly
 from . import wire
 from .connection import (
     CLOSE_WAIT,
@@ -18,7 +17,7 @@ from .connection import (
     Connection,
     storage,
 )
-from .internet import Internet
+from .internet import Fragments, Internet
 from .neighbours import same_prefix
 from .node import HANDSHAKE, NEVER
 from .wire import ACK, RST, Segment
@@ -51,7 +50,7 @@ class Model(Internet):
         self.challenge_at, self.challenges = now, 100
         self.errors_at, self.errors = now, 100
         self.last_seen: tuple[bytes, bytes] | None = None
-        self.reassembly = Reassembly(32, 16, 128, 60 * 10**9, 128)
+        self.reassembly = Fragments(32, 16, 128, 60 * 10**9, 128)
         self.up_room = 1024
         self.armed: set[int] = set()
         """Times for which a timer was ever started."""
@@ -277,9 +276,7 @@ class Model(Internet):
             kind, code = (3, 4) if p.version == 4 else (2, 0)
         else:
             kind, code = REFUSALS[how][0 if p.version == 4 else 1]
-        before = len(self.out)
-        self.send_error(p, kind, code, mtu)
-        return len(self.out) > before
+        return self.send_error(p, kind, code, mtu)
 
     def source_for(self, dst: bytes) -> bytes:
         own = self.own4 if len(dst) == 4 else self.own6

@@ -21,6 +21,7 @@ from aero_lab.stack import (
     SynReceived,
     Writable,
 )
+from aero_lab.stack.addresses import from_pair
 from aero_lab.stack.drops import COUNT_NAMES, DROP_NAMES
 from aero_lab.stack.reassembly import REASONS as FRAGMENT_REASONS
 from aero_lab.stack.states import State
@@ -144,6 +145,8 @@ class Twin:
         self.sent: list[bytes] = []
         """Frames that the last call sent."""
         self.last_id = get(W, "frame_seq")
+        self.packets: list[Any] = []
+        """Datagrams and messages that came up last."""
         self.compared = 0
 
     def listen(self, port: int) -> None:
@@ -190,6 +193,7 @@ class Twin:
             kind = KINDS.get(type(event))
             if kind is None:
                 theirs.append(self.packet_event(event))
+                self.packets = [*self.packets[-5:], event]
                 continue
             conn: Any = getattr(event, "conn")  # noqa: B009
             self.conns[conn.id] = conn
@@ -284,6 +288,18 @@ class Twin:
             room,
         )
 
+    def unreachable(self, about: Any, how: str, mtu: int, room: int = RING) -> bool:
+        return self.both(
+            f"unreachable {how} {mtu} {about.packet.hex()}",
+            lambda: self.stack.unreachable(about, how, self.now, mtu),
+            lambda: self.model.error_about(about.packet, how, mtu, self.now),
+            room,
+        )
+
+    def set_address(self, *args: Any) -> None:
+        self.stack.set_address(*args)
+        self.model.set_address(*args)
+
     # Comparing ---------------------------------------------------------------------------------------
 
     def compare_frames(self, records: list[Any]) -> None:
@@ -307,6 +323,17 @@ class Twin:
         pieces = {FRAGMENT_REASONS[i]: n for i, n in enumerate(get(self.stack._reasm[0], "drops")) if n}
         assert pieces == {name: n for name, n in self.model.reassembly.drops.items() if n}
         assert get(W, "half_open") == self.model.half_open
+        if self.model.framed:
+            self.compare_neighbours(W)
+
+    def compare_neighbours(self, W: Any) -> None:
+        names = ("n_hi", "n_lo", "n_state", "n_mac_hi", "n_mac_lo", "n_at", "n_probes")
+        theirs = []
+        for hi, lo, state, mac_hi, mac_lo, at, probes in zip(*(get(W, name) for name in names)):
+            mac = mac_hi.to_bytes(2, "big") + mac_lo.to_bytes(4, "big") if state == 2 else None
+            theirs.append((from_pair(hi, lo), mac, at, probes) if state else None)
+        ours = [e and (e.address, e.mac, e.at, e.tries) for e in self.model.cache]
+        assert theirs == ours, f"neighbours {[(a, b) for a, b in zip(theirs, ours) if a != b]}"
 
     def compare_connections(self) -> None:
         stack, model = self.stack, self.model
