@@ -152,6 +152,50 @@ def probe_command(
             typer.echo(f"{step}: {answer}")
 
 
+@app.command("proxy")
+def proxy_command(
+    bind: Annotated[
+        str | None, typer.Option("--bind", metavar="IP:PORT", help="Where to listen; 127.0.0.1:8090 by default.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on, at the same address; 0: any.")] = None,
+    mtu: Annotated[int | None, typer.Option(help="MTU of the guests' networks, 576 to 65520.")] = None,
+    ipv6: Annotated[bool, typer.Option("--ipv6", help="Offer the guests IPv6 too.")] = False,
+    ack_policy: Annotated[
+        str | None, typer.Option(help="When a guest's bytes are acknowledged: early, or mirror the far TCP.")
+    ] = None,
+    capture: Annotated[
+        str | None, typer.Option("--capture", metavar="FOLDER", help="Write a pcapng file for each tunnel there.")
+    ] = None,
+    audit: Annotated[
+        str | None, typer.Option("--audit", metavar="FILE", help="Append JSON lines there; '-' is standard error.")
+    ] = None,
+    ready_stdout: Annotated[
+        bool, typer.Option("--ready-stdout", help="Print a line on standard output once it listens.")
+    ] = False,
+) -> None:
+    """Serve tunnels at /l2 until interrupted. Reads the AERO_L2_* variables; options win over them."""
+    import os
+
+    from .lan.config import GATEWAY6
+    from .server.command import serve
+    from .server.config import ServerConfig
+    from .wire.address import ip_text
+
+    notes: list[str] = []
+    config = ServerConfig.from_environment(
+        os.environ,
+        notes,
+        bind=bind,
+        port=port,
+        mtu=mtu,
+        gateway6=ip_text(GATEWAY6) if ipv6 else None,
+        ack_policy=ack_policy,
+        capture_dir=capture,
+        audit_log=audit,
+    )
+    serve(config, ready_stdout, tuple(notes))
+
+
 @app.command("bench")
 def bench_command(
     name: Annotated[str, typer.Argument(help="What to measure: stack or proxy.")],

@@ -160,10 +160,26 @@ class ServerConfig(BaseSettings):
         return (init_settings,)
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], **overrides: Any) -> Self:
-        """Settings of a process; ``overrides`` (from a command line) win where they are not None."""
-        values = Environment(cls, environ)()
+    def from_environment(
+        cls, environ: Mapping[str, str], notes: list[str] | None = None, *, port: int | None = None, **overrides: Any
+    ) -> Self:
+        """Settings of a process.
+
+        Parameters
+        ----------
+        environ: the variables.
+        notes: gets a line for each number that was passed over.
+        port: in place of that of the address to listen at.
+        overrides: values by field, as from a command line; they win where they are not None.
+        """
+        source = Environment(cls, environ)
+        values = source()
+        if notes is not None:
+            notes.extend(source.notes)
         values.update((name, value) for name, value in overrides.items() if value is not None)
+        if port is not None:
+            bind = str(values.get("bind", cls.model_fields["bind"].default))
+            values["bind"] = f"{bind.rpartition(':')[0]}:{port}"
         return cls(**values)
 
     # What the values must be ----------------------------------------------------------------------------------------

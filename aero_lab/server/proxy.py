@@ -106,6 +106,7 @@ class Proxy:
                 access_log=None,  # its lines would carry the tokens of query strings
                 keepalive_timeout=HTTP_PATIENCE / SECOND,
                 lingering_time=1.0,
+                shutdown_timeout=0.5,
             )
             await runner.setup()
             assert runner.server is not None

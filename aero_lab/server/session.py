@@ -192,9 +192,9 @@ class Session:
             deadline = min(deadline, blocked + BACKPRESSURE_PATIENCE)
         if self.server is not None:
             return min(deadline, self.server.poll_at(now))
-        if len(self.end.received) or (blocked is None and (self.control.waiting or len(self._replies))):
-            return now
-        return deadline
+        if self.control.waiting or len(self._replies):
+            return deadline if blocked is not None else now
+        return now if len(self.end.received) else deadline
 
     def _step_network(self, now: int) -> None:
         if self.server is None:
@@ -203,9 +203,10 @@ class Session:
             self.server.step(now)
 
     def _talk(self, now: int) -> None:
-        """Before there is a LAN: answer, until a FRAME comes."""
+        """Before there is a LAN: answer, until a FRAME comes. What cannot be answered yet is not read yet."""
         received, took = self.end.received, False
-        while self._why is None and (waiting := received.peek_many(1)):
+        self._answer(now)
+        while self._why is None and not self.control.waiting and (waiting := received.peek_many(1)):
             if _is_frame(waiting[0].data, self._limits):
                 self._build(now)
                 break
@@ -215,8 +216,6 @@ class Session:
             self._answer(now)
         if took:
             self.end.taken()
-        if self.server is None:
-            self._answer(now)
 
     def _answer(self, now: int) -> None:
         if self._why is None and (self.control.waiting or len(self._replies)):

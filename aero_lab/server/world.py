@@ -14,8 +14,7 @@ from ..driver import Driver
 from ..egress.contract import Egress, EgressSink
 from ..errors import UsageError
 from ..lan import LanConfig, Policy
-from ..lan.config import LAN_TCP_IDLE
-from ..limits import MS, SECOND
+from ..limits import LAN_TCP_IDLE, MS, SECOND
 from ..stack.config import TcpConfig
 from ..wire.address import ip
 from .config import Endpoint, ServerConfig, Target
@@ -61,7 +60,8 @@ def lan_config(
     return LanConfig(
         mtu=config.lan_mtu,
         gateway6=None if config.gateway6 is None else ip(config.gateway6),
-        names=config.dns_a,
+        names=dict(config.dns_a),
+        ack_policy=config.ack_policy,
         forward_tcp=forward_tcp,
         forward_udp=forward_udp,
         policy=policy_of(config),
@@ -89,7 +89,7 @@ class ConfiguredWorld:
         self._driver, self._lan, self._connect_timeout = driver, lan, connect_timeout
         self._made: list[Any] = []
 
-    def lan_config(self, mtu: int = 0) -> LanConfig:
+    def lan_config(self, mtu: int = 0, ipv6: bool = True) -> LanConfig:
         return self._lan
 
     def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:

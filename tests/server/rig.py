@@ -5,19 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import random
+from time import monotonic_ns
 
 import aiohttp
 
 from aero_lab.audit import Audit
+from aero_lab.driver import Driver
 from aero_lab.framing.l2_tunnel import SUBPROTOCOL
+from aero_lab.guests.scripted.guest import ScriptedGuest, StaticAddress
+from aero_lab.paths import get_path
+from aero_lab.paths.base import Wire
 from aero_lab.server.config import ServerConfig
 from aero_lab.server.proxy import Proxy
 from aero_lab.server.world import configured_worlds
+from aero_lab.transports.websocket import WebSocketEnd
+from aero_lab.wire.address import ip
 
 GATEWAY_ARP = bytes.fromhex(
     "ffffffffffff020000000005 0806 0001 0800 06 04 0001 020000000005 0a00020f 000000000000 0a000202"
 )
 """Who has 10.0.2.2? Tell 10.0.2.15."""
+STATIC = StaticAddress(ip("10.0.2.15"), 24, ip("10.0.2.2"), (ip("10.0.2.2"),))
+LAB = ip("203.0.113.10")
+"""An address that only forwards lead anywhere."""
 
 
 def on_a_loop(test):
@@ -106,3 +117,60 @@ async def until(condition, what=""):
             return
         await asyncio.sleep(0.005)
     raise AssertionError(f"it never came to be {what}")
+
+
+class GuestAtTheEnd:
+    """A scripted guest at the client's end of a real tunnel."""
+
+    def __init__(self, host, driver, end):
+        self.host, self.driver, self.end = host, driver, end
+
+    async def run(self, task, name="task"):
+        """The value of ``task(host)``, or what it raised."""
+        done = asyncio.Event()
+        running = self.host.start(task(self.host), name)
+        watch = lambda now: running.done and done.set()  # noqa: E731
+        self.driver.settled.append(watch)
+        self.driver.wake()
+        await done.wait()
+        self.driver.settled.remove(watch)
+        return running.value()
+
+
+@contextlib.asynccontextmanager
+async def guest(r, **options):
+    """A guest with a static address behind a tunnel of its own."""
+    host = ScriptedGuest("linux", random.Random(1), monotonic_ns(), static=STATIC)
+    async with r.tunnel(autoping=False, **options) as socket:
+        driver = Driver(asyncio.get_running_loop())
+        end = WebSocketEnd(socket, driver.wake)
+        driver.add(host, get_path("C").client(Wire(host.nic_tx, host.nic_rx), end, None, 1500))
+        running = asyncio.create_task(end.run())
+        try:
+            yield GuestAtTheEnd(host, driver, end)
+        finally:
+            driver.stop()
+            end.close()
+            await running
+
+
+@contextlib.asynccontextmanager
+async def tcp_server(serve):
+    """A server of the host at a free port: ``await serve(reader, writer)`` for each connection."""
+
+    async def handle(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            await serve(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def echo(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
