@@ -11,6 +11,7 @@ from time import monotonic_ns
 import aiohttp
 
 from aero_lab.audit import Audit
+from aero_lab.compiled.registry import load_all
 from aero_lab.driver import Driver
 from aero_lab.framing.l2_tunnel import SUBPROTOCOL
 from aero_lab.guests.scripted.guest import ScriptedGuest, StaticAddress
@@ -36,6 +37,7 @@ def on_a_loop(test):
 
     @functools.wraps(test)
     def run(*args, **kwargs):
+        load_all()  # compiling would stop the loop
         asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
 
     return run

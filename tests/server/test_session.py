@@ -10,6 +10,7 @@ import pytest
 from aiohttp import WSMsgType
 
 from aero_lab.egress.contract import Why
+from aero_lab.errors import AeroLabError
 from aero_lab.framing.l2_tunnel import (
     ERROR,
     FRAME,
@@ -238,7 +239,7 @@ async def test_a_guest_reaches_the_world_and_everything_is_counted():
                 yield from host.resolve("www.evil.example")
 
             for task in (refused, private, blocked):
-                with pytest.raises(Exception):
+                with pytest.raises(AeroLabError):
                     await g.run(task)
 
             def datagrams(host):
