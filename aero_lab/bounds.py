@@ -124,3 +124,11 @@ DNS_STREAM_QUEUE = 256 << 10
 """Bytes of answers that wait for a client that does not read; beyond it the connection is reset."""
 DNS_STREAM_IDLE = 10_000_000_000
 """A connection without a whole question or an answer for so long is closed (RFC 7766 section 6.2.3: a few seconds)."""
+
+# DHCP -----------------------------------------------------------------------------------------------------------------
+DHCP_SILENCE = 60_000_000_000
+"""A client that was not heard of for so long no longer keeps others from the one address there is: about as long as
+clients go on asking."""
+DHCP_CLIENT_ID, DHCP_DOMAIN = 64, 64
+"""Bytes of a client identifier that is sent back (RFC 6842; those made of a UUID have 23) and of the domain that is
+told. With both an answer fits the 548 bytes that every client takes."""

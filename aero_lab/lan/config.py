@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..bounds import DHCP_DOMAIN
 from ..errors import UsageError
 from ..limits import (
     LAN_DNS_CACHE,
@@ -22,6 +23,7 @@ from ..limits import (
 from ..stack.config import StackConfig, TcpConfig
 from ..wire.address import ip, link_local, mac
 from ..wire.dns import Record
+from ..wire.rdata import name_labels
 from .policy import Policy
 
 Endpoint = tuple[bytes, int]
@@ -67,9 +69,11 @@ class LanConfig:
     lease_time: int = 86400
     """Seconds; T1 and T2 are a half and seven eighths of it."""
     dhcp_always_ack: bool = False
-    """Acknowledge every REQUEST with our one lease, as the original does. By default one that asks to keep another
-    address
-    is refused, so that the client asks afresh."""
+    """Acknowledge every REQUEST of every client with our one lease, as the original does. By default one that asks to
+    keep another address is refused, so that the client asks afresh, and so is one while another client has the
+    lease."""
+    domain: str = ""
+    """Domain that DHCP tells clients to search names in; empty: none."""
     ack_policy: str = "early"
     """When the guest's TCP hears that its bytes arrived: ``"early"``, when they are here, or ``"mirror"``, when the far
     TCP acknowledged them; see :mod:`aero_lab.lan.mirror`."""
@@ -96,6 +100,9 @@ class LanConfig:
             raise UsageError(f"lease_time must be 60 s or more, not {self.lease_time}")
         if self.ack_policy not in ACK_POLICIES:
             raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {self.ack_policy!r}")
+        name_labels(self.domain)  # raises for what is no name
+        if len(self.domain) > DHCP_DOMAIN:
+            raise UsageError(f"domain must be at most {DHCP_DOMAIN} characters long")
         for name in ("max_tcp", "max_udp", "udp_idle", "dns_pending", "dns_cache"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name} must not be negative")

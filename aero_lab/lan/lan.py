@@ -72,7 +72,8 @@ class Lan:
         self.rx, self.tx = self.stack.rx, self.stack.tx
         self.flows = FlowTable(audit=audit)
         self._drops = Drops(audit, AUDIT_DROPS_EVERY) if audit is not None else None
-        self.dhcp = DhcpServer(config)
+        self.dhcp = DhcpServer(config, self._guest_heard_at)
+        self._heard_at = now
         self.dns = DnsServer(config, self._look_up, self._send_dns, self._name_denied)
         self.dns_streams = DnsStreams(self._ask_dns, self.dns.counters)
         self._dns_at = {(address, dns.PORT) for address, _ in config.addresses} - set(config.forward_tcp)
@@ -225,10 +226,23 @@ class Lan:
             return False
         return True
 
+    def _guest_heard_at(self) -> int:
+        """When the leased address last gave a sign of life: a datagram or an echo, or a flow that moves (which it does
+        only while the guest acknowledges)."""
+        guest = self.config.guest
+        moved = [
+            record.last_at
+            for record in self.flows.live.values()
+            if record.protocol == "tcp" and record.direction == "out" and record.guest[0] == guest
+        ]
+        return max(self._heard_at, *moved) if moved else self._heard_at
+
     def _datagram(self, event: Datagram, now: int) -> None:
         config = self.config
+        if event.src == config.guest:
+            self._heard_at = now
         if event.dport == dhcp.SERVER_PORT and event.dst in (IP4_BROADCAST, config.gateway):
-            for reply in self.dhcp.handle(event.payload):
+            for reply in self.dhcp.handle(event.payload, now, unicast=event.dst == config.gateway):
                 self._send_dhcp(reply, now)
         elif event.src in (IP4_ANY, IP4_BROADCAST):
             self._count["no-source"] += 1
@@ -267,6 +281,8 @@ class Lan:
         if event.family == 6 and event.type == icmpv6.ROUTER_SOLICIT:
             self._router_solicited(event, now)
             return
+        if event.src == self.config.guest:
+            self._heard_at = now
         request, _ = _ECHO_TYPES[len(event.dst)]
         if event.type in _UNREACHABLE[len(event.dst)]:
             self._guest_refuses(event, now)

@@ -290,6 +290,62 @@ def test_dhcp_on_the_wire():
     assert b.lan.dhcp.leased_to == GUEST_MAC
 
 
+def dhcp_from(mac_address: bytes, kind: int, src: bytes = IP4_ANY, dst: bytes = IP4_BROADCAST) -> bytes:
+    message = Dhcp(dhcp.BOOT_REQUEST, 43, mac_address, ((53, bytes((kind,))),), ciaddr=src)
+    packet = Ipv4(src, dst, udp.PROTOCOL, udp.Udp(68, 67, message.emit(dhcp.BOOTP_SIZE)).emit(src, dst)).emit()
+    return Ethernet(MAC_BROADCAST, mac_address, TYPE_IPV4, packet).emit()
+
+
+@pytest.mark.parametrize("dst", [GATEWAY, IP4_BROADCAST])
+def test_a_lease_is_extended_where_it_is_used(dst):
+    b = VirtualBench()
+    (answer,) = sent_by_lan(b, dhcp_from(GUEST_MAC, dhcp.REQUEST, GUEST, dst))
+    frame_ = Ethernet.parse(answer.data)
+    packet = Ipv4.parse(frame_.payload)
+    assert (frame_.dst, packet.dst, packet.src) == (GUEST_MAC, GUEST, GATEWAY)
+    assert Dhcp.parse(packet.payload[8:]).message_type == dhcp.ACK
+    assert sent_by_lan(b, dhcp_from(GUEST_MAC, dhcp.RELEASE, GUEST, GATEWAY)) == []
+    assert b.lan.dhcp.leased_to is None
+
+
+def test_a_second_client_gets_nothing_while_the_first_is_heard():
+    b = VirtualBench()
+    second = bytes.fromhex("020000000077")
+    sent_by_lan(b, dhcp_request(dhcp.REQUEST))
+    client = b.guest.open((FILES, 80), GET % b"/ncsi.txt")
+    assert b.run(lambda: client.ended)
+    for sign in (b"datagram", b"flow"):
+        b.run_for(50)
+        if sign == b"datagram":
+            send_udp(b, (ECHO, 7), b"x")
+        else:
+            b.guest.open((ECHO, 7), b"y")
+        b.run_for(50)
+        b.guest.stack.tx.pop_many(64)
+        assert sent_by_lan(b, dhcp_from(second, dhcp.DISCOVER)) == []
+        refused = sent_by_lan(b, dhcp_from(second, dhcp.REQUEST))
+        assert [Dhcp.parse(f.data[42:]).message_type for f in refused] == [dhcp.NAK]
+    b.run_for(61)
+    assert [Dhcp.parse(f.data[42:]).message_type for f in sent_by_lan(b, dhcp_from(second, dhcp.DISCOVER))] == [2, 2]
+    sent_by_lan(b, dhcp_from(second, dhcp.REQUEST))
+    assert b.lan.dhcp.leased_to == second
+
+
+def test_a_guest_with_an_address_of_its_own_is_served_without_any_dhcp():
+    """Names, UDP and TCP, from another address of the network than the lease."""
+    b = VirtualBench()
+    own = ip("10.0.2.77")
+    b.guest.stack.set_address(((own, 24),), GATEWAY)
+    payload = DnsMessage.query(9, "files.lab").emit()
+    while not b.guest.stack.udp_send(own, 4000, GATEWAY, 53, payload, b.now):
+        b.run_for(0.01)
+    assert b.run(lambda: bool(b.guest.datagrams), 5)
+    assert b.guest.datagrams[0].dst == own
+    client = b.guest.open((FILES, 80), GET % b"/ncsi.txt")
+    assert b.run(lambda: client.ended)
+    assert body(client.got) == b"Microsoft NCSI" and b.lan.dhcp.leased_to is None
+
+
 def test_nothing_but_dhcp_and_dns_before_a_lease_if_so_configured():
     b = VirtualBench(require_lease=True)
     client = b.guest.open((FILES, 80))
