@@ -68,14 +68,14 @@ class Model(Internet):
         return None
 
     def open(self, local: tuple[bytes, int], remote: tuple[bytes, int]) -> Connection | None:
-        """In the slot that was free longest, else in a new one, else in that of the oldest TIME-WAIT."""
+        """In the slot that was freed last, else in a new one, else in that of the oldest TIME-WAIT."""
         if not self.free and len(self.slots) >= self.config.max_connections:
             waiting = [c for c in self.open_connections if c.state == TIME_WAIT and c.released]
             if not waiting:
                 return None
             self.close(min(waiting, key=lambda c: (c.t_wait, c.slot)), "closed")
         if self.free:
-            slot = self.free.pop(0)
+            slot = self.free.pop()
         else:
             slot = len(self.slots)
             self.slots.append(None)
