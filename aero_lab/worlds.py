@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from .driver import Driver
 from .egress.contract import Egress, EgressSink
 from .lan import LanConfig, Policy
-from .lan.config import GATEWAY6
+from .lan.config import GATEWAY6, Target
 from .limits import IPV6_MTU_MIN, MTU_DEFAULT
 from .services import RECORDS, identity_forwards, names
 
@@ -50,8 +50,8 @@ class HostWorld:
     def __init__(
         self,
         driver: Driver,
-        forward_tcp: Mapping[Endpoint, Endpoint],
-        forward_udp: Mapping[Endpoint, Endpoint],
+        forward_tcp: Mapping[Endpoint, Target],
+        forward_udp: Mapping[Endpoint, Target],
         policy: Policy | None = None,
         ack_policy: str = "early",
     ):

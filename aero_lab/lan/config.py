@@ -27,6 +27,8 @@ from ..wire.rdata import name_labels
 from .policy import Policy
 
 Endpoint = tuple[bytes, int]
+Target = tuple[bytes | str, int]
+"""Where a forward leads: a packed address or a host name, and a port."""
 GATEWAY6 = ip("fd00:aee0::2")
 """What the gateway of a LAN with IPv6 is usually called: an address in a /64 of its own (RFC 4193)."""
 ACK_POLICIES = ("early", "mirror")
@@ -59,9 +61,10 @@ class LanConfig:
     judge them."""
     records: tuple[Record, ...] = ()
     """Records of other types beside them: CNAME, TXT, MX, SRV, PTR."""
-    forward_tcp: Mapping[Endpoint, Endpoint] = field(default_factory=dict)
-    """(address, port) that the guest aims at -> where the connection goes instead; above the policy but for ports."""
-    forward_udp: Mapping[Endpoint, Endpoint] = field(default_factory=dict)
+    forward_tcp: Mapping[Endpoint, Target] = field(default_factory=dict)
+    """(address, port) that the guest aims at -> where the connection goes instead; above the policy but for ports. A
+    host name there is looked up for each connection, IPv4 preferred."""
+    forward_udp: Mapping[Endpoint, Target] = field(default_factory=dict)
     policy: Policy = field(default_factory=Policy)
     require_lease: bool = False
     """Carry nothing but ARP, DHCP and DNS until a lease was acknowledged, as the original does. By default a guest with

@@ -12,6 +12,7 @@ from ..limits import LAN_ENDED_FLOWS
 from ..wire.address import ip_text
 
 Endpoint = tuple[bytes, int]
+Target = tuple[bytes | str, int]
 
 
 @dataclass
@@ -25,8 +26,8 @@ class FlowRecord:
     guest: Endpoint
     target: Endpoint
     """What the guest aimed at."""
-    outside: Endpoint
-    """Where the flow really went: the same, or what the forward map says."""
+    outside: Target
+    """Where the flow really went: the same, or what the forward map says (a host name until it is looked up)."""
     name: str | None
     """The name that the guest last looked up for the target's address."""
     opened_at: int
@@ -76,9 +77,9 @@ class FlowRecord:
         }
 
 
-def endpoint_text(endpoint: Endpoint) -> str:
-    """``10.0.2.15:49152`` or ``[fd00::1]:80``."""
-    text = ip_text(endpoint[0])
+def endpoint_text(endpoint: Target) -> str:
+    """``10.0.2.15:49152``, ``[fd00::1]:80`` or ``name:80``."""
+    text = endpoint[0] if isinstance(endpoint[0], str) else ip_text(endpoint[0])
     return f"[{text}]:{endpoint[1]}" if ":" in text else f"{text}:{endpoint[1]}"
 
 
@@ -98,7 +99,7 @@ class FlowTable:
         protocol: str,
         guest: Endpoint,
         target: Endpoint,
-        outside: Endpoint,
+        outside: Target,
         now: int,
         name: str | None = None,
         direction: str = "out",

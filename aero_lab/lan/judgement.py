@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..wire.address import directed_broadcast
-from .config import Endpoint, LanConfig
+from .config import Endpoint, LanConfig, Target
 
 
 class Step(NamedTuple):
@@ -55,9 +55,10 @@ def judge(config: LanConfig, protocol: str, target: Endpoint, flows: int = 0) ->
         yield Step("limit", "limit" if flows >= most else None, (flows, most))
 
 
-def decide(config: LanConfig, protocol: str, target: Endpoint, flows: int = 0) -> tuple[Endpoint, str | None]:
+def decide(config: LanConfig, protocol: str, target: Endpoint, flows: int = 0) -> tuple[Target, str | None]:
     """Where the flow goes, and why it must not be opened (None: it may)."""
-    outside, why = target, None
+    outside: Target = target
+    why = None
     for step in judge(config, protocol, target, flows):
         if step.rule == "forward" and step.fact is not None:
             outside = step.fact
@@ -65,7 +66,7 @@ def decide(config: LanConfig, protocol: str, target: Endpoint, flows: int = 0) -
     return outside, why
 
 
-def _forward(config: LanConfig, protocol: str, target: Endpoint) -> Endpoint | None:
+def _forward(config: LanConfig, protocol: str, target: Endpoint) -> Target | None:
     if protocol == "tcp":
         return config.forward_tcp.get(target)
     if protocol == "udp":

@@ -37,6 +37,7 @@ from .flows import FlowTable
 from .forwards import Forward, Forwards
 from .judgement import decide
 from .router6 import Advertiser
+from .target_names import TargetNames
 from .tcp_nat import TcpNat
 from .udp_nat import UdpNat
 
@@ -77,8 +78,9 @@ class Lan:
         self.dns = DnsServer(config, self._look_up, self._send_dns, self._name_denied)
         self.dns_streams = DnsStreams(self._ask_dns, self.dns.counters)
         self._dns_at = {(address, dns.PORT) for address, _ in config.addresses} - set(config.forward_tcp)
-        self.tcp = TcpNat(config, self.flows, self.dns, self.stack)
-        self.udp = UdpNat(config, self.flows, self.dns, self.stack)
+        self.target_names = TargetNames(self._look_up, config.dns_timeout)
+        self.tcp = TcpNat(config, self.flows, self.dns, self.stack, self.target_names)
+        self.udp = UdpNat(config, self.flows, self.dns, self.stack, self.target_names)
         self.forwards = Forwards(self.tcp, self.udp, self.guest_address, audit)
         self.router6 = Advertiser(config, self.stack, now)
         self.egress = make_egress(self)
@@ -106,6 +108,7 @@ class Lan:
         self.router6.tick(now)
         self.dns.tick(now)
         self.dns_streams.tick(now)
+        self.target_names.tick(now)
         self.udp.tick(now)
         self.tcp.tick(now)
         self.egress.step(now)
@@ -126,6 +129,7 @@ class Lan:
             self.stack.poll_at(now),
             self.egress.poll_at(now),
             self.dns.poll_at(),
+            self.target_names.poll_at(),
             self.tcp.poll_at(),
             self.dns_streams.poll_at(),
             self.udp.poll_at(),
@@ -158,7 +162,7 @@ class Lan:
             "dns": self.dns.counters,
             "tcp": self.tcp.counters,
             "udp": self.udp.counters,
-            "forward": self.forwards.counters,
+            "forward": {**self.forwards.counters, **self.target_names.counters},
             "egress": self.egress.counters,
             "stack": self.stack.counters,
             "stack.drop": self.stack.drops,
@@ -374,6 +378,9 @@ class Lan:
         self.udp.inbound(flow, payload, now)
 
     def resolved(self, query: int, answer: Answer, now: int) -> None:
+        if query < 0:
+            self.target_names.resolved(query, answer, now)
+            return
         self.dns.resolved(query, answer, now)
 
     def echoed(self, query: int, address: bytes, payload: bytes, now: int) -> None:
@@ -402,7 +409,8 @@ class Lan:
 
 _DROPS = frozenset(
     "lan.no-lease lan.no-source lan.echo-not-possible lan.echo-no-room lan.dhcp-no-room lan.dns-no-room "
-    "udp.egress-dropped udp.no-room-to-guest egress.udp-too-big egress.udp-socket-full egress.udp-send-failed".split()
+    "udp.chatter udp.name-not-known-yet udp.egress-dropped udp.no-room-to-guest "
+    "egress.udp-too-big egress.udp-socket-full egress.udp-send-failed".split()
 )
 """Counters of a LAN that count drops, beside all of the stack's."""
 _ECHO_TYPES = {

@@ -20,6 +20,7 @@ and nothing is read from the peer before the guest has answered. Its no is a RST
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from ..bounds import FORWARD_CONNECT, FORWARD_SHARE
@@ -80,8 +81,8 @@ class TcpFlow:
 class TcpNat:
     """All TCP flows of one LAN. Its methods are the handlers of stack events and egress calls."""
 
-    def __init__(self, config: LanConfig, table: FlowTable, dns: DnsServer, stack: Any = None):
-        self._config, self._table, self._dns, self._stack = config, table, dns, stack
+    def __init__(self, config: LanConfig, table: FlowTable, dns: DnsServer, stack: Any = None, names: Any = None):
+        self._config, self._table, self._dns, self._stack, self._names = config, table, dns, stack, names
         self._egress: Egress = None  # type: ignore[assignment]  # set by the LAN: each needs the other
         self._mirror: Mirror | None = None
         self._calling: dict[int, TcpFlow] = {}  # inbound, unanswered, oldest first: all wait equally long
@@ -126,7 +127,22 @@ class TcpNat:
             conn.refuse("reset", now)
             return
         self._join(record, conn)
-        self.egress.open_tcp(record.flow, *record.outside, now)
+        host, port = outside
+        if isinstance(host, str):
+            self._names.find(host, partial(self._found, record.flow, port), now)
+        else:
+            self.egress.open_tcp(record.flow, host, port, now)
+
+    def _found(self, flow: int, port: int, address: bytes | None, now: int) -> None:
+        """The name that the forward map leads to has been looked up."""
+        f = self._flows.get(flow)
+        if f is None:
+            return
+        if address is None:
+            self.failed(flow, "unreachable", now)
+        else:
+            f.record.outside = (address, port)
+            self.egress.open_tcp(flow, address, port, now)
 
     def established(self, conn: Any, now: int) -> None:
         f = conn.context

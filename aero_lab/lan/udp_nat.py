@@ -11,9 +11,10 @@ and what it answers there goes to that peer.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from functools import partial
 from typing import Any
 
-from ..bounds import FORWARD_SHARE
+from ..bounds import FORWARD_SHARE, NAT_NAME_DATAGRAMS
 from ..egress.contract import Egress, Why
 from ..limits import NEVER
 from ..services.unreachable import HOST, NET, PORT, PROHIBITED, unreachable
@@ -38,12 +39,13 @@ _FIRST_PORT, _LAST_PORT = 49152, 65535
 class UdpNat:
     """All UDP flows of one LAN. ``flows`` are in the order of their last use, so the idle ones come first."""
 
-    def __init__(self, config: LanConfig, table: FlowTable, dns: DnsServer, stack: Any):
-        self._config, self._table, self._dns, self._stack = config, table, dns, stack
+    def __init__(self, config: LanConfig, table: FlowTable, dns: DnsServer, stack: Any, names: Any = None):
+        self._config, self._table, self._dns, self._stack, self._names = config, table, dns, stack, names
         self.egress: Egress = None  # type: ignore[assignment]  # set by the LAN: each needs the other
         self._flows: OrderedDict[int, FlowRecord] = OrderedDict()
         self._by_key: dict[tuple[Endpoint, Endpoint], FlowRecord] = {}
         self._broadcast = directed_broadcast(config.gateway, config.prefix_len)
+        self._waiting: dict[int, list[bytes]] = {}  # datagrams of flows whose target's name is being looked up
         self._via: dict[int, int] = {}  # inbound flow -> listener
         self._next_port = _FIRST_PORT
         self.counters: Counter[str] = Counter()
@@ -66,6 +68,16 @@ class UdpNat:
         if record.direction == "in" and record.answered_at is None:
             record.answered_at = now
         payload = event.payload
+        waiting = self._waiting.get(record.flow)
+        if waiting is not None:
+            if len(waiting) < NAT_NAME_DATAGRAMS:
+                waiting.append(payload)
+            else:
+                self.counters["name-not-known-yet"] += 1
+            return
+        self._send(record, payload, now)
+
+    def _send(self, record: FlowRecord, payload: bytes, now: int) -> None:
         if self.egress.send_datagram(record.flow, payload, now):
             record.datagrams_up += 1
             record.bytes_up += len(payload)
@@ -177,8 +189,27 @@ class UdpNat:
         self._make_room()
         record = self._table.open("udp", guest, target, outside, now, self._dns.name_of(target[0]))
         self._add(record)
-        self.egress.open_udp(record.flow, *record.outside, now)
+        host, port = outside
+        if isinstance(host, str):
+            self._waiting[record.flow] = []
+            self._names.find(host, partial(self._found, record.flow, port), now)
+            return record if record.flow in self._flows else None
+        self.egress.open_udp(record.flow, host, port, now)
         return record
+
+    def _found(self, flow: int, port: int, address: bytes | None, now: int) -> None:
+        """The name that the forward map leads to has been looked up: what waited goes out."""
+        waiting = self._waiting.pop(flow, None)
+        record = self._flows.get(flow)
+        if record is None or waiting is None:
+            return
+        if address is None:
+            self.failed(flow, "unreachable", now)
+            return
+        record.outside = (address, port)
+        self.egress.open_udp(flow, address, port, now)
+        for payload in waiting:
+            self._send(record, payload, now)
 
     @property
     def lasting(self) -> int:
@@ -209,6 +240,7 @@ class UdpNat:
         del self._flows[record.flow]
         del self._by_key[record.guest, record.target]
         self._via.pop(record.flow, None)
+        self._waiting.pop(record.flow, None)
         if close:
             self.egress.close(record.flow, now)
         self._table.end(record, reason, now)
