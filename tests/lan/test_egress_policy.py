@@ -43,7 +43,7 @@ class Egress(VirtualEgress):
         addresses = answers.pop(0) if len(answers) > 1 else answers[0]
         size = 4 if rtype == "A" else 16
         found = tuple(ip(text) for text in addresses if len(ip(text)) == size)
-        answer = Answer("ok", found, 60) if found else Answer("nodata")
+        answer = Answer.of(name, found, 60)
         self._notices.append(lambda at: self.sink.resolved(query, answer, at))
 
     def open_tcp(self, flow, address, port, now):
