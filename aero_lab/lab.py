@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from .engine import RealEngine, VirtualEngine
     from .forward import Forward
     from .handles import Guest
-    from .lan import Policy
+    from .lan import Lan, Policy
+    from .lan.explain import Explanation
     from .link import Link
     from .tunnels import WebSocketTunnels
 
@@ -95,6 +96,7 @@ class Lab:
         self.seed = seed
         self.virtual = virtual
         self.guests: list[Guest] = []
+        self._watcher: Lan | None = None
         warmup(progress)
         start = _start_virtual if virtual else _start_real
         self._engine, self._world, self.services = start(policy, ack_policy)
@@ -231,6 +233,62 @@ class Lab:
     def flows(self) -> Flows:
         """The flows through the proxy, live: looking at it again shows what they are now."""
         return Flows(self)
+
+    def explain(
+        self,
+        target: str,
+        *,
+        protocol: str | None = None,
+        guest: Guest | str | None = None,
+        lookup: bool = True,
+        timeout: float = 10.0,
+    ) -> Explanation:
+        """Why a guest reaches something or not: each rule in its order, what came of it last, and what decides.
+
+        Parameters
+        ----------
+        target: ``"host:port"``, ``"[address]:port"``, ``"udp://host:port"``, ``"https://host/path"``; a host alone with
+            ``protocol="icmp"``.
+        protocol: ``"tcp"`` (unless the target says otherwise), ``"udp"`` or ``"icmp"``.
+        guest: whose network, by name or itself; the first guest's by default, a fresh one where there is none.
+        lookup: ask the world about a name that is neither known nor denied. Nobody's cache is touched.
+        timeout: seconds of the lab's time for that.
+        """
+        from .lan.explain import Inquiry, parse_target
+
+        wanted = parse_target(target, protocol)
+        chosen = self._find(guest)
+
+        def ask() -> Inquiry:
+            lan = chosen.lan if chosen is not None else self._observer()
+            name = chosen.name if chosen is not None else None
+            denials = [each for each in self._audit.records if each["kind"] == "denied" and each.get("session") == name]
+            return Inquiry(lan, wanted, self._engine.now(), name, denials, lookup)
+
+        return self._engine.run(ask, round(timeout * SECOND))
+
+    def _find(self, guest: Guest | str | None) -> Guest | None:
+        if guest is None:
+            return self.guests[0] if self.guests else None
+        for each in self.guests:
+            if guest is each or guest == each.name:
+                return each
+        names = ", ".join(each.name for each in self.guests) or "none"
+        raise UsageError(f"guest {guest!r} is none of this lab's: {names}")
+
+    def _observer(self) -> Lan:
+        """A network without a guest, to ask what one would meet."""
+        if self._watcher is None:
+            from .lan import Lan
+
+            def make_egress(sink: Any) -> Any:
+                egress = self._world.make_egress(sink, self._rng(0, "egress"), self._engine.now())
+                self._engine.add(egress)
+                return egress
+
+            config = self._world.lan_config(self.mtu, self.ipv6)
+            self._watcher = Lan(config, make_egress, self._rng(0, "lan"), self._engine.now())
+        return self._watcher
 
     @property
     def audit(self) -> pandas.DataFrame:

@@ -29,7 +29,7 @@ from ..wire.address import IP4_ANY, IP4_BROADCAST, in_prefix
 from ..wire.ethernet import TYPE_IPV4, Ethernet
 from ..wire.ipv4 import Ipv4
 from ..wire.ipv6 import Ipv6
-from .config import LanConfig
+from .config import Endpoint, LanConfig
 from .dhcp import DhcpServer, Reply
 from .dns import DnsServer
 from .dns_stream import DnsStream, DnsStreams
@@ -87,6 +87,7 @@ class Lan:
         self.tcp.egress = self.udp.egress = self.forwards.egress = self.egress
         self._echoes: dict[int, tuple[IcmpMessage, int]] = {}
         self._next_echo = 1
+        self._asked: dict[int, Callable[[Answer], None]] = {}
         self._ident = 0
         self._more = False
         self._count: Counter[str] = Counter()
@@ -204,7 +205,7 @@ class Lan:
             elif isinstance(event, Datagram):
                 self._datagram(event, now)
             elif isinstance(event, SynReceived):
-                if event.conn.local in self._dns_at:
+                if self.serves("tcp", event.conn.local) == "dns":
                     self.dns_streams.syn(event.conn, now)
                 elif self._leased(event.conn):
                     self.tcp.syn(event.conn, now)
@@ -224,11 +225,27 @@ class Lan:
         """Who deals with a connection: it is carried outside, or ends here."""
         return self.dns_streams if type(conn.context) is DnsStream else self.tcp
 
+    @property
+    def carries(self) -> bool:
+        """Whether flows are carried: always, or only once a lease was acknowledged, as the configuration says."""
+        return not self.config.require_lease or self.dhcp.leased_to is not None
+
+    def serves(self, protocol: str, target: Endpoint) -> str | None:
+        """What the LAN itself answers at a target, so that it goes nowhere: ``dhcp``, ``dns``, ``echo``, or nothing."""
+        address, port = target
+        if protocol == "tcp":
+            return "dns" if target in self._dns_at else None
+        own = any(address == each for each, _ in self.config.addresses)
+        if protocol == "icmp":
+            return "echo" if own or address in self._ours else None
+        if port == dhcp.SERVER_PORT and address in (IP4_BROADCAST, self.config.gateway):
+            return "dhcp"
+        return "dns" if own and port == dns.PORT else None
+
     def _leased(self, what: Any) -> bool:
-        if self.config.require_lease and self.dhcp.leased_to is None:
+        if not self.carries:
             self._count["no-lease"] += 1
-            return False
-        return True
+        return self.carries
 
     def _guest_heard_at(self) -> int:
         """When the leased address last gave a sign of life: a datagram or an echo, or a flow that moves (which it does
@@ -242,15 +259,15 @@ class Lan:
         return max(self._heard_at, *moved) if moved else self._heard_at
 
     def _datagram(self, event: Datagram, now: int) -> None:
-        config = self.config
-        if event.src == config.guest:
+        if event.src == self.config.guest:
             self._heard_at = now
-        if event.dport == dhcp.SERVER_PORT and event.dst in (IP4_BROADCAST, config.gateway):
-            for reply in self.dhcp.handle(event.payload, now, unicast=event.dst == config.gateway):
+        service = self.serves("udp", (event.dst, event.dport))
+        if service == "dhcp":
+            for reply in self.dhcp.handle(event.payload, now, unicast=event.dst == self.config.gateway):
                 self._send_dhcp(reply, now)
         elif event.src in (IP4_ANY, IP4_BROADCAST):
             self._count["no-source"] += 1
-        elif event.dport == dns.PORT and any(event.dst == address for address, _ in config.addresses):
+        elif service == "dns":
             self.dns.handle(event.payload, (event.src, event.sport, event.dst, 0), now)
         elif self._leased(event):
             self.udp.outbound(event, now)
@@ -281,6 +298,12 @@ class Lan:
     def _look_up(self, query: int, name: str, rtype: str, now: int) -> None:
         self.egress.resolve(query, name, rtype, now)
 
+    def look_up(self, name: str, rtype: str, now: int, told: Callable[[Answer], None]) -> None:
+        """Ask the world for a name on nobody's behalf: nothing is judged, remembered or counted as a question."""
+        query = max(self._asked, default=_ASKED) + 1
+        self._asked[query] = told
+        self.egress.resolve(query, name, rtype, now)
+
     def _icmp(self, event: IcmpMessage, now: int) -> None:
         if event.family == 6 and event.type == icmpv6.ROUTER_SOLICIT:
             self._router_solicited(event, now)
@@ -293,7 +316,7 @@ class Lan:
             return
         if event.type != request or not self._leased(event):
             return
-        if event.dst in self._ours:
+        if self.serves("icmp", (event.dst, 0)) is not None:
             self._echo_reply(event.dst, event.src, event.rest, event.payload, now)
             return
         _, why = decide(self.config, "icmp", (event.dst, 0))
@@ -378,10 +401,12 @@ class Lan:
         self.udp.inbound(flow, payload, now)
 
     def resolved(self, query: int, answer: Answer, now: int) -> None:
-        if query < 0:
+        if query in self._asked:
+            self._asked.pop(query)(answer)
+        elif query < 0:
             self.target_names.resolved(query, answer, now)
-            return
-        self.dns.resolved(query, answer, now)
+        else:
+            self.dns.resolved(query, answer, now)
 
     def echoed(self, query: int, address: bytes, payload: bytes, now: int) -> None:
         waiting = self._echoes.pop(query, None)
@@ -413,6 +438,8 @@ _DROPS = frozenset(
     "egress.udp-too-big egress.udp-socket-full egress.udp-send-failed".split()
 )
 """Counters of a LAN that count drops, beside all of the stack's."""
+_ASKED = 1 << 40
+"""Numbers of lookups on nobody's behalf: beyond those of the name server, which count up from one."""
 _ECHO_TYPES = {
     4: (icmp.ECHO_REQUEST, icmp.ECHO_REPLY),
     16: (icmpv6.ECHO_REQUEST, icmpv6.ECHO_REPLY),

@@ -143,7 +143,7 @@ def embedded(address: bytes, row: Range | None) -> tuple[tuple[str, bytes], ...]
     kind = row.why if row is not None else ""
     if row is not None and kind in ("mapped", "compatible", "translation"):
         # Where an IPv4 address stands in a network's own translation prefix is that network's own affair.
-        return () if row.text == _NAT64_LOCAL else ((f"in {row.text}", address[12:]),)
+        return () if row.text == _NAT64_LOCAL else (("carries", address[12:]),)
     if kind == "6to4":
         return (("6to4 router", address[2:6]), *_isatap(address))
     if kind == "teredo":
