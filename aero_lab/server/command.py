@@ -51,7 +51,7 @@ async def _serve(config: ServerConfig, ready_stdout: bool, audit: Audit | None) 
         loop.add_signal_handler(number, told_to_stop)
     await proxy.start()
     try:
-        _announce(proxy, ready_stdout)
+        announce(proxy, ready_stdout)
         # The first tunnel would wait for its kernels to be read from disk: better now, when nobody waits.
         loop.run_in_executor(None, load_all)
         await stop.wait()
@@ -59,7 +59,8 @@ async def _serve(config: ServerConfig, ready_stdout: bool, audit: Audit | None) 
         await proxy.stop()
 
 
-def _announce(proxy: Proxy, ready_stdout: bool) -> None:
+def announce(proxy: Proxy, ready_stdout: bool) -> None:
+    """Tell where it listens, how to get in, and what to beware of."""
     host = ipaddress.ip_address(proxy.config.host.partition("%")[0])
     auth = proxy.auth
     if auth.mode == "none" and not host.is_loopback:
