@@ -67,7 +67,7 @@ SERVER_TOKEN_BYTES = 24
 HTTP_PATIENCE = 10_000_000_000
 """A connection that has not become a tunnel by then, or not sent its next whole request, is closed (slow requests,
 half-open upgrades)."""
-HTTP_WAITING = 256
+HTTP_WAITING = 1024
 """Connections that may be at that stage at once; one more closes the oldest of them."""
 HTTP_BODY = 1024
 """Bytes of a request body that are read; no resource here wants one."""

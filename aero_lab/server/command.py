@@ -21,6 +21,7 @@ from ..audit import Audit
 from ..compiled.registry import load_all, warmup
 from ..errors import UsageError
 from .config import ServerConfig
+from .memory import hold_mmap_threshold
 from .proxy import Proxy
 from .world import configured_worlds
 
@@ -32,6 +33,7 @@ def serve(config: ServerConfig, ready_stdout: bool = False, notes: tuple[str, ..
     for note in notes:
         say(f"aero-lab proxy: {note}")
     warmup()
+    hold_mmap_threshold()
     with audit_for(config) as audit:
         asyncio.run(_serve(config, ready_stdout, audit))
 

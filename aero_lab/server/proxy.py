@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from .. import __version__
 from ..audit import Audit
@@ -41,8 +42,18 @@ from .metrics import CONTENT_TYPE, Metrics
 from .session import GOING_AWAY, Session
 from .upgrade import Gatekeeper, Rejection, Request, offered
 
+
+class _ClientsFaults(logging.Filter):
+    """Keeps out of the log what a client did wrong: it would be a traceback with that client's bytes in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, (HttpProcessingError, ConnectionError))
+
+
 PATHS = ("/l2", "/l2/", "/eth", "/eth/")
 log = logging.getLogger(__name__)
+log.addFilter(_ClientsFaults())
 
 
 class Proxy:
@@ -103,6 +114,7 @@ class Proxy:
             runner = web.AppRunner(
                 app,
                 handle_signals=False,
+                logger=log,
                 access_log=None,  # its lines would carry the tokens of query strings
                 keepalive_timeout=HTTP_PATIENCE / SECOND,
                 lingering_time=1.0,

@@ -126,7 +126,7 @@ def test_a_full_disk_ends_the_capture(tmp_path):
     capture = SessionCapture(tmp_path, 1, 0, 0, 0, counts)
 
     class Full:
-        def write(self, raw):
+        def write(self, raw=b""):
             raise OSError(28, "No space left on device")
 
         close = write

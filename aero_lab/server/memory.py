@@ -1,0 +1,27 @@
+"""Memory of tunnels that ended goes back to the system.
+
+A tunnel's rings are megabytes of address space, of which it touches little. glibc maps blocks of that size from the
+system and unmaps them when they are freed; but each time it frees one it raises the size from which on it does so, up
+to 32 MiB, and from then on rings lie in its heap, where they are cleared on allocation and stay after. Measured with
+1,000 idle tunnels, opened and closed twice: 280 MB stayed; with the size held where it begins, 1 MB.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+_MMAP_THRESHOLD = -3
+"""``M_MMAP_THRESHOLD`` of ``<malloc.h>``."""
+_SIZE = 128 << 10
+"""glibc's own first value."""
+
+
+def hold_mmap_threshold() -> bool:
+    """Keep glibc mapping large blocks from the system, for this whole process. False where there is no glibc."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        return bool(ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _SIZE))
+    except (OSError, AttributeError):
+        return False
