@@ -41,7 +41,7 @@ def serve(config: ServerConfig, ready_stdout: bool = False, notes: tuple[str, ..
 async def _serve(config: ServerConfig, ready_stdout: bool, audit: Audit | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    proxy = Proxy(config, await configured_worlds(config), audit)
+    proxy = Proxy(config, configured_worlds(config), audit)
 
     def told_to_stop() -> None:
         if stop.is_set():

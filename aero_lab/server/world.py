@@ -1,12 +1,7 @@
-"""What lies beyond a proxy that serves by its settings: the host's sockets, names and forwards of the settings.
-
-Hosts that forwards name are looked up once, when the proxy starts: what connections go to later is what was seen then.
-"""
+"""What lies beyond a proxy that serves by its settings: the host's sockets, names and forwards of the settings."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,22 +18,14 @@ _LEAST_BUFFER = 4096
 """Window of a connection when the settings allow no buffering at all: some segments have to be somewhere."""
 
 
-async def resolve_targets(forwards: Mapping[Endpoint, Target]) -> dict[Endpoint, Endpoint]:
-    """Forwards with addresses in place of host names, IPv4 preferred; raises :class:`UsageError` for one unknown."""
-    loop = asyncio.get_running_loop()
-    found: dict[Endpoint, Endpoint] = {}
-    for target, (host, port) in forwards.items():
+def _targets(forwards: Mapping[Endpoint, Target]) -> dict[Endpoint, tuple[bytes | str, int]]:
+    """Forwards with packed addresses; host names stay, to be looked up for each connection."""
+    found: dict[Endpoint, tuple[bytes | str, int]] = {}
+    for aimed_at, (host, port) in forwards.items():
         try:
-            found[target] = ip(host), port
-            continue
+            found[aimed_at] = ip(host), port
         except UsageError:
-            pass  # a name
-        try:
-            answers = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise UsageError(f"the host {host!r} of a forward is not found: {error.strerror or error}") from None
-        answers.sort(key=lambda answer: answer[0] != socket.AF_INET)
-        found[target] = ip(str(answers[0][4][0]).partition("%")[0]), port
+            found[aimed_at] = host, port
     return found
 
 
@@ -53,17 +40,15 @@ def policy_of(config: ServerConfig) -> Policy:
     )
 
 
-def lan_config(
-    config: ServerConfig, forward_tcp: Mapping[Endpoint, Endpoint], forward_udp: Mapping[Endpoint, Endpoint]
-) -> LanConfig:
+def lan_config(config: ServerConfig) -> LanConfig:
     """The networks that the settings describe."""
     return LanConfig(
         mtu=config.lan_mtu,
         gateway6=None if config.gateway6 is None else ip(config.gateway6),
         names=dict(config.dns_a),
         ack_policy=config.ack_policy,
-        forward_tcp=forward_tcp,
-        forward_udp=forward_udp,
+        forward_tcp=_targets(config.tcp_forward),
+        forward_udp=_targets(config.udp_forward),
         policy=policy_of(config),
         tcp=TcpConfig(
             nagle=False,
@@ -105,7 +90,7 @@ class ConfiguredWorld:
         self._made.clear()
 
 
-async def configured_worlds(config: ServerConfig) -> Callable[[Driver], ConfiguredWorld]:
+def configured_worlds(config: ServerConfig) -> Callable[[Driver], ConfiguredWorld]:
     """Makes the world of each tunnel, by the settings."""
-    lan = lan_config(config, await resolve_targets(config.tcp_forward), await resolve_targets(config.udp_forward))
+    lan = lan_config(config)
     return lambda driver: ConfiguredWorld(driver, lan, config.tcp_connect_timeout_ms * MS)

@@ -107,7 +107,7 @@ async def rig(**settings):
     settings.setdefault("bind", "127.0.0.1:0")
     config = ServerConfig(**settings)
     audit = Audit()
-    async with Proxy(config, await configured_worlds(config), audit=audit, seed=1) as proxy:
+    async with Proxy(config, configured_worlds(config), audit=audit, seed=1) as proxy:
         async with aiohttp.ClientSession() as client:
             yield Rig(proxy, client, audit)
 

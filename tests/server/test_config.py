@@ -113,7 +113,9 @@ def test_lists():
         (ip("203.0.113.11"), 8): ("host.example", 2),
     }
     assert config.allowed_tcp_ports == {80, 443} and config.allowed_udp_ports == frozenset()
-    lan = lan_config(config, {}, {})
+    lan = lan_config(config)
+    assert lan.forward_tcp[ip("203.0.113.11"), 8] == ("host.example", 2)
+    assert lan.forward_tcp[ip("203.0.113.10"), 8] == (ip("::1"), 1)
     assert lan.policy.tcp_port(22) == "port" and lan.policy.tcp_port(443) is None and lan.policy.udp_port(53) == "port"
     assert lan.policy.name("www.evil.example") is not None
 

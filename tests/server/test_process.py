@@ -166,7 +166,6 @@ def test_without_a_credential_one_is_made_and_shown_once():
         (("--mtu", "5"), {}, "AERO_L2_MTU"),
         (("--bind", "192.0.2.1:0"), LAUNCH, "cannot listen at 192.0.2.1"),
         (("--audit", "/nonexistent/x"), LAUNCH, "cannot write the audit"),
-        ((), {**LAUNCH, "AERO_L2_TCP_FORWARD": "192.0.2.1:1=no-such-host.invalid:1"}, "no-such-host.invalid"),
         (("--nonsense",), {}, "--nonsense"),
     ],
 )
