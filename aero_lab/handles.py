@@ -87,6 +87,10 @@ class Guest(ABC):
     def wait_online(self, timeout: float = 60.0) -> str:
         """Wait until there is an IPv4 address; returns it."""
 
+    def relink(self) -> None:
+        """Pull the cable and plug it in again."""
+        self._call(self._host.relink)
+
     def _call(self, function: Callable[[], Any]) -> Any:
         return self._lab._engine.call(function)
 
@@ -153,10 +157,6 @@ class Scripted(Guest):
         assert self.address is not None
         return self.address
 
-    def relink(self) -> None:
-        """Pull the cable and plug it in again."""
-        self._call(self._host.relink)
-
     def __repr__(self) -> str:
         return f"<Guest {self.name}: scripted {self.profile}, {self.mac}, {self.address or 'no address yet'}>"
 
@@ -191,6 +191,10 @@ class Tap(Guest):
             lab._engine.call(host.close)
             raise
         return guest
+
+    def relink(self) -> None:
+        """Pull the cable and plug it in again."""
+        self._host.namespace.relink()
 
     @property
     def mode(self) -> str:

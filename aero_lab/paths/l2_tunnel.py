@@ -134,13 +134,13 @@ class L2Port:
     def _send(self, now: int) -> None:
         self.control.flush(self._messages, now)
         while True:
-            self._out_watch.look(now)
-            taken = self.codec.encap(self.out, self._messages)
-            self._out_watch.taken(taken)
-            self._sent_watch.look(now)
+            if self._out_watch.look(now):
+                self._out_watch.taken(self.codec.encap(self.out, self._messages))
+            if not self._sent_watch.look(now):
+                break
             sent = self.end.send(self._messages, now)
             self._sent_watch.taken(sent)
-            if not taken or not sent:
+            if not sent or not len(self.out):
                 break
 
     def _receive(self, now: int) -> None:

@@ -11,9 +11,10 @@ from aero_lab.compiled.registry import PLAIN
 from aero_lab.guests.tap.namespace import Namespace, Unavailable
 
 QUIET = (
+    "TcpAttemptFails",
     "TcpEstabResets",
-    "TcpOutRsts",
     "TcpInErrs",
+    "TcpExtTCPAbortOnClose",
     "TcpExtTCPAbortOnTimeout",
     "TcpExtTCPAbortOnData",
     "TcpExtTCPBacklogDrop",
@@ -30,8 +31,10 @@ QUIET = (
 )
 """Counters of the guest's kernel that do not move when nothing was lost, reordered, reset or stalled.
 
-Retransmissions as such are not among them: a sender whose acknowledgement comes some milliseconds late, on a machine
-that is busy, sends its last segment once more (RFC 8985 section 7), and nothing was wrong.
+Retransmissions as such are not among them: a sender whose acknowledgement comes late, on a machine that is busy, sends
+its last segment once more (RFC 8985 section 7), and nothing was wrong. Nor are RSTs: the second acknowledgement of a
+FIN that was sent twice meets a socket that has gone, and is answered with one. That no connection was reset is what
+``TcpEstabResets`` and the flow table say.
 """
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from ..scripted.workloads import WorkloadResult
 
 ADDRESSES = ("static", "dhcp")
+ANNOUNCE = {f"net.ipv4.conf.{INTERFACE}.arp_notify": 1}
+"""Announce the address when the interface comes up, as distributions do: a proxy then knows that somebody is there."""
 QUICK_IPV6 = {
     f"net.ipv6.conf.{INTERFACE}.dad_transmits": 0,
     f"net.ipv6.conf.{INTERFACE}.router_solicitation_delay": 0,
@@ -69,10 +73,12 @@ class TapGuest:
         self.address: bytes | None = None
         """IPv4 address in use."""
         self.system = f"{os.uname().sysname} {os.uname().release}"
-        settings = (QUICK_IPV6 if mtu >= IPV6_MTU_MIN and os.path.exists("/proc/sys/net/ipv6") else {}) | {
-            **(sysctls or {})
-        }
-        self.namespace = Namespace(mtu=mtu, mac=mac_text(self.mac), sysctls=settings, queue=queue)
+        quick = QUICK_IPV6 if mtu >= IPV6_MTU_MIN and os.path.exists("/proc/sys/net/ipv6") else {}
+        settings = {**ANNOUNCE, **quick, **(sysctls or {})}
+        # A DHCP client needs the interface before it has an address.
+        self.namespace = Namespace(
+            mtu=mtu, mac=mac_text(self.mac), sysctls=settings, queue=queue, up=addresses == "dhcp"
+        )
         self.nic = TapNic(self.namespace.fd, mtu)
 
     # A node ---------------------------------------------------------------------------------------------------------
@@ -96,6 +102,15 @@ class TapGuest:
 
     def poll_at(self, now: int) -> int:
         return self.nic.poll_at(now)
+
+    def relink(self) -> None:
+        """Pull the cable and plug it in again: the kernel announces itself and asks for a router. Does not wait."""
+
+        def relink() -> None:
+            with contextlib.suppress(AeroLabError):  # it was closed meanwhile
+                self.namespace.relink()
+
+        threading.Thread(target=relink, name="aero-lab-relink", daemon=True).start()
 
     def close(self) -> None:
         """End every program and the namespace; on the driver's thread. May be called twice."""

@@ -106,9 +106,9 @@ class Interface:
     def call(self, request: int, value: bytes) -> bytes:
         return fcntl.ioctl(self.sock, request, struct.pack("16s24s", self.name, value))
 
-    def up(self) -> None:
+    def up(self, wanted: bool = True) -> None:
         (flags,) = struct.unpack_from("H", self.call(SIOCGIFFLAGS, b""), 16)
-        self.call(SIOCSIFFLAGS, struct.pack("H", flags | IFF_UP))
+        self.call(SIOCSIFFLAGS, struct.pack("H", flags | IFF_UP if wanted else flags & ~IFF_UP))
 
     def address(self, address: str, prefix: int) -> None:
         self.call(SIOCSIFADDR, sockaddr(address))
@@ -132,7 +132,7 @@ def sockaddr(address: str) -> bytes:
 
 
 def make_tap(name: str, mtu: int, mac: str | None, queue: int) -> int:
-    """A TAP that is up; its descriptor, non-blocking."""
+    """A TAP; its descriptor, non-blocking."""
     try:
         fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -143,7 +143,6 @@ def make_tap(name: str, mtu: int, mac: str | None, queue: int) -> int:
         interface.call(SIOCSIFHWADDR, struct.pack("H6s", ARPHRD_ETHER, bytes.fromhex(mac.replace(":", ""))))
     interface.call(SIOCSIFMTU, struct.pack("i", mtu))
     set_queue(name, queue)
-    interface.up()
     return fd
 
 
@@ -186,6 +185,9 @@ class Server:
         if spec["tap"]:
             fds.append(make_tap(spec["name"], spec["mtu"], spec["mac"], spec["queue"]))
             set_sysctls(interface)
+            if spec["up"]:
+                Interface(spec["name"]).up()
+        self.router: str | None = None
         self.running: dict[int, socket.socket] = {}  # process -> where its end is told
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
@@ -233,12 +235,23 @@ class Server:
     ) -> dict[str, Any]:
         interface = Interface(self.spec["name"])
         interface.address(address, prefix)
+        interface.up()
+        self.router = router
         if router:
             interface.default_route(router)
         if self.resolv is not None:
             lines = [f"nameserver {server}" for server in dns] + ([f"search {domain}"] if domain else [])
             os.ftruncate(self.resolv, 0)
             os.pwrite(self.resolv, "".join(f"{line}\n" for line in lines).encode(), 0)
+        return {}
+
+    def do_relink(self) -> dict[str, Any]:
+        """Off and on again: routes go and come back, the address is announced, a router is asked for."""
+        interface = Interface(self.spec["name"])
+        interface.up(False)
+        interface.up()
+        if self.router:
+            interface.default_route(self.router)
         return {}
 
     def do_addresses6(self) -> dict[str, Any]:

@@ -106,6 +106,7 @@ class Namespace:
     sysctls: settings of the namespace, by name: ``{"net.ipv4.tcp_congestion_control": "cubic"}``.
     queue: frames that wait in the kernel while nobody reads the TAP; then it drops.
     tap: make the interface; without it the namespace has a loopback alone.
+    up: turn the interface on at once; otherwise when it is configured.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Namespace:
         sysctls: Mapping[str, Any] | None = None,
         queue: int = TAP_QUEUE,
         tap: bool = True,
+        up: bool = False,
     ):
         if why := unavailable():
             raise Unavailable(why)
@@ -125,6 +127,7 @@ class Namespace:
             "mtu": mtu,
             "mac": mac,
             "queue": queue,
+            "up": up,
             "sysctls": {name: str(value) for name, value in (sysctls or {}).items()},
         }
         self.mtu = mtu
@@ -245,6 +248,10 @@ class Namespace:
                 "domain": domain,
             }
         )
+
+    def relink(self) -> None:
+        """Turn the interface off and on again, as when a cable was pulled and plugged in."""
+        self._ask({"do": "relink"})
 
     def addresses6(self) -> list[str]:
         """IPv6 addresses that the kernel gave the interface and found unique."""
