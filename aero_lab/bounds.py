@@ -120,6 +120,8 @@ DNS_STREAMS = 32
 """TCP connections to a LAN's name server at once; for another one the one that is idle longest is closed."""
 DNS_STREAM_QUERIES = 32
 """Questions of one such connection under way; further ones wait in the connection, whose window closes."""
+DNS_STREAM_TURNS = 64
+"""Questions of one connection dealt with in one go, some 5 ms; then everything else gets its turn."""
 DNS_STREAM_QUEUE = 256 << 10
 """Bytes of answers that wait for a client that does not read; beyond it the connection is reset."""
 DNS_STREAM_IDLE = 10_000_000_000

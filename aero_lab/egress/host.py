@@ -28,6 +28,7 @@ from ..limits import (
     EGRESS_READ,
     EGRESS_STEP_BYTES,
     NEVER,
+    RESOLVE_TIMEOUT,
 )
 from . import acks
 from .contract import Answer, EgressSink, Why
@@ -56,6 +57,7 @@ class HostEgress(Datagrams, Listening):
     wake: called, on the loop, when there is work for :meth:`step`. It should schedule a step soon, as the call
     repeats until then. connect_timeout: nanoseconds until an unanswered connect fails.
     resolver: how names are looked up; the host's own way by default.
+    resolve_timeout: nanoseconds until a lookup of that has failed; 0: as long as it likes.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class HostEgress(Datagrams, Listening):
         wake: Callable[[], None] | None = None,
         connect_timeout: int = CONNECT_TIMEOUT,
         resolver: HostResolver | None = None,
+        resolve_timeout: int = RESOLVE_TIMEOUT,
     ):
         self.sink: Any = sink
         self.wake = wake
@@ -79,6 +82,7 @@ class HostEgress(Datagrams, Listening):
         self._turn = 0
         self._count: Counter[str] = Counter()
         self._resolver = resolver
+        self._resolve_timeout = resolve_timeout
         self._lookups: set[asyncio.Task] = set()
         self._pinger = Pinger(self._selector)
         self._stopped = False
@@ -237,7 +241,7 @@ class HostEgress(Datagrams, Listening):
             # Late: a hermetic lab never asks, and the resolver's library takes its time to import.
             from .resolver import HostResolver
 
-            self._resolver = HostResolver()
+            self._resolver = HostResolver(timeout=self._resolve_timeout)
         task = self._loop.create_task(self._resolver.lookup(name, rtype))
         self._lookups.add(task)
         task.add_done_callback(lambda done: self._looked_up(query, done))

@@ -22,6 +22,7 @@ import dns.rdatatype
 import dns.resolver
 import dns.rrset
 
+from ..bounds import DNS_ANSWER_RECORDS
 from ..errors import UsageError
 from ..limits import DNS_EDNS_SIZE, RESOLVE_TIMEOUT, SECOND
 from ..wire.dns import Mx, Record, Srv
@@ -29,6 +30,7 @@ from ..wire.rdata import AAAA, CNAME, IN, MX, PTR, SOA, SRV, TXT, A, Rdata, Soa,
 from .contract import RECORD_TYPES, Answer, holding_soa
 
 HOSTS_FILE = Path("/etc/hosts")
+_PATIENCE = 60 * SECOND
 HOSTS_FILE_MOST = 1 << 20
 """Bytes of a hosts file that are read; blocking lists grow to this size."""
 
@@ -95,7 +97,7 @@ class HostResolver:
     Parameters
     ----------
     nameservers: addresses to ask instead of those of the host's configuration, each with its port.
-    timeout: nanoseconds until a lookup has failed.
+    timeout: nanoseconds until a lookup has failed; 0: a minute, whatever else may be.
     hosts: path of the hosts file, None for none. It is read once.
     """
 
@@ -105,7 +107,7 @@ class HostResolver:
         timeout: int = RESOLVE_TIMEOUT,
         hosts: Path | None = HOSTS_FILE,
     ):
-        self._timeout = timeout / SECOND
+        self._timeout = (timeout or _PATIENCE) / SECOND
         self._hosts: dict[tuple[str, str], tuple[Rdata, ...]] = {}
         if hosts is not None:
             try:
@@ -145,6 +147,8 @@ class HostResolver:
         except dns.resolver.NXDOMAIN as error:
             message, status = error.response(asked), "nxdomain"
         except (dns.exception.DNSException, OSError, ValueError, EOFError):
+            return Answer("servfail")
+        if sum(map(len, message.answer)) > DNS_ANSWER_RECORDS:
             return Answer("servfail")
         try:
             records = records_of(message.answer)

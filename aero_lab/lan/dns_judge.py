@@ -177,7 +177,7 @@ def weigh(config: LanConfig, key: Key, answer: Answer) -> tuple[Verdict, int, st
             return _denied(name, "blocked-domain", seconds), seconds, "denied-alias"
     aged = tuple(replace(record, ttl=lifetime(record.ttl)) for record in records)
     if found:
-        return Verdict(dns.NOERROR, aged), seconds, "lookup-ok"
+        return Verdict(dns.NOERROR, aged), seconds, "resolved"
     if answer.status == "ok":  # aliases without end, or records of something else
         return Verdict(dns.SERVFAIL), DNS_FAILURE_TTL, "lookup-broken"
     rcode = dns.NXDOMAIN if answer.status == "nxdomain" else dns.NOERROR

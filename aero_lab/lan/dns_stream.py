@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from ..bounds import DNS_STREAM_IDLE, DNS_STREAM_QUERIES, DNS_STREAM_QUEUE, DNS_STREAMS
+from ..bounds import DNS_STREAM_IDLE, DNS_STREAM_QUERIES, DNS_STREAM_QUEUE, DNS_STREAM_TURNS, DNS_STREAMS
 from ..errors import Malformed
 from ..limits import NEVER
 from ..services.dns import MessageReader, framed
@@ -49,6 +49,7 @@ class DnsStreams:
         self._serve = serve
         self._streams: OrderedDict[int, DnsStream] = OrderedDict()  # by connection, the longest idle first
         self._tickets: dict[int, DnsStream] = {}
+        self._more: dict[int, DnsStream] = {}  # with questions left for the next step
         self._next = 1
         self.counters = counters
 
@@ -99,12 +100,18 @@ class DnsStreams:
     # Time -----------------------------------------------------------------------------------------------------------
 
     def poll_at(self) -> int:
+        """When :meth:`tick` has work; 0: it has some now."""
+        if self._more:
+            return 0
         for s in self._streams.values():
             return s.touched + DNS_STREAM_IDLE
         return NEVER
 
     def tick(self, now: int) -> None:
-        """Close what is idle; cut off what did not close since."""
+        """Go on where questions are left; close what is idle; cut off what did not close since."""
+        more, self._more = self._more, {}
+        for s in more.values():
+            self._pump(s, now)
         while self._streams:
             s = next(iter(self._streams.values()))
             if s.touched + DNS_STREAM_IDLE > now:
@@ -129,8 +136,11 @@ class DnsStreams:
             return
         s.busy = True
         try:
-            while self._turn(s, now):
-                pass
+            for _ in range(DNS_STREAM_TURNS):
+                if not self._turn(s, now):
+                    break
+            else:
+                self._more[s.conn.id] = s
         finally:
             s.busy = False
         if s.ended and not (s.closing or s.waiting or s.out or s.conn.readable):
@@ -194,5 +204,6 @@ class DnsStreams:
     def _forget(self, s: DnsStream) -> None:
         s.closing = True
         self._streams.pop(s.conn.id, None)
+        self._more.pop(s.conn.id, None)
         for ticket in [ticket for ticket, each in self._tickets.items() if each is s]:
             del self._tickets[ticket]

@@ -80,7 +80,9 @@ class ConfiguredWorld:
     def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
         from ..egress.host import HostEgress
 
-        egress = HostEgress(sink, self._driver.loop, self._driver.wake, self._connect_timeout)
+        egress = HostEgress(
+            sink, self._driver.loop, self._driver.wake, self._connect_timeout, resolve_timeout=self._lan.dns_timeout
+        )
         self._made.append(egress)
         return egress
 

@@ -100,6 +100,8 @@ class Dns:
 
     def message(self, payload: bytes, stream: bool) -> bytes | None:
         """The answer to the bytes of a query; None for what is none."""
+        if len(payload) > DNS_QUERY_SIZE:
+            return None
         try:
             query = DnsMessage.parse(payload)
         except Malformed:

@@ -122,8 +122,10 @@ def test_what_does_not_fit_is_asked_for_again_over_tcp():
         found = await resolver.lookup("many.example", "A")
         assert len(found.addresses) == 100
         assert [transport for transport, *_ in server.asked] == ["udp", "tcp"]
-        server.many("huge.example.", 1000)
-        assert len((await resolver.lookup("huge.example", "A")).addresses) == 1000
+        server.many("huge.example.", 512)
+        assert len((await resolver.lookup("huge.example", "A")).addresses) == 512
+        server.many("larger.example.", 513)
+        assert await resolver.lookup("larger.example", "A") == Answer("servfail")
         server.asked.clear()
         assert len((await resolver.lookup("two.example", "A")).addresses) == 2
         assert [transport for transport, *_ in server.asked] == ["udp"]

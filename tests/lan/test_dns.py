@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dns.message as dns_message
+import dns.rcode as dns_rcode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -453,6 +455,39 @@ def test_judge_tells_the_step_and_changes_nothing():
     b.told(Answer.of(NAME, (PUBLIC,), 60))
     assert (b.server.judge(NAME, dns.A, 0).step, b.server.judge(NAME, dns.A, 60 * SECOND).step) == ("cache", "lookup")
     assert Bench(dns_pending=0).server.judge(NAME, dns.A, 0).outcome == "servfail"
+
+
+# As dnspython reads it ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("edns", [-1, 0])
+@pytest.mark.parametrize(
+    ("name", "rtype", "rcode", "texts"),
+    [
+        ("two.LAB", "A", "NOERROR", ["10.1.1.1", "10.1.1.2"]),
+        ("alias.lab", "A", "NOERROR", ["Files.LAB.", "203.0.113.10"]),
+        ("lab", "MX", "NOERROR", ["5 mail.lab."]),
+        ("lab", "TXT", "NOERROR", ['"a" "b"']),
+        ("_x._tcp.lab", "SRV", "NOERROR", ["1 2 3 files.lab."]),
+        ("10.113.0.203.in-addr.arpa", "PTR", "NOERROR", ["files.lab."]),
+        ("files.lab", "HTTPS", "NOERROR", []),
+        ("files.lab", "MX", "NOERROR", []),
+        ("x.invalid", "A", "NXDOMAIN", []),
+        ("nowhere.example", "ANY", "NOERROR", ['"RFC8482" ""']),
+        ("example.com", "AXFR", "NOTIMP", []),
+    ],
+)
+def test_dnspython_reads_every_answer(name, rtype, rcode, texts, edns):
+    b = Bench()
+    query = dns_message.make_query(name, rtype, use_edns=edns)
+    b.server.handle(query.to_wire(), GUEST, 0)
+    answer = dns_message.from_wire(b.sent[0][1], ignore_trailing=False)
+    assert query.is_response(answer) and answer.edns == edns and str(answer.question[0].name) == name + "."
+    assert dns_rcode.to_text(answer.rcode()) == rcode
+    assert [item.to_text() for rrset in answer.answer for item in rrset] == texts
+    if not texts and rcode != "NOTIMP":
+        (soa,) = answer.authority
+        assert soa.rdtype == 6 and query.question[0].name.is_subdomain(soa.name)
 
 
 # Sizes ----------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aero_lab.bounds import DNS_QUERY_SIZE, DNS_STREAM_IDLE, DNS_STREAM_QUERIES, DNS_STREAM_QUEUE, DNS_STREAMS
+from aero_lab.bounds import (
+    DNS_QUERY_SIZE,
+    DNS_STREAM_IDLE,
+    DNS_STREAM_QUERIES,
+    DNS_STREAM_QUEUE,
+    DNS_STREAM_TURNS,
+    DNS_STREAMS,
+)
 from aero_lab.egress.contract import Answer
 from aero_lab.lan.dns_stream import DnsStreams
 from aero_lab.limits import NEVER
@@ -135,6 +142,21 @@ def test_a_length_that_cannot_be_ends_the_connection(data, reason):
     b.send(conn, framed(query(b"good")) + data)
     assert bytes(conn.written) == framed(query(b"GOOD"))
     assert ("abort",) in conn.calls and b.streams.counters[reason] == 1 and len(b.streams) == 0
+
+
+def test_a_long_row_of_questions_lets_others_have_their_turn():
+    b = Bench(answer_at_once=True)
+    conn = b.open()
+    b.send(conn, framed(query(b"x")) * 1000)
+    assert len(b.asked) <= DNS_STREAM_TURNS and b.streams.poll_at() == 0
+    turns = 0
+    while b.streams.poll_at() == 0:
+        before = len(b.asked)
+        b.streams.tick(0)
+        turns += 1
+        assert len(b.asked) - before <= DNS_STREAM_TURNS
+    assert len(b.asked) == 1000 and turns >= 1000 // DNS_STREAM_TURNS
+    assert bytes(conn.written) == framed(query(b"X")) * 1000
 
 
 def test_half_close_waits_for_the_answers():
