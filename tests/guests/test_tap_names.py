@@ -55,7 +55,9 @@ def lab(world):
         def with_names(*args, **kw):
             config = lan_config(*args, **kw)
             more = Record("out.lab", dns.CNAME, dns.IN, 60, "www.example")
-            return replace(config, names={**config.names, "many.lab": MANY}, records=(*config.records, more), domain="lab")
+            return replace(
+                config, names={**config.names, "many.lab": MANY}, records=(*config.records, more), domain="lab"
+            )
 
         def with_resolver(*args, **kw):
             egress = make_egress(*args, **kw)
