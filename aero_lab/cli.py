@@ -46,7 +46,7 @@ def top(
 def compare_command(
     option: Annotated[str, typer.Option("--option", "--options", help="Options to run, for instance C.")] = "C",
     transport: Annotated[
-        str, typer.Option("--transport", "--transports", help="Transports, separated by commas.")
+        str, typer.Option("--transport", "--transports", help="Transports: memory, websocket; separated by commas.")
     ] = "memory",
     workload: Annotated[
         str, typer.Option("--workload", "--workloads", help="Workloads, separated by commas.")

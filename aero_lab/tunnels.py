@@ -20,6 +20,7 @@ from .errors import UsageError
 from .paths.base import Path, Wire
 from .paths.keepalive import Keepalive
 from .paths.l2_tunnel import frame_limits
+from .transports.websocket import Identities
 from .transports.websocket_client import WebSocketClient, plain_url
 
 if TYPE_CHECKING:
@@ -57,7 +58,13 @@ class ServerSide:
 
     def __init__(self) -> None:
         self.session: Session | None = None
+        self.identities: Identities | None = None
+        """For the client's end, when it is in this process."""
         self._last: Lan | None = None
+
+    def opened(self, session: Session) -> None:
+        self.session = session
+        self.identities, session.end.identities = Identities.pair()
 
     @property
     def lan(self) -> Lan:
@@ -80,12 +87,13 @@ class WebSocketTunnels:
     ----------
     engine, world, path, recorder, audit: the lab's.
     url, token: of a proxy elsewhere; without it the lab serves its own.
+    max_segment: limit of the TCP segments' size, so that their number tells what a network would carry; 0 for none.
     """
 
     def __init__(
         self,
         engine: RealEngine,
-        world: HostWorld,
+        world: HostWorld | None,
         path: Path,
         recorder: Recorder,
         audit: Audit | None,
@@ -95,15 +103,17 @@ class WebSocketTunnels:
         seed: int,
         url: str | None = None,
         token: str | None = None,
+        max_segment: int = 0,
     ):
         if path.letter != "C":
             raise UsageError(f"option {path.letter} does not run over WebSocket so far")
         self._engine, self._path, self._recorder, self._mtu = engine, path, recorder, mtu
         self._clients: list[tuple[WebSocketClient, asyncio.Task]] = []
         self._sides: dict[str, ServerSide] = {}
-        self._token = token
+        self._token, self._max_segment = token, max_segment
         self.proxy: Proxy | None = None
         if url is None:
+            assert world is not None, "a proxy of one's own needs a world behind it"
             self.proxy = self._serve(world, recorder, audit, ipv6, seed)
             url = self.proxy.url
         self.url = url
@@ -125,30 +135,38 @@ class WebSocketTunnels:
     def _opened(self, session: Session) -> None:
         side = self._sides.get(session.query.get("guest", ""))
         if side is not None:
-            side.session = session
+            side.opened(session)
+
+    def expect(self, number: int) -> ServerSide:
+        """The proxy's half of the tunnel that guest ``number`` is going to open at :meth:`url_for`."""
+        side = self._sides[str(number)] = ServerSide()
+        return side
+
+    def url_for(self, number: int) -> str:
+        """Where that guest's tunnel is: the lab's own proxy learns from it whose it is."""
+        return _with(self.url, f"guest={number}") if self.proxy is not None else self.url
 
     def connect(self, number: int, host: Any, rng: Callable[[str], random.Random]) -> tuple:
         """On the engine's thread: the pipeline from a host's NIC to its proxy: client, server, links."""
-        side, driver = ServerSide(), self._engine.driver
-        url = self.url
-        if self.proxy is not None:
-            self._sides[str(number)] = side
-            url = _with(url, f"guest={number}")
+        side = self.expect(number) if self.proxy is not None else ServerSide()
         before = 0
 
         def carrier(up: bool) -> None:
             nonlocal before
+            if up and tunnel.end is not None:
+                tunnel.end.identities = side.identities
             if up and before and hasattr(host, "relink"):
                 host.relink()
             before += up
 
         tunnel = WebSocketClient(
-            url,
-            driver.wake,
+            self.url_for(number),
+            self._engine.driver.wake,
             rng("websocket"),
             token=self._token,
             most=frame_limits(self._mtu).message,
             carrier=carrier,
+            max_segment=self._max_segment,
         )
         client: Any = self._path.client(Wire(host.nic_tx, host.nic_rx), tunnel, self._recorder, self._mtu)
         keepalive = Keepalive(client.control, tunnel, rng("keepalive"))
@@ -172,6 +190,11 @@ class WebSocketTunnels:
             waiting.result()
         finally:
             waiting.cancel()
+
+    @property
+    def clients(self) -> list[WebSocketClient]:
+        """The guests' ends of their tunnels, in the order in which they were plugged in."""
+        return [client for client, _ in self._clients]
 
     @property
     def where(self) -> str:

@@ -1,7 +1,8 @@
 """One workload over options and transports: the same question put to each, answered in one table.
 
-In real time each run has a client process and a proxy process joined by shared memory, and real sockets to a real
-HTTP server in this process; in virtual time a run is one lab without sockets, and the same seed gives the same bytes.
+In real time each run has a client process and a proxy process, joined by shared memory or by a real WebSocket to the
+real proxy server, and real sockets to a real HTTP server in this process; in virtual time a run is one lab without
+sockets, and the same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AeroLabError, UsageError
-from ..limits import MS, MTU_DEFAULT, MTU_MAX, MTU_MIN
-from .measure import take_cpu, take_frames, take_result, take_tunnel
+from ..limits import HTTP_DIGEST_BYTES, MS, MTU_DEFAULT, MTU_MAX, MTU_MIN
+from .measure import take_cpu, take_frames, take_result, take_rtt, take_tunnel, take_wire
 from .record import Run
 from .table import Table
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from ..capture import Capture
     from ..link import Link
 
-TRANSPORTS = ("memory",)
+TRANSPORTS = ("memory", "websocket")
 SIZED = ("download", "upload", "parallel", "source", "sink")
 """Workloads that take a ``size``."""
 
@@ -94,7 +95,7 @@ def compare(
     Parameters
     ----------
     options: letters, for instance ``"C"``.
-    transports: names; ``"memory"``.
+    transports: names: ``"memory"``, and ``"websocket"`` in real time: the proxy server and a client of it.
     workloads: names, see :meth:`aero_lab.handles.Guest.run`.
     size: of bulk transfers, ``"10MB"`` or a number of bytes.
     parameters: further parameters of the workload; only with a single one.
@@ -184,6 +185,8 @@ def _cases(
     for transport in transports:
         if transport not in TRANSPORTS:
             raise UsageError(f"transport {transport!r} does not exist; there is {', '.join(TRANSPORTS)}")
+    if virtual and "websocket" in transports:
+        raise UsageError("a WebSocket lives in real time: leave --virtual or the transport out")
     for workload in workloads:
         if workload not in WORKLOADS:
             raise UsageError(f"workload must be one of {', '.join(WORKLOADS)}, not {workload!r}")
@@ -251,8 +254,13 @@ def _run_virtual(case: Case, run: Run) -> Capture:
 def _run_real(case: Case, run: Run) -> Capture:
     from .processes import RealRun
 
-    with RealRun(case.option, case.profile, case.mtu, case.seed, _meta(case), case.ack_policy) as halves:
+    digest_of = case.parameters.get("size", 0) if case.workload == "download" else 0
+    digest_of = digest_of if isinstance(digest_of, int) and digest_of <= HTTP_DIGEST_BYTES else 0
+    with RealRun(
+        case.option, case.profile, case.mtu, case.seed, _meta(case), case.ack_policy, case.transport, digest_of
+    ) as halves:
         halves.client.ask("online", timeout=case.timeout, patience=case.timeout + 10)
+        rtt = halves.client.ask("rtt")["rtt_ms"]
         before = [worker.ask("measure") for worker in (halves.client, halves.proxy)]
         answer = halves.client.ask(
             "run",
@@ -263,12 +271,16 @@ def _run_real(case: Case, run: Run) -> Capture:
         )
         after = [worker.ask("measure") for worker in (halves.client, halves.proxy)]
         take_result(run, answer)
+        take_rtt(run, rtt)
         take_tunnel(run, before[0]["counters"], after[0]["counters"])
         run.ack_policy = after[1]["ack_policy"]
         take_cpu(run, *(b["cpu"] - a["cpu"] for a, b in zip(before, after)))
         capture = halves.capture()
-        since = before[0]["now"] + halves.epoch_ns
-    take_frames(run, capture.frames(), since)
+        since, until = (moment[0]["now"] + halves.epoch_ns for moment in (before, after))
+    frames = capture.frames()
+    take_frames(run, frames, since)
+    between: Any = frames[(frames["frame_time"] >= since) & (frames["frame_time"] <= until)]
+    take_wire(run, before[0].get("wire"), after[0].get("wire"), between)
     return capture
 
 

@@ -74,3 +74,35 @@ def take_cpu(run: Run, client_seconds: float, proxy_seconds: float) -> None:
     if run.bytes:
         run.client_cpu_us_per_mb = client_seconds * 1e12 / run.bytes
         run.proxy_cpu_us_per_mb = proxy_seconds * 1e12 / run.bytes
+
+
+def take_rtt(run: Run, times: list[float]) -> None:
+    """Median of the tunnel's own round-trip times, unless the workload measured one."""
+    run.extra["tunnel_rtt_ms"] = times
+    if run.rtt_ms is None and times:
+        run.rtt_ms = sorted(times)[len(times) // 2]
+
+
+def take_wire(run: Run, before: list[int] | None, after: list[int] | None, frames: pandas.DataFrame) -> None:
+    """IP bytes of the tunnel's connection while the workload ran, and what they were spent for.
+
+    ``before`` and ``after`` are :class:`~aero_lab.transports.tcp_info.WireCount` of the client's end; ``frames`` those
+    recorded in between. By cause the bytes add up to those on the wire, exactly: what the tunnel's messages do not
+    account for is the cost of the transport, its headers, masks and acknowledgements.
+    """
+    if before is None or after is None:
+        return
+    from ..analysis import by_cause
+
+    run.wire_bytes_up, run.wire_bytes_down = after[0] - before[0], after[1] - before[1]
+    if run.bytes:
+        run.overhead_ratio = (run.wire_bytes_up + run.wire_bytes_down) / run.bytes
+    run.extra["wire_segments_up"], run.extra["wire_segments_down"] = after[2] - before[2], after[3] - before[3]
+    inside: Any = frames[frames["point"] == "tunnel"]
+    spent: dict[str, dict[str, int]] = {}
+    for name, direction, total in (("up", "tx", run.wire_bytes_up), ("down", "rx", run.wire_bytes_down)):
+        rows = inside[inside["direction"] == direction]
+        causes = by_cause(rows, "tunnel").reset_index() if len(rows) else None
+        bytes_of = {} if causes is None else {str(row["cause"]): int(row["bytes"]) for row in causes.to_dict("records")}
+        spent[name] = {**bytes_of, "transport_overhead": total - sum(bytes_of.values())}
+    run.extra["causes"] = spent

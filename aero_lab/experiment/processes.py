@@ -13,7 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..capture import Capture
+from ..capture.schema import POINT_OF
 from ..errors import AeroLabError
 from ..limits import WORKER_PATIENCE
 from ..wire.address import ip_text
@@ -44,9 +47,9 @@ class Worker:
         self._buffer = b""
         self._tell({"role": role, **spec})
 
-    def ready(self) -> None:
-        """Wait until the half stands."""
-        self._answer(WORKER_PATIENCE)
+    def ready(self) -> dict[str, Any]:
+        """Wait until the half stands; what it tells about itself."""
+        return self._answer(WORKER_PATIENCE)
 
     def ask(self, do: str, patience: float = WORKER_PATIENCE, **arguments: Any) -> dict[str, Any]:
         """Send a command and return its answer; raises what went wrong there."""
@@ -109,24 +112,38 @@ class Worker:
 class RealRun:
     """Services, proxy process and client process of one run; a context manager that leaves none of them behind."""
 
-    def __init__(self, option: str, profile: str, mtu: int, seed: int, meta: dict[str, Any], ack_policy: str = "early"):
+    def __init__(
+        self,
+        option: str,
+        profile: str,
+        mtu: int,
+        seed: int,
+        meta: dict[str, Any],
+        ack_policy: str = "early",
+        transport: str = "memory",
+        digest_of: int = 0,
+    ):
+        """``digest_of``: size of a download whose digest the services are to know before it begins."""
         from ..egress.services_host import ServicesHost
         from ..engine import RealEngine
-        from ..transports.memory import SharedMemoryTransport
+        from ..services.content import content_md5
 
         self._engine = RealEngine("aero-lab-services")
         self._workers: list[Worker] = []
         self._tickets: tuple = ()
+        self._identified = transport == "memory"
         try:
             services = ServicesHost()
             self._engine.on_close(services.stop)
             self._engine.call(services.start, self._engine.loop)
-            self._tickets = SharedMemoryTransport.create_tickets()
+            if digest_of:
+                content_md5(digest_of)  # else the time to the first byte would be that of an MD5
             self.epoch_ns = time.time_ns() - self._engine.now()
             """Wall clock less the clock of both processes, which is what frame times have added."""
             spec = {
                 "ack_policy": ack_policy,
                 "option": option,
+                "transport": transport,
                 "profile": profile,
                 "mtu": mtu,
                 "seed": seed,
@@ -135,14 +152,27 @@ class RealRun:
                 "forward_tcp": _texts(services.forward_tcp),
                 "forward_udp": _texts(services.forward_udp),
             }
-            for role, ticket in zip(("proxy", "client"), self._tickets):
-                self._workers.append(Worker(role, {**spec, "ticket": ticket.text}, ticket.fds))
-                ticket.close()
-            for worker in self._workers:
-                worker.ready()
+            if transport == "memory":
+                self._share_memory(spec)
+            else:
+                # One after the other: the proxy says where it is.
+                self._workers.append(Worker("proxy", spec, ()))
+                url = self.proxy.ready()["url"]
+                self._workers.append(Worker("client", {**spec, "url": url}, ()))
+                self.client.ready()
         except BaseException:
             self.close()
             raise
+
+    def _share_memory(self, spec: dict[str, Any]) -> None:
+        from ..transports.memory import SharedMemoryTransport
+
+        self._tickets = SharedMemoryTransport.create_tickets()
+        for role, ticket in zip(("proxy", "client"), self._tickets):
+            self._workers.append(Worker(role, {**spec, "ticket": ticket.text}, ticket.fds))
+            ticket.close()
+        for worker in self._workers:
+            worker.ready()
 
     @property
     def proxy(self) -> Worker:
@@ -161,6 +191,8 @@ class RealRun:
                 worker.ask("capture", path=str(path))
                 with path.open("rb") as file:
                     parts.append(pickle.load(file))  # written a moment ago by a child of ours, in a folder of ours
+            if not self._identified:
+                pair_by_order(*parts)
             return Capture.merged(*parts)
 
     def close(self) -> None:
@@ -176,6 +208,47 @@ class RealRun:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def pair_by_order(client: Capture, proxy: Capture) -> bool:
+    """Give frames that two processes saw one identity, where the tunnel between them carried none.
+
+    A WebSocket delivers all, in order: the n-th frame of a direction at the guest's NIC is the n-th in the tunnel. When
+    lengths say otherwise (something was not recorded, or the tunnel was made anew) no frame is paired. Either way the
+    identities of the two recorders, which began to count at the same number, are told apart. Returns whether all is
+    paired as it should be.
+    """
+    sides = [_tables(client, "nic"), _tables(proxy, "tunnel")]
+    sound = True
+    for direction in range(2):
+        lengths = [_column(tables, "frame_len", direction) for tables in sides]
+        common = min(map(len, lengths))
+        same = bool((lengths[0][:common] == lengths[1][:common]).all())
+        sound = sound and same
+        for side, tables in enumerate(sides):
+            first = (1 + direction + (0 if same else 2 * side)) << PAIR_BITS
+            for table in tables:
+                rows = (table["direction"] == direction) & (table["frame_len"] > 0)
+                number = int(rows.sum())
+                table["frame_id"][rows] = np.arange(first, first + number)
+                first += number
+    return sound
+
+
+PAIR_BITS = 40
+"""Room for as many frames of one direction."""
+
+
+def _tables(capture: Capture, point: str) -> list[Any]:
+    wanted = POINT_OF[point]
+    tables = [block.descriptors() for block in capture.blocks]
+    assert all((table["point"] == wanted).all() for table in tables)
+    return tables
+
+
+def _column(tables: list[Any], name: str, direction: int) -> Any:
+    rows = [table[name][(table["direction"] == direction) & (table["frame_len"] > 0)] for table in tables]
+    return np.concatenate(rows) if rows else np.zeros(0, np.int64)
 
 
 def _texts(forwards: dict) -> list:

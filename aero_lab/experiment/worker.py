@@ -3,8 +3,8 @@
 The parent writes one JSON object a line to standard input and reads one answer a line from standard output; the first
 line says which half this is. When the parent goes away, however it ended, so does this process.
 
-Commands: ``run`` (client: one workload), ``measure`` (CPU time, counters), ``capture`` (write what was recorded to a
-file), ``stop``.
+Commands: ``run`` (client: one workload), ``rtt`` (client: PINGs through the tunnel), ``measure`` (CPU time, counters),
+``capture`` (write what was recorded to a file), ``stop``.
 """
 
 from __future__ import annotations
@@ -15,19 +15,28 @@ import pickle
 import random
 import resource
 import sys
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..capture import Recorder
 from ..compiled.registry import load_all
 from ..engine import RealEngine
 from ..errors import AeroLabError
-from ..limits import PARENT_CHECK, SECOND
+from ..limits import MS, PARENT_CHECK, SECOND
 from ..paths import get_path
 from ..paths.base import Wire
+from ..transports.base import TransportEnd
 from ..transports.memory import SharedMemoryTransport
 from ..wire.address import ip, ip_text
+
+if TYPE_CHECKING:
+    from ..guests.scripted.guest import ScriptedGuest
+    from ..worlds import HostWorld
+
+RTT_PINGS, RTT_PATIENCE = 11, 5.0
+"""PINGs of the tunnel whose round-trip times are taken, and seconds that one may take."""
 
 
 def seeded(seed: int, part: str) -> random.Random:
@@ -44,11 +53,28 @@ class Half(ABC):
         self.spec = spec
         self.recorder = Recorder(points=(self.point,), epoch_ns=spec["epoch_ns"], meta=spec["meta"])
         self.engine = RealEngine()
-        self.end = SharedMemoryTransport.attach(spec["ticket"])
-        self.engine.on_close(self.end.close)
-        self.engine.call(self.engine.driver.watch, self.end.wake_fd, self.end.clear_wake)
         self._parent = os.getppid()
         self.engine.call(self._look_for_parent)
+        self.build()
+
+    @abstractmethod
+    def build(self) -> None:
+        """Make this half of the path and put it on the engine."""
+
+    def attach(self) -> TransportEnd:
+        """This half's end of the memory that both processes share."""
+        end = SharedMemoryTransport.attach(self.spec["ticket"])
+        self.engine.on_close(end.close)
+        self.engine.call(self.engine.driver.watch, end.wake_fd, end.clear_wake)
+        return end
+
+    def commands(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        """What the parent may ask for, by name."""
+        return {"measure": self.measure, "capture": self.capture}
+
+    def about(self) -> dict[str, Any]:
+        """What the parent has to know before it goes on."""
+        return {"pid": os.getpid()}
 
     def _look_for_parent(self) -> None:
         """A parent that was killed cannot say so, and while a workload runs nobody reads standard input."""
@@ -83,19 +109,43 @@ class Client(Half):
     point = "nic"
     port: Any
 
-    def __init__(self, spec: dict[str, Any]):
+    def build(self) -> None:
+        end = self.attach()
+        self.engine.call(self._plug_in, lambda guest: self._join(guest, end))
+
+    def commands(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        return {**super().commands(), "online": self.online, "run": self.run, "rtt": self.rtt}
+
+    def _plug_in(self, join: Callable[[ScriptedGuest], Any]) -> None:
         from ..guests.scripted.guest import ScriptedGuest
 
-        super().__init__(spec)
+        spec = self.spec
+        self.guest = ScriptedGuest(spec["profile"], seeded(spec["seed"], "guest"), self.engine.now(), mtu=spec["mtu"])
+        self.port = join(self.guest)
 
-        def build() -> None:
-            now, mtu = self.engine.now(), spec["mtu"]
-            self.guest = ScriptedGuest(spec["profile"], seeded(spec["seed"], "guest"), now, mtu=mtu)
-            wire = Wire(self.guest.nic_tx, self.guest.nic_rx)
-            self.port = get_path(spec["option"]).client(wire, self.end, self.recorder, mtu)
-            self.engine.add(self.guest, self.port)
+    def _join(self, guest: ScriptedGuest, end: TransportEnd) -> Any:
+        port = get_path(self.spec["option"]).client(
+            Wire(guest.nic_tx, guest.nic_rx), end, self.recorder, self.spec["mtu"]
+        )
+        self.engine.add(guest, port)
+        return port
 
-        self.engine.call(build)
+    def rtt(self, number: int = RTT_PINGS) -> dict[str, Any]:
+        """Round-trip times of the tunnel itself, ms, by PINGs of its own, one after the other."""
+        came = threading.Event()
+        times: list[float] = []
+
+        def answered(rtt: int) -> None:
+            times.append(rtt / MS)
+            came.set()
+
+        self.port.control.on_rtt = answered
+        for _ in range(number):
+            came.clear()
+            self.engine.call(lambda: self.port.ping(self.engine.now()))
+            if not came.wait(RTT_PATIENCE):
+                break
+        return {"rtt_ms": times}
 
     def counters(self) -> dict[str, int]:
         return self.port.counters
@@ -122,30 +172,34 @@ class Proxy(Half):
     point = "tunnel"
     server: Any
 
-    def __init__(self, spec: dict[str, Any]):
-        from ..lan import Lan
+    def build(self) -> None:
+        end = self.attach()
+        self.engine.call(self._serve, end)
+
+    def world(self) -> HostWorld:
+        """The services of the parent, and the rest of the world."""
         from ..worlds import HostWorld
 
-        super().__init__(spec)
         tcp, udp = (
-            {(ip(a), p): (ip(b), q) for (a, p), (b, q) in table} for table in (spec["forward_tcp"], spec["forward_udp"])
+            {(ip(a), p): (ip(b), q) for (a, p), (b, q) in self.spec[table]} for table in ("forward_tcp", "forward_udp")
         )
+        world = HostWorld(self.engine.driver, tcp, udp, ack_policy=self.spec["ack_policy"])
+        self.engine.on_close(world.close)
+        return world
 
-        def build() -> None:
-            now, mtu = self.engine.now(), spec["mtu"]
-            world = HostWorld(self.engine.driver, tcp, udp, ack_policy=spec["ack_policy"])
-            self.engine.on_close(world.close)
+    def _serve(self, end: TransportEnd) -> None:
+        from ..lan import Lan
 
-            def make_lan() -> Lan:
-                def make_egress(sink: Any) -> Any:
-                    return world.make_egress(sink, seeded(spec["seed"], "egress"), now)
+        now, spec, world = self.engine.now(), self.spec, self.world()
 
-                return Lan(world.lan_config(mtu), make_egress, seeded(spec["seed"], "lan"), now)
+        def make_lan() -> Lan:
+            def make_egress(sink: Any) -> Any:
+                return world.make_egress(sink, seeded(spec["seed"], "egress"), now)
 
-            self.server = get_path(spec["option"]).server(self.end, make_lan, self.recorder, mtu)
-            self.engine.add(self.server)
+            return Lan(world.lan_config(spec["mtu"]), make_egress, seeded(spec["seed"], "lan"), now)
 
-        self.engine.call(build)
+        self.server = get_path(spec["option"]).server(end, make_lan, self.recorder, spec["mtu"])
+        self.engine.add(self.server)
 
     def counters(self) -> dict[str, int]:
         return self.server.lan.counters
@@ -157,9 +211,7 @@ class Proxy(Half):
 
 def serve(half: Half, answer: Callable[[dict[str, Any]], None]) -> None:
     """Obey commands until ``stop`` or the end of standard input."""
-    commands: dict[str, Callable[..., dict[str, Any]]] = {"measure": half.measure, "capture": half.capture}
-    if isinstance(half, Client):
-        commands |= {"online": half.online, "run": half.run}
+    commands = half.commands()
     for line in sys.stdin:
         request = json.loads(line)
         name = request.pop("do")
@@ -169,6 +221,15 @@ def serve(half: Half, answer: Callable[[dict[str, Any]], None]) -> None:
             answer({"ok": True, "value": commands[name](**request)})
         except AeroLabError as error:
             answer({"ok": False, "error": str(error)})
+
+
+def make_half(spec: dict[str, Any]) -> Half:
+    """The half that the parent asked for."""
+    if spec["transport"] == "websocket":
+        from .worker_websocket import WebSocketClientHalf, WebSocketProxyHalf
+
+        return (WebSocketClientHalf if spec["role"] == "client" else WebSocketProxyHalf)(spec)
+    return (Client if spec["role"] == "client" else Proxy)(spec)
 
 
 def main() -> None:
@@ -181,9 +242,13 @@ def main() -> None:
 
     spec = json.loads(sys.stdin.readline())
     load_all()
-    half: Half = (Client if spec["role"] == "client" else Proxy)(spec)
     try:
-        answer({"ok": True, "value": {"pid": os.getpid()}})
+        half = make_half(spec)
+    except AeroLabError as error:
+        answer({"ok": False, "error": str(error)})
+        return
+    try:
+        answer({"ok": True, "value": half.about()})
         serve(half, answer)
     except (BrokenPipeError, KeyboardInterrupt):
         pass

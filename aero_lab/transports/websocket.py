@@ -71,6 +71,20 @@ class Gate(Protocol):
 
 
 @dataclass(frozen=True)
+class Identities:
+    """Identities of the messages under way, as one end sees them."""
+
+    coming: deque[int]
+    going: deque[int]
+
+    @staticmethod
+    def pair() -> tuple[Identities, Identities]:
+        """For the two ends of a connection."""
+        up, down = deque(), deque()
+        return Identities(down, up), Identities(up, down)
+
+
+@dataclass(frozen=True)
 class _Ending:
     """How a connection ends. ``by``: who began it, ``"us"``, ``"peer"`` or ``"loss"``."""
 
@@ -131,6 +145,8 @@ class WebSocketEnd(TransportEnd):
         self.close_reason: str | None = None
         self.closed_by: str | None = None
         """``"us"``, ``"peer"`` or ``"loss"``; None before the end."""
+        self.identities: Identities | None = None
+        """Set when both ends are in one process: how the frames' identities, which no message carries, go along."""
         self._socket = socket
         self._wake = wake
         self._gate = gate
@@ -261,7 +277,9 @@ class WebSocketEnd(TransportEnd):
             if kind is WSMsgType.BINARY:
                 if gate is not None and (refusal := gate.received("binary", len(data))) is not None:
                     return self._refuse(refusal)
-                while not ring.push(data, monotonic_ns()):
+                known = self.identities
+                identity = known.coming.popleft() if known is not None and known.coming else 0
+                while not ring.push(data, monotonic_ns(), identity):
                     if len(data) > ring.arena:
                         self._too_large += 1
                         break
@@ -310,6 +328,8 @@ class WebSocketEnd(TransportEnd):
                 for message in batch:
                     if gate is not None and (refusal := gate.sent(len(message.data))) is not None:
                         return self._refuse(refusal)
+                    if self.identities is not None:
+                        self.identities.going.append(message.frame_id)
                     await socket.send_bytes(message.data)
                     if self._full_since is not None:  # a slow peer is not one that takes nothing
                         self._full_since = monotonic_ns()

@@ -226,6 +226,11 @@ class WebSocketClient(TransportEnd):
         return self._end is not None
 
     @property
+    def end(self) -> WebSocketEnd | None:
+        """The end of the present connection."""
+        return self._end
+
+    @property
     def wire(self) -> WireCount | None:
         """What the connections cost on the wire so far, the lost ones as last seen; None where nobody counts."""
         now = wire_count(self._socket) if self._socket is not None else None

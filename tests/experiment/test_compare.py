@@ -24,20 +24,23 @@ CONTRACT = (
     "proxy_cpu_us_per_mb guest_mips_idle guest_mips_loaded retransmissions udp_delay_ms udp_jitter_ms udp_loss capture"
 ).split()
 """The fields that scripts rely on, in order."""
-NEVER_MEASURED_HERE = (
-    "nic",
-    "wire_bytes_up",
-    "wire_bytes_down",
-    "overhead_ratio",
-    "guest_mips_idle",
-    "guest_mips_loaded",
-)
+NEVER_MEASURED_HERE = ("nic", "guest_mips_idle", "guest_mips_loaded")
+ONLY_ON_A_WIRE = ("wire_bytes_up", "wire_bytes_down", "overhead_ratio")
 
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
     return compare(workloads=["download", "upload"], size="2MB", out=folder, progress=False), folder
+
+
+@pytest.fixture(scope="module")
+def websocket(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("websocket")
+    table = compare(
+        transports=["websocket"], workloads=["download", "upload"], size="2MB", out=folder, progress=False, seed=2
+    )
+    return table, folder
 
 
 @pytest.fixture(scope="module")
@@ -68,12 +71,76 @@ def test_real_runs_measure_both_processes(real):
         for name in ("client_cpu_us_per_mb", "proxy_cpu_us_per_mb", "goodput_mbps", "connect_ms", "ttfb_ms"):
             assert getattr(run, name) > 0, name
         assert run.messages_up == run.frames_up > 0 and run.messages_down == run.frames_down > 0
-        assert all(getattr(run, name) is None for name in NEVER_MEASURED_HERE)
-        assert run.rtt_ms is None and run.udp_loss is None
+        assert all(getattr(run, name) is None for name in NEVER_MEASURED_HERE + ONLY_ON_A_WIRE)
+        assert run.rtt_ms > 0 and len(run.extra["tunnel_rtt_ms"]) == 11 and run.udp_loss is None
     down, up = table.runs
     assert down.tunnel_bytes_down > 2_000_000 > down.tunnel_bytes_up > 0
     assert up.tunnel_bytes_up > 2_000_000 > up.tunnel_bytes_down > 0
     assert 0 < down.acks_per_data_segment < 1.1
+
+
+def test_over_a_websocket_the_wire_is_measured(websocket):
+    table, _ = websocket
+    assert table.ok, table.runs
+    for run in table.runs:
+        assert (run.mode, run.transport, run.bytes, run.digest_ok) == ("real", "websocket", 2_000_000, True)
+        for name in ("client_cpu_us_per_mb", "proxy_cpu_us_per_mb", "goodput_mbps", "connect_ms", "ttfb_ms", "rtt_ms"):
+            assert getattr(run, name) > 0, name
+        # A PING of the keepalive may be among them.
+        assert 0 <= run.messages_up - run.frames_up <= 2 and 0 <= run.messages_down - run.frames_down <= 2
+        assert all(getattr(run, name) is None for name in NEVER_MEASURED_HERE)
+        assert run.overhead_ratio == (run.wire_bytes_up + run.wire_bytes_down) / 2_000_000
+        for way in ("up", "down"):
+            wire, tunnel = getattr(run, f"wire_bytes_{way}"), getattr(run, f"tunnel_bytes_{way}")
+            causes = run.extra["causes"][way]
+            assert sum(causes.values()) == wire and causes["tunnel_framing"] > 0
+            # A WebSocket header of 4 bytes (2 for small ones; 4 more for the client's mask), and 52 a segment.
+            segments, messages = run.extra[f"wire_segments_{way}"], getattr(run, f"messages_{way}")
+            headers = wire - 52 * segments - tunnel
+            least = (6 if way == "up" else 2) * messages
+            edge = 2 * 1522  # messages that one count has and the other not yet
+            assert least - edge <= headers <= least + 2 * messages + edge
+            assert segments >= tunnel / 1448
+    down, up = table.runs
+    assert 1.05 < down.overhead_ratio < 2 and 1.05 < up.overhead_ratio < 2
+    assert "wire per payload" in table.to_markdown()
+
+
+def test_over_a_websocket_frames_are_paired(websocket):
+    from aero_lab.capture import read_pcap
+
+    table, _ = websocket
+    frames = read_pcap(table.runs[0].capture).frames()
+    for direction in ("tx", "rx"):
+        nic, tunnel = (
+            frames[(frames["point"] == point) & (frames["direction"] == direction) & frames["frame_id"].notna()]
+            for point in ("nic", "tunnel")
+        )
+        both = nic.merge(tunnel, on="frame_id", suffixes=("_nic", "_tunnel"))
+        assert len(both) > 0.95 * len(nic) and nic["frame_id"].is_unique and tunnel["frame_id"].is_unique
+        for column in ("frame_len", "tcp_seq", "tcp_ack", "ip_id", "arp_opcode"):
+            if f"{column}_nic" in both:
+                assert both[f"{column}_nic"].equals(both[f"{column}_tunnel"]), (direction, column)
+    delays = frames["tunnel_delay"].dropna()
+    assert len(delays) > 1000 and (delays >= 0).all()
+
+
+def test_frames_that_do_not_match_are_not_paired():
+    from aero_lab.capture import Recorder
+    from aero_lab.experiment.processes import pair_by_order
+
+    for lost, sound in ((None, True), (1, False)):
+        near, far = Recorder(points=("nic",)), Recorder(points=("tunnel",))
+        for number in range(4):
+            frame = bytes(60 + number)
+            near.add(frame, "nic", "tx", number)
+            if number != lost:
+                far.add_message(b"\xa2\x03\0\0" + frame, "tx", number)
+        far.add_message(b"\xa2\x03\x01\0ping", "tx", 9)
+        parts = near.capture(), far.capture()
+        assert pair_by_order(*parts) is sound
+        ids = [list(part.descriptors()["frame_id"]) for part in parts]
+        assert (ids[0] == ids[1][:4]) is sound and (bool(set(ids[0]) & set(ids[1])) is sound)
 
 
 def test_both_ends_are_in_one_capture(real):
@@ -82,6 +149,7 @@ def test_both_ends_are_in_one_capture(real):
     table, _ = real
     frames = read_pcap(table.runs[0].capture).frames()
     assert set(frames["point"].unique()) == {"nic", "tunnel"}
+    frames = frames[frames["frame_len"] > 0]  # PINGs hold none
     at = {
         (p, d): frames[(frames["point"] == p) & (frames["direction"] == d)]
         for p in ("nic", "tunnel")

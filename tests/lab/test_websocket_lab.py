@@ -59,6 +59,11 @@ def test_bytes_are_right_both_ways_and_seen_from_all_sides(lab, guest):
         common = min(len(nic), len(tunnel)) - 20
         assert common > 1000 and list(nic["frame_len"][:common]) == list(tunnel["frame_len"][:common])
         assert (tunnel["message_len"] == tunnel["frame_len"] + 4).all()
+        # No message carries an identity, yet each frame keeps its own.
+        both = nic.merge(tunnel, on="frame_id", suffixes=("_nic", "_tunnel"))
+        assert len(both) >= common and nic["frame_id"].is_unique
+        assert both["tcp_seq_nic"].equals(both["tcp_seq_tunnel"])
+    assert (frames["tunnel_delay"].dropna() >= 0).all() and frames["tunnel_delay"].notna().sum() > 1000
 
 
 def test_guests_have_networks_of_their_own(lab, guest):
