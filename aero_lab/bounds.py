@@ -84,6 +84,14 @@ KEEPALIVE_LEAST, KEEPALIVE_MOST = 5_000_000_000, 15_000_000_000
 KEEPALIVE_SILENCE = 2 * KEEPALIVE_MOST
 """A client that heard nothing for so long, and has asked meanwhile, gives its connection up."""
 
+# Datagram transport ---------------------------------------------------------------------------------------------------
+DATAGRAM_MOST = 65_507
+"""Largest message: an IPv4 packet of 65,535 bytes less its header and UDP's."""
+DATAGRAM_BUFFER = 4 << 20
+"""Bytes asked of the system for each socket's buffers; it gives as much as its own limit allows."""
+DATAGRAMS_AT_ONCE = 64
+"""Datagrams sent or taken before anything else gets a turn."""
+
 # Probe ----------------------------------------------------------------------------------------------------------------
 PROBE_STEP, PROBE_DATA = 2.0, 5.0
 """Seconds for each step of a probe, and for each frame while its data comes back (the original probe's limits)."""

@@ -44,8 +44,9 @@ class Lab:
     virtual: run in virtual time: nothing waits, no sockets are used, and the same seed gives the same bytes.
     seed: seed of everything random in the lab.
     option: where the pipeline is cut; ``"C"``.
-    transport: what carries the messages between guest and proxy: ``"memory"``, or ``"websocket"`` for the real proxy
-        server on loopback and a real WebSocket for each guest.
+    transport: what carries the messages between guest and proxy: ``"memory"``, ``"websocket"`` for the real proxy
+        server on loopback and a real WebSocket for each guest, or ``"datagram"`` for UDP on loopback, which promises
+        neither order nor arrival.
     proxy_url, token: a proxy elsewhere that the guests connect to instead; its networks are its own.
     link: impairment between guest and proxy, a :class:`~aero_lab.Link` or text such as ``"rtt=40ms, loss=1%"``.
     mtu: MTU of the guests' network, 576 to 65520.
@@ -89,7 +90,7 @@ class Lab:
             raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {ack_policy!r}")
         self.path = get_path(option)
         self.transport = "websocket" if proxy_url is not None else transport
-        _check_transport(self.transport, virtual, link is not None, proxy_url, token)
+        _check_transport(self.transport, virtual, link is not None, proxy_url, token, mtu)
         self.link = Link.parse(link) if isinstance(link, str) else link
         self.mtu = mtu
         self.ipv6 = ipv6
@@ -156,7 +157,9 @@ class Lab:
         if self._tunnels is not None:
             return host, *self._tunnels.connect(number, host, lambda part: self._rng(number, part))
         links: tuple = ()
-        if self.link is None:
+        if self.transport == "datagram":
+            near, far, links = self._datagrams(number)
+        elif self.link is None:
             near, far = memory_pair()
         else:
             near, far, links = impaired_pair(self.link, self._rng(number, "link"))
@@ -174,6 +177,21 @@ class Lab:
         engine.on_close(near.close)
         engine.on_close(far.close)
         return host, client, server, links
+
+    def _datagrams(self, number: int) -> tuple:
+        """Both ends of a real datagram channel, with the link in front when there is one."""
+        from .transports.datagram import Splice, datagram_pair
+        from .transports.impaired import impaired_pair
+
+        near, far = datagram_pair()
+        driver = self._engine.driver  # type: ignore[union-attr]
+        for end in (near, far):
+            driver.watch(end.wake_fd, end.clear_wake)
+        if self.link is None:
+            return near, far, ()
+        guest, middle, links = impaired_pair(self.link, self._rng(number, "link"))
+        self._engine.on_close(near.close)
+        return guest, far, (*links, Splice(middle, near))
 
     def _open_tunnels(self, url: str | None, token: str | None) -> WebSocketTunnels:
         from .tunnels import WebSocketTunnels
@@ -397,13 +415,17 @@ class Flows:
         return text_table(self.COLUMNS, self._cells(), right=(7, 8))
 
 
-def _check_transport(transport: str, virtual: bool, link: bool, url: str | None, token: str | None) -> None:
+def _check_transport(transport: str, virtual: bool, link: bool, url: str | None, token: str | None, mtu: int) -> None:
+    from .bounds import DATAGRAM_MOST
+    from .paths.l2_tunnel import frame_limits
     from .tunnels import TRANSPORTS
 
+    if transport == "datagram" and frame_limits(mtu).message > DATAGRAM_MOST:
+        raise UsageError(f"a datagram holds {DATAGRAM_MOST:,} bytes: too few for frames of MTU {mtu}")
     if transport not in TRANSPORTS:
         raise UsageError(f"transport {transport!r} does not exist; there is {', '.join(TRANSPORTS)}")
-    if transport == "websocket" and virtual:
-        raise UsageError("a WebSocket lives in real time: transport='websocket' without virtual=True")
+    if transport != "memory" and virtual:
+        raise UsageError(f"sockets live in real time: transport={transport!r} without virtual=True")
     if transport == "websocket" and link:
         raise UsageError("link= is simulated over memory so far, not over a WebSocket")
     if token is not None and url is None:
