@@ -29,6 +29,7 @@ from aero_lab.stack import (
 from aero_lab.wire.address import ip, mac
 
 GUEST, GATEWAY = ip("10.0.2.15"), ip("10.0.2.2")
+GUEST6, GATEWAY6 = ip("fd00:aee0::15"), ip("fd00:aee0::2")
 GUEST_MAC = mac("02:00:00:00:00:99")
 FILES, ECHO, SINK, SOURCE = (ip(f"203.0.113.{n}") for n in (10, 11, 12, 13))
 
@@ -71,11 +72,13 @@ class Guest:
     name = "guest"
 
     def __init__(self, rng: Any, mtu: int = 1500, tcp: TcpConfig | None = None, lan: Any = None):
+        gateway6 = lan is not None and lan.config.gateway6
         config = StackConfig(
             role="guest",
             mac=GUEST_MAC,
-            addresses=((GUEST, 24),),
+            addresses=((GUEST, 24), (GUEST6, 64)) if gateway6 else ((GUEST, 24),),
             router4=GATEWAY,
+            router6=gateway6 or None,
             mtu=mtu,
             max_connections=64,
             tcp=tcp or TcpConfig(),
@@ -88,6 +91,10 @@ class Guest:
         """Connections that came from outside, once the stack listens."""
         self.datagrams: list[Datagram] = []
         self.icmp: list[IcmpMessage] = []
+        self.quiet = False
+        """Keep what the stack sends to itself, as a guest whose frames are late."""
+        self.wire: Callable[[list[bytes], str], list[bytes]] | None = None
+        """What becomes of frames on their way, up or down; None: they arrive."""
 
     def open(self, *args: Any, **kw: Any) -> Client:
         client = Client(self, *args, **kw)
@@ -95,12 +102,12 @@ class Guest:
         return client
 
     def poll_at(self, now: int) -> int:
-        return now if len(self.stack.tx) or len(self.lan.tx) else self.stack.poll_at(now)
+        return now if (len(self.stack.tx) and not self.quiet) or len(self.lan.tx) else self.stack.poll_at(now)
 
     def step(self, now: int) -> None:
         self.now = now
         stack = self.stack
-        self.lan.tx.move_to(stack.rx)
+        self._carry(self.lan.tx, stack.rx, "down")
         stack.step(now)
         for event in stack.events():
             if isinstance(event, Datagram):
@@ -119,7 +126,15 @@ class Guest:
         for client in self.clients:
             client.work(now)
         stack.step(now)
-        stack.tx.move_to(self.lan.rx)
+        if not self.quiet:
+            self._carry(stack.tx, self.lan.rx, "up")
+
+    def _carry(self, out: Any, into: Any, way: str) -> None:
+        if self.wire is None:
+            out.move_to(into)
+            return
+        for raw in self.wire([record.data for record in out.pop_many(1024)], way):
+            into.push(raw)
 
 
 class VirtualBench:
