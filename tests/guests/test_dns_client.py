@@ -8,6 +8,7 @@ from aero_lab.wire import dns
 from aero_lab.wire.address import ip
 from aero_lab.wire.dns import DnsMessage, Question, Record
 
+from .bench import Bench
 from .peer import ADDRESS, ROUTER, Peer
 
 FILES = ip("203.0.113.10")
@@ -146,6 +147,18 @@ def test_forged_answers_are_counted_and_the_right_one_is_taken(what):
     peer._dns = both
     assert ask(peer) == FILES
     assert sum(peer.guest.counters.values()) == 1
+
+
+@pytest.mark.parametrize("profile", ["linux", "windows7"])
+def test_an_answer_that_was_cut_is_asked_for_again_over_tcp(profile):
+    many = tuple(bytes((10, 9, i >> 8, i & 255)) for i in range(200))
+    bench = Bench(profile, lan={"names": {"many.lab": many}})
+    bench.run_task(bench.guest.wait_online())
+    found = bench.run_task(bench.guest.resolver.lookup("many.lab"))
+    assert found == {dns.A: many}
+    assert bench.guest.resolver.over_tcp == 1 and bench.lan.dns.counters["truncated"] == 1
+    bench.wait(300)
+    assert bench.guest.stack.open_connections == bench.lan.stack.open_connections == 0
 
 
 def test_truncated_answer():

@@ -7,7 +7,9 @@ from hashlib import sha256
 
 import pytest
 
+from aero_lab.audit import Audit
 from aero_lab.causes import Cause
+from aero_lab.egress.contract import Answer
 from aero_lab.errors import Malformed
 from aero_lab.lan import Policy
 from aero_lab.limits import MS, SECOND
@@ -417,3 +419,18 @@ def test_counters_name_their_part():
     with pytest.raises(Malformed):
         Dhcp.parse(b"")
     assert b.lan.poll_at(b.now) > b.now or b.now < SECOND
+
+
+def test_names_that_are_denied_are_audited():
+    b = VirtualBench(names={}, policy=Policy(blocked_domains=("bad.example",)))
+    audit = Audit()
+    b.lan.flows._audit = audit.source(0)
+    b.lan.egress.resolve = lambda query, name, rtype, now: b.lan.resolved(
+        query, Answer.of(name, (ip("10.0.0.1"),)), now
+    )
+    assert ask_dns(b, "x.bad.example").rcode == ask_dns(b, "inner.example").rcode == dns.NXDOMAIN
+    rows = [(row["kind"], row["protocol"], row["name"], row["reason"], row["source"]) for row in audit.rows()]
+    assert rows == [
+        ("denied", "dns", "x.bad.example", "denied-blocked-domain", "10.0.2.15:40053"),
+        ("denied", "dns", "inner.example", "denied-private", "10.0.2.15:40053"),
+    ]

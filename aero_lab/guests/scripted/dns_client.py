@@ -30,6 +30,8 @@ class Resolver:
         self._cache: dict[tuple[str, int], tuple[int, tuple[bytes, ...]]] = {}
         self.queries = 0
         """Queries sent, repetitions included."""
+        self.over_tcp = 0
+        """Answers that were cut over UDP and came whole over TCP."""
 
     def address(self, name: str, family: int | None = None) -> TaskGenerator:
         """Task: the first IPv4 address of ``name``, or with global IPv6 at hand its first address of any family; with
@@ -77,7 +79,10 @@ class Resolver:
                         arrival = yield from socket.receive(until)
                         answer = self._accept(arrival.payload, arrival.source, arrival.port, name, missing)
                         if answer is not None:
-                            rtype, _ = missing.pop(answer.id)
+                            rtype, query = missing[answer.id]
+                            if answer.truncated:
+                                answer = (yield from self._whole(arrival.source, query, name, missing, until)) or answer
+                            del missing[answer.id]
                             found[rtype] = self._read(answer, name, rtype, rtype == types[0])
                     return found
                 except TaskTimeout:
@@ -91,6 +96,24 @@ class Resolver:
         if any(found.values()):  # like glibc: some servers never answer for AAAA
             return {rtype: found.get(rtype, ()) for rtype in types}
         raise TaskTimeout(f"no DNS answer for {name}")
+
+    def _whole(self, server: bytes, query: bytes, name: str, missing: dict, until: int) -> TaskGenerator:
+        """Task: the answer to a query over TCP (RFC 7766), None when there is none to be had so."""
+        socket = None
+        try:
+            socket = yield from self._guest.connect(server, dns.PORT, until)
+            yield from socket.send(len(query).to_bytes(2, "big") + query, until)
+            size = int.from_bytes((yield from socket.receive_exactly(2, until)), "big")
+            payload = yield from socket.receive_exactly(size, until)
+            self.over_tcp += 1
+            answer = self._accept(payload, server, dns.PORT, name, missing)
+            yield from socket.finish(until)
+            return answer
+        except (TaskError, TaskTimeout):
+            return None
+        finally:
+            if socket is not None:
+                socket.abort()
 
     def _new_id(self, taken: dict) -> int:
         while (number := self._guest.rng.getrandbits(16)) in taken:
