@@ -159,7 +159,7 @@ def proxy_command(
     ] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on, at the same address; 0: any.")] = None,
     mtu: Annotated[int | None, typer.Option(help="MTU of the guests' networks, 576 to 65520.")] = None,
-    ipv6: Annotated[bool, typer.Option("--ipv6", help="Offer the guests IPv6 too.")] = False,
+    ipv6: Annotated[bool | None, typer.Option("--ipv6/--no-ipv6", help="Offer the guests IPv6 too, or not.")] = None,
     ack_policy: Annotated[
         str | None, typer.Option(help="When a guest's bytes are acknowledged: early, or mirror the far TCP.")
     ] = None,
@@ -176,10 +176,8 @@ def proxy_command(
     """Serve tunnels at /l2 until interrupted. Reads the AERO_L2_* variables; options win over them."""
     import os
 
-    from .lan.config import GATEWAY6
     from .server.command import serve
     from .server.config import ServerConfig
-    from .wire.address import ip_text
 
     notes: list[str] = []
     config = ServerConfig.from_environment(
@@ -188,7 +186,7 @@ def proxy_command(
         bind=bind,
         port=port,
         mtu=mtu,
-        gateway6=ip_text(GATEWAY6) if ipv6 else None,
+        gateway6={None: None, True: "auto", False: "off"}[ipv6],
         ack_policy=ack_policy,
         capture_dir=capture,
         audit_log=audit,

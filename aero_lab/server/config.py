@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 
 from ..errors import AeroLabError, UsageError
 from ..framing.l2_tunnel import L2Limits
+from ..lan.config import GATEWAY6
 from ..limits import (
     ETHERNET_OVERHEAD,
     IPV6_MTU_MIN,
@@ -106,8 +107,9 @@ class ServerConfig(BaseSettings):
 
     # What lies behind it
     mtu: int = _number(MTU_DEFAULT, "AERO_L2_MTU", least=MTU_MIN, most=MTU_MAX)
-    gateway6: str | None = _setting(None, "AERO_L2_GATEWAY6")
-    """The gateway's IPv6 address in a /64 of the guests, such as ``fd00:aee0::2``; without it there is no IPv6."""
+    gateway6: str = _setting("auto", "AERO_L2_GATEWAY6")
+    """The gateway's IPv6 address in a /64 of the guests; ``auto``: ``fd00:aee0::2`` where the MTU allows IPv6; ``off``:
+    no IPv6."""
     ack_policy: str = _setting("early", "AERO_L2_ACK_POLICY", pattern="^(early|mirror)$")
     """``early``: bytes of the guest are acknowledged when the proxy has them; ``mirror``: when the far TCP has."""
     allowed_tcp_ports: Annotated[frozenset[int] | None, NoDecode] = _setting(None, "AERO_L2_ALLOWED_TCP_PORTS")
@@ -224,13 +226,13 @@ class ServerConfig(BaseSettings):
 
     @field_validator("gateway6")
     @classmethod
-    def _gateway6(cls, value: str | None) -> str | None:
+    def _gateway6(cls, value: str) -> str:
         try:
-            sound = value is None or len(ip(value)) == 16
+            sound = value in ("auto", "off") or len(ip(value)) == 16
         except UsageError:
             sound = False
         if not sound:
-            raise ValueError(f"must be an IPv6 address, not {value!r}")
+            raise ValueError(f"must be an IPv6 address, auto or off, not {value!r}")
         return value
 
     @field_validator("allowed_origins", "allowed_origins_extra")
@@ -254,7 +256,7 @@ class ServerConfig(BaseSettings):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if self.gateway6 is not None and self.lan_mtu < IPV6_MTU_MIN:
+        if self.gateway6 not in ("auto", "off") and self.lan_mtu < IPV6_MTU_MIN:
             raise ValueError(f"IPv6 (AERO_L2_GATEWAY6) needs an MTU of {IPV6_MTU_MIN} or more, not {self.lan_mtu}")
         return self
 
@@ -280,6 +282,13 @@ class ServerConfig(BaseSettings):
     def lan_mtu(self) -> int:
         """MTU of the guests' networks: what was asked for, or as much of it as a FRAME message carries."""
         return max(MTU_MIN, min(self.mtu, self.limits.frame - ETHERNET_OVERHEAD))
+
+    @property
+    def gateway6_address(self) -> bytes | None:
+        """Packed, None without IPv6."""
+        if self.gateway6 == "off" or self.lan_mtu < IPV6_MTU_MIN:
+            return None
+        return GATEWAY6 if self.gateway6 == "auto" else ip(self.gateway6)
 
     @property
     def origins(self) -> OriginRules:

@@ -72,6 +72,7 @@ RTT_HISTOGRAM = "l2_ping_rtt_ms"
 DROPS_COUNTER = "aero_lab_drops_total"
 
 _UDP_FAILURES = frozenset(f"egress.udp-{why}" for why in (*get_args(Why), "send-failed", "too-big", "socket-full"))
+_OTHER_DNS_FAILURES = frozenset(("dns.pending-limit", "forward.names-failed", "forward.names-timeout"))
 _TCP_FAILURES = frozenset(f"egress.tcp-{why}" for why in get_args(Why))
 _FROM_LAN: dict[str, Callable[[str], bool]] = {
     "l2_policy_denied_total": lambda name: "denied-" in name and not name.startswith("egress."),
@@ -79,7 +80,9 @@ _FROM_LAN: dict[str, Callable[[str], bool]] = {
     "l2_udp_send_fail_total": _UDP_FAILURES.__contains__,
     "l2_udp_flow_limit_exceeded_total": lambda name: name == "udp.limit",
     "l2_dns_queries_total": lambda name: name == "dns.queries",
-    "l2_dns_fail_total": lambda name: name.startswith("dns.lookup-") or name == "dns.pending-limit",
+    "l2_dns_fail_total": lambda name: (
+        (name.startswith("dns.lookup-") and name != "dns.lookup-ok") or name in _OTHER_DNS_FAILURES
+    ),
 }
 
 

@@ -44,7 +44,7 @@ def lan_config(config: ServerConfig) -> LanConfig:
     """The networks that the settings describe."""
     return LanConfig(
         mtu=config.lan_mtu,
-        gateway6=None if config.gateway6 is None else ip(config.gateway6),
+        gateway6=config.gateway6_address,
         names=dict(config.dns_a),
         ack_policy=config.ack_policy,
         forward_tcp=_targets(config.tcp_forward),

@@ -154,6 +154,9 @@ def test_mtu_and_limits_agree():
     assert env(AERO_L2_MTU="9000").limits.frame == 9018
     assert env(AERO_L2_MTU="9000", AERO_L2_MAX_FRAME_PAYLOAD="2048").lan_mtu == 2030
     assert env(AERO_L2_MAX_FRAME_PAYLOAD="0").limits.frame == 2048
+    assert env().gateway6_address == ip("fd00:aee0::2") and env(AERO_L2_MTU="1000").gateway6_address is None
+    assert env(AERO_L2_GATEWAY6="off").gateway6_address is None
+    assert env(AERO_L2_GATEWAY6="fd00::2").gateway6_address == ip("fd00::2")
     with pytest.raises(UsageError, match="IPv6"):
         env(AERO_L2_MAX_FRAME_PAYLOAD="1000", AERO_L2_GATEWAY6="fd00::2")
 

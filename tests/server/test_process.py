@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import signal
+import socketserver
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ import pytest
 
 from aero_lab import cli
 from aero_lab.compiled.registry import warmup
+from aero_lab.experiment.probe import probe
 from aero_lab.framing.l2_tunnel import SUBPROTOCOL, encode_ping
 from aero_lab.server import command
 from aero_lab.server.config import ServerConfig
@@ -83,6 +86,23 @@ class Process:
             self.finished()
 
 
+class Echo(socketserver.BaseRequestHandler):
+    def handle(self):
+        with contextlib.suppress(ConnectionError):
+            while data := self.request.recv(65536):
+                self.request.sendall(data)
+
+
+@contextlib.contextmanager
+def echo_server():
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def kernels():
     warmup(progress=False)  # in this process: the children find them on disk
@@ -114,6 +134,20 @@ def test_the_launch_contract(number):
         assert process.finished() == 0
         assert process.out == [f"AERO_L2_PROXY_READY {url.replace('http', 'ws')}/l2"]
         assert "Traceback" not in "\n".join(process.err)
+
+
+def test_a_probe_that_knows_nothing_but_the_contract():
+    """No Origin, no credentials: DHCP, ARP, DNS and a TCP echo, sent without looking at the window."""
+    with echo_server() as port:
+        names = {"AERO_L2_DNS_A": "echo.local=203.0.113.10"}
+        forward = {"AERO_L2_TCP_FORWARD": f"203.0.113.10:{port}=127.0.0.1:{port}"}
+        with Process(**LAUNCH, **names, **forward) as process:
+            url = process.listening().replace("http", "ws") + "/l2"
+            for dhcp in (False, True):
+                found = probe(url, origin=None, echo=f"echo.local:{port}", size=131072, dhcp=dhcp)
+                assert found["dns"]["ip"] == "203.0.113.10"
+                assert found["tcp"]["ok"] is True and found["tcp"]["throughputBytes"] == 131072
+            assert process.end() == 0
 
 
 def test_a_client_that_does_not_let_go_holds_nothing_up():

@@ -271,7 +271,8 @@ def test_what_lan_counters_amount_to():
 
     counters = {
         "tcp.denied-private": 1, "udp.denied-port": 2, "dns.denied-name": 4, "lan.echo-denied-loopback": 8,
-        "egress.udp-denied": 16, "udp.limit": 32, "dns.queries": 64, "dns.lookup-timeout": 128,
+        "egress.udp-denied": 16, "udp.limit": 32, "dns.queries": 64,
+        "dns.lookup-timeout": 128, "dns.lookup-ok": 9, "dns.lookups": 9,
         "stack.drop.checksum-tcp": 3, "egress.udp-send-failed": 5, "tcp.limit": 7,
     }  # fmt: skip
     counters |= {f"egress.tcp-{why}": 100 for why in get_args(Why)}
