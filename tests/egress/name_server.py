@@ -47,6 +47,8 @@ class NameServer(asyncio.DatagramProtocol):
         self.rcode: dns.rcode.Rcode | None = None
         self.soa = True
         self.always_truncated = False
+        self.garbage: bytes | None = None
+        """Said instead of an answer, behind the query's identifier."""
 
     def many(self, name: str, number: int) -> None:
         found = dns.rrset.from_text_list(name, 50, "IN", "A", [f"198.18.{i >> 8}.{i & 255}" for i in range(number)])
@@ -59,6 +61,10 @@ class NameServer(asyncio.DatagramProtocol):
 
     def datagram_received(self, data, addr) -> None:
         query = dns.message.from_wire(data)
+        if self.garbage is not None:
+            self.asked.append(("udp", "", ""))
+            self.transport.sendto(data[:2] + self.garbage, addr)
+            return
         if (reply := self.reply(query, "udp")) is not None:
             most = max(512, query.payload)
             whole = reply.to_wire(max_size=65535)

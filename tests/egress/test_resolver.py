@@ -151,6 +151,34 @@ def test_failures_of_the_server_are_failures(rcode):
     with_server(go)
 
 
+QUESTION = b"\3one\7example\0\0\1\0\1"
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"",
+        b"\x81\x80\0\1\0\1\0\0\0\0" + QUESTION,
+        b"\x81\x80\0\1\0\1\0\0\0\0" + QUESTION + b"\xc0\x1d\0\1\0\1\0\0\0\5\0\4abcd",
+        b"\x81\x80\0\1\0\1\0\0\0\0" + QUESTION + b"\xc0\x0c\0\1\0\1\0\0\0\5\0\5abcde",
+        b"\x81\x80\0\1\0\1\0\0\0\0\3two\7example\0\0\1\0\1\xc0\x0c\0\1\0\1\0\0\0\5\0\4abcd",
+        b"\x01\x00\0\1\0\0\0\0\0\0" + QUESTION,
+        b"\x81\x80\xff\xff\xff\xff\xff\xff\xff\xff" + QUESTION,
+        b"\x81\x80\0\1\0\1\0\0\0\0" + QUESTION + b"\x40" + b"a" * 64 + b"\0\0\1\0\1\0\0\0\5\0\4abcd",
+    ],
+)
+def test_an_answer_that_makes_no_sense_is_none(garbage):
+    """No answer, one cut short, a pointer to itself, an address of five bytes, another question's, a question..."""
+
+    async def go(resolver, server):
+        server.garbage = garbage
+        assert await resolver.lookup("one.example", "A") == Answer("servfail")
+        server.garbage = None
+        assert (await resolver.lookup("one.example", "A")).status == "ok"
+
+    with_server(go, timeout=300 * MS)
+
+
 def test_silence_is_a_failure_within_the_time_allowed():
     async def go(resolver, server):
         server.mute = True
