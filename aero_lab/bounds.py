@@ -107,8 +107,8 @@ TAP_QUEUE = 65536
 segments of 1460 bytes under way as a window of 256 KiB allows; an empty place costs eight bytes."""
 TAP_BATCH = 256
 """Frames read from, and written to, a TAP in one call; about a millisecond."""
-TAP_START_PATIENCE = 10.0
-"""Seconds for a namespace's helper process to start, to answer and to end: a hundred times what it takes."""
+TAP_START_PATIENCE = 30.0
+"""Seconds for a namespace's helper process to start, to answer and to end: some hundred times what it takes."""
 
 # Names ----------------------------------------------------------------------------------------------------------------
 DNS_QUERY_SIZE = 1232

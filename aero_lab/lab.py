@@ -245,6 +245,25 @@ class Lab:
 
         return Forward(self, guest, port, host_port, protocol, host)
 
+    def open_port(self, port: int) -> str:
+        """Let guests reach a TCP port of this machine's loopback: programs of your own as servers.
+
+        Holds for guests that are plugged in from now on. Real time only.
+
+        Returns
+        -------
+        The address at which guests find it, which is their gateway's; the port is the same.
+        """
+        from .wire.address import ip, ip_text
+
+        if self.virtual:
+            raise UsageError("a lab in virtual time has no world outside: open_port is for real time")
+        if not 0 < port < 1 << 16:
+            raise UsageError(f"a port is 1 to 65535, not {port}")
+        gateway = self._world.lan_config(self.mtu).gateway
+        self._world.lead((gateway, port), (ip("127.0.0.1"), port))
+        return ip_text(gateway)
+
     # What can be looked at ------------------------------------------------------------------------------------------
 
     @property

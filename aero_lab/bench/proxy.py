@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import AeroLabError, UsageError
-from ..wire.address import ip
 from . import load
 from .report import Progress, Result
 
@@ -126,9 +125,8 @@ class Ours(Network):
         more: dict[str, Any] = {} if transport == "memory" else {"transport": transport}
         self._lab = Lab(mtu=mtu, capture=False, progress=False, **more)
         try:
-            gateway, loopback = ip(GATEWAY), ip("127.0.0.1")
             for port in ports.values():
-                self._lab._world.lead((gateway, port), (loopback, port))
+                self._lab.open_port(port)
             self.namespace = self._lab.guest("tap")._host.namespace
         except BaseException:
             self.close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import subprocess
+import sys
 import threading
 
 import pytest
@@ -137,6 +139,24 @@ def test_dhcp_gives_the_same_as_static(lab, guest):
     assert asking.mac != guest.mac
 
 
+def test_a_server_of_ones_own_on_this_machine():
+    with Lab() as own, socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        address = own.open_port(port)
+        guest = own.guest("tap")
+        code = f"import socket; socket.create_connection(('{address}', {port})).sendall(b'through')"
+        running = guest.spawn([sys.executable, "-c", code])
+        listener.settimeout(20)
+        with listener.accept()[0] as connection:
+            assert connection.recv(100, socket.MSG_WAITALL) == b"through"
+        assert running.wait(10) == 0
+        for wrong in (0, 65536):
+            with pytest.raises(UsageError, match="a port is"):
+                own.open_port(wrong)
+    with Lab(virtual=True) as virtual, pytest.raises(UsageError, match="real time"):
+        virtual.open_port(80)
+
+
 def test_two_guests_and_a_scripted_one_beside_them(lab):
     one, other, scripted = lab.guest("tap"), lab.guest("tap", mtu=1280), lab.guest("scripted")
     results = []
@@ -223,8 +243,6 @@ def test_nothing_is_left_behind():
 
 
 def pair():
-    import socket
-
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     theirs.setblocking(False)

@@ -52,6 +52,8 @@ def judge(transport: str, policy: str, family: int, sizes: Sizes) -> None:
         after = guest.kernel_counters()
         moved = {name: after.get(name, 0) - before.get(name, 0) for name in QUIET}
         assert moved == dict.fromkeys(QUIET, 0), "nothing was lost, reordered, reset or stalled"
+        device = guest.run(["grep", "tap0", "/proc/net/dev"]).stdout.split(":")[1].split()
+        assert (device[2:4], device[10:12]) == (["0", "0"], ["0", "0"]), "the interface lost nothing"
         rows = [row for row in lab.flows if row["protocol"] == "tcp"]
         assert Counter(row["reason"] for row in rows) == {"closed": len(rows)}
         counters = guest.counters

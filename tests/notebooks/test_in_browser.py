@@ -16,7 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from aero_lab.guests.tap import why_not
+
 ROOT = Path(__file__).parents[2]
+NEEDS_TAP = "02_a_real_kernel.ipynb"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 240
@@ -70,6 +73,8 @@ def jupyterlab(folder: Path) -> Iterator[str]:
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_in_jupyterlab(notebook, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api")
+    if notebook.name == NEEDS_TAP and (why := why_not()):
+        pytest.skip(why)
     content = json.loads(notebook.read_text())
     for cell in content["cells"]:
         if cell["cell_type"] == "code":

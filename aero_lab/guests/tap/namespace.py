@@ -45,6 +45,15 @@ def unavailable() -> str | None:
     return None
 
 
+def why_not() -> str | None:
+    """Why no tap guest can run here, found out by making a namespace; None when one can."""
+    try:
+        Namespace().close()
+    except Unavailable as error:
+        return str(error)
+    return None
+
+
 class Process:
     """A program in the namespace. When nobody holds this object any more, the program is killed."""
 
