@@ -79,7 +79,7 @@ class Lab:
     ):
         from .audit import Audit
         from .capture import Recorder
-        from .compiled.registry import warmup
+        from .compiled.registry import load_all, warmup
         from .lan.config import ACK_POLICIES
         from .link import Link
         from .paths import get_path
@@ -99,6 +99,8 @@ class Lab:
         self.guests: list[Guest] = []
         self._watcher: Lan | None = None
         warmup(progress)
+        if not virtual:
+            load_all()  # in the middle of a handshake, loading would look like a slow network
         start = _start_virtual if virtual else _start_real
         self._engine, self._world, self.services = start(policy, ack_policy)
         self.capture: Recorder = Recorder(
