@@ -120,6 +120,8 @@ class Connection:
         """Bytes in order that nobody has read."""
         self.held: dict[int, int] = {}
         """Bytes beyond a gap, by their numbers."""
+        self.known_ranges: list[tuple[int, int]] | None = []
+        """Their ranges, as long as they have not changed since they were last counted."""
         self.memory = storage(t.recv_buffer)
         self.overrun = False
         self.recent_l = 0
@@ -224,7 +226,12 @@ class Connection:
     # Receiving ---------------------------------------------------------------------------------------
 
     def ranges(self) -> list[tuple[int, int]]:
-        return to_ranges(self.held)
+        if self.known_ranges is None:
+            self.known_ranges = to_ranges(self.held)
+        return self.known_ranges
+
+    def held_bytes(self) -> bytes:
+        return b"".join(bytes(map(self.held.__getitem__, range(left, right))) for left, right in self.ranges())
 
     def blocks(self) -> list[tuple[int, int]]:
         """What the next acknowledgement has to report: the duplicate (RFC 2883), the newest range (RFC 2018 section 4),
@@ -261,9 +268,11 @@ class Connection:
             if not data:
                 return cut
             gap = bool(self.held)
+            self.known_ranges = None if gap else []
             fresh = bytearray(data)
-            for number in range(seq, end):
-                self.held.pop(number, None)
+            if gap:
+                for number in range(seq, end):
+                    self.held.pop(number, None)
             while end in self.held:
                 fresh.append(self.held.pop(end))
                 end += 1
@@ -286,6 +295,7 @@ class Connection:
             node.drop("tcp-out-of-order-full")
             return True
         self.held.update(zip(range(seq, end), data))
+        self.known_ranges = None
         self.recent_l = next(left for left, right in self.ranges() if left <= seq < right)
         return True
 

@@ -179,14 +179,14 @@ class Recovery(Sending):
 
     def sack_losses(self, c: Connection) -> int:
         """RFC 6675 IsLost(): more than two segments, or three ranges, are sacked above."""
-        marked = 0
-        for i, p in enumerate(c.pieces):
-            if p.sacked or p.lost or p.again:
+        marked = total = ranges = 0
+        below_gap = True
+        for p in reversed(c.pieces):
+            if p.sacked:
+                total, ranges, below_gap = total + p.size, ranges + below_gap, False
                 continue
-            above = c.pieces[i + 1 :]
-            total = sum(q.size for q in above if q.sacked)
-            ranges = sum(q.sacked and not (k and above[k - 1].sacked) for k, q in enumerate(above))
-            if total > 2 * c.mss or ranges >= 3:
+            below_gap = True
+            if not (p.lost or p.again) and (total > 2 * c.mss or ranges >= 3):
                 p.lost = True
                 marked += p.size
         return marked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from functools import cache
 from typing import Any
 
 from aero_lab.causes import Cause
@@ -72,16 +71,24 @@ def stack_view(stack: Stack, slot: int) -> dict[str, Any]:
     number = row["blocks"]
     out["ranges"] = list(zip(list(row["block_l"])[:number], list(row["block_r"])[:number]))
     size, mask = get(stack._world[0], "segq"), get(stack._world[0], "segq_mask")
-    out["pieces"] = []
-    for k in range(row["head"], row["tail"]):
-        s = stack._segs[slot * size + (k & mask)]
-        out["pieces"].append((get(s, "seq"), get(s, "end"), get(s, "xmit_at"), get(s, "flags")))
+    out["pieces"] = [piece(stack._segs[slot * size + (k & mask)]) for k in range(row["head"], row["tail"])]
     heap = stack._heap_view
-    held = [(left + i) for left, right in out["ranges"] for i in range(right - left)]
-    out["held"] = bytes(heap[row["recv_off"] + (n - row["recv_base"] & row["recv_mask"])] for n in held)
+    out["held"] = b"".join(held_bytes(stack._heap_view, row, *r) for r in out["ranges"])
     if row["established_at"] >= 0:
         out["cubic"] = cubic(row)
     return out
+
+
+def held_bytes(heap: Any, row: dict[str, Any], left: int, right: int) -> bytes:
+    """What stands in the circular receive buffer between two numbers."""
+    start, size = left - row["recv_base"] & row["recv_mask"], row["recv_mask"] + 1
+    first = min(right - left, size - start)
+    base = row["recv_off"]
+    return bytes(heap[base + start : base + start + first]) + bytes(heap[base : base + right - left - first])
+
+
+def piece(s: Any) -> tuple[int, ...]:
+    return s.item() if hasattr(s, "item") else (s.seq, s.end, s.xmit_at, s.flags)
 
 
 def cubic(of: dict[str, Any]) -> list[float]:
@@ -97,7 +104,7 @@ def model_view(c: Connection) -> dict[str, Any]:
     out["rack"], out["recovery"], out["tlp_end"], out["dsack"] = c.rack, c.recovery, c.tlp_end, c.dsack
     out["ranges"] = c.ranges()
     out["pieces"] = [(p.seq, p.end, p.at, p.sacked | p.lost << 1 | p.again << 2 | p.fin << 3) for p in c.pieces]
-    out["held"] = bytes(c.held[n] for n in sorted(c.held))
+    out["held"] = c.held_bytes()
     if c.established_at >= 0:
         out["cubic"] = cubic(vars(c))
     return out
@@ -110,23 +117,6 @@ def hide_ident(frame: bytes, framed: bool) -> bytes:
     if v6 and frame[at + 6] == 44:
         return frame[: at + 44] + Model.FRAGMENT_IDENT + frame[at + 48 :]
     return frame
-
-
-@cache
-def small_ring(slots: int) -> FrameRing:
-    return FrameRing(slots, max(slots * 2048, 1 << 17))
-
-
-def ring_with(room: int) -> tuple[FrameRing, int]:
-    """An empty ring with places for so many frames, and how many more stand in it in front of them."""
-    slots = 1
-    while slots < room:
-        slots *= 2
-    ring = small_ring(slots)
-    assert not len(ring)
-    for _ in range(slots - room):
-        assert ring.push(b"filler")
-    return ring, slots - room
 
 
 class Twin:
@@ -142,6 +132,7 @@ class Twin:
         self.log: list[str] = []
         self.conns: dict[int, Any] = {}
         """The stack's connections by number, as events told of them."""
+        self.rings: dict[int, FrameRing] = {}
         self.sent: list[bytes] = []
         """Frames that the last call sent."""
         self.last_id = get(W, "frame_seq")
@@ -156,12 +147,24 @@ class Twin:
     def by_slot(self, c: Connection) -> Any:
         return self.conns.get(c.id)
 
+    def ring_with(self, room: int) -> tuple[FrameRing, int]:
+        """An empty ring with places for so many frames, and how many more stand in it in front of them."""
+        slots = 1
+        while slots < room:
+            slots *= 2
+        if slots not in self.rings:
+            self.rings[slots] = FrameRing(slots, max(slots * 2048, 1 << 17))
+        ring = self.rings[slots]
+        for _ in range(slots - room):
+            assert ring.push(b"filler")
+        return ring, slots - room
+
     # Both at once ------------------------------------------------------------------------------------
 
     def both(self, what: str, stack_call: Any, model_call: Any, room: int = RING) -> Any:
         """Make a call on both with ``room`` places in the transmit ring, and compare everything."""
         self.log.append(f"{self.now} {what} room {room}")
-        self.stack.tx, filler = ring_with(room)
+        self.stack.tx, filler = self.ring_with(room)
         self.model.room, self.model.out, self.model.now = room, [], self.now
         theirs = stack_call()
         due = self.stack.poll_at(self.now)
