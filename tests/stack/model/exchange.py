@@ -111,7 +111,7 @@ class Exchange:
     def open(self) -> None:
         rng = self.rng
         six, sport = rng.random() < 0.4, rng.choice((5000, 5001))
-        here, there = ((A6, B6) if six else (A4, B4))
+        here, there = (A6, B6) if six else (A4, B4)
         if self.active:
             self.twin.connect(here, 80, sport)
             self.carry(self.twin.sent, False)

@@ -72,7 +72,6 @@ def stack_view(stack: Stack, slot: int) -> dict[str, Any]:
     out["ranges"] = list(zip(list(row["block_l"])[:number], list(row["block_r"])[:number]))
     size, mask = get(stack._world[0], "segq"), get(stack._world[0], "segq_mask")
     out["pieces"] = [piece(stack._segs[slot * size + (k & mask)]) for k in range(row["head"], row["tail"])]
-    heap = stack._heap_view
     out["held"] = b"".join(held_bytes(stack._heap_view, row, *r) for r in out["ranges"])
     if row["established_at"] >= 0:
         out["cubic"] = cubic(row)
