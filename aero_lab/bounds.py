@@ -16,8 +16,11 @@ AUDIT_DROPS_EVERY = 1_000_000_000
 # WebSocket transport --------------------------------------------------------------------------------------------------
 WS_QUEUE_MESSAGES = 64
 """Messages waiting to be sent at one end (``AERO_L2_WS_SEND_BUFFER``)."""
-WS_BATCH = 16
-"""Messages taken out of that queue at once: handing over more gains nothing, and they are held twice meanwhile."""
+WS_BATCH, WS_WRITE = 64, 256 << 10
+"""Messages taken out of that queue at once, and bytes handed to the socket in one call: one system call and one wake-up
+of the peer for many messages, and TCP segments that are full."""
+WS_COPY = 16 << 10
+"""Pieces that are larger than this on average are handed over one by one instead of joined."""
 WS_PONGS = 16
 """WebSocket Pongs waiting to be sent; then the oldest is forgotten (RFC 6455 section 5.5.3: the latest is enough)."""
 WS_CLOSE_REASON = 123

@@ -16,8 +16,8 @@ taking, the queue fills, and :meth:`~WebSocketEnd.send` takes less.
 one last message and the Close go out, and the peer has a second to answer with its own. However it ends, the socket
 does not outlive :meth:`~WebSocketEnd.run`.
 
-The framing of RFC 6455 is aiohttp's. What touches its API is :meth:`WebSocketEnd._read`, :meth:`WebSocketEnd._write`
-and :meth:`WebSocketEnd._say_close` alone, so that a codec which frames whole rings on the raw transport can take their
+The framing of RFC 6455 is aiohttp's. What touches its API is :meth:`WebSocketEnd._read`, :class:`_Writer` and
+:meth:`WebSocketEnd._say_close` alone, so that a codec which frames whole rings on the raw transport can take their
 place.
 """
 
@@ -26,16 +26,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket as sockets
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from time import monotonic_ns
 from typing import Any, Literal, Protocol
 
 from aiohttp import WSMessage, WSMsgType, web
-from aiohttp.http import WebSocketError
+from aiohttp.http import WebSocketError, WebSocketWriter
 
-from ..bounds import WS_BATCH, WS_CLOSE_PATIENCE, WS_CLOSE_REASON, WS_PONGS, WS_QUEUE_MESSAGES
+from ..bounds import WS_BATCH, WS_CLOSE_PATIENCE, WS_CLOSE_REASON, WS_COPY, WS_PONGS, WS_QUEUE_MESSAGES, WS_WRITE
 from ..errors import UsageError
 from ..framing.l2_tunnel import cut_utf8
 from ..limits import RING_ARENA, RING_SLOTS
@@ -158,6 +161,8 @@ class WebSocketEnd(TransportEnd):
         self._ended = asyncio.Event()  # an ending is known
         self._ending: _Ending | None = None
         self._full_since: int | None = None
+        self._unsent = 0
+        self._writer = _Writer(socket)
         self._stalls = self._too_large = self._texts = 0
         self._gone = False
 
@@ -196,7 +201,16 @@ class WebSocketEnd(TransportEnd):
 
     @property
     def blocked_since(self) -> int | None:
-        """Since when (monotonic ns) the queue is full and no message leaves it; None while it moves."""
+        """Since when (monotonic ns) the queue is full and nothing leaves this host; None while it moves.
+
+        A peer that reads slowly is not one that reads nothing: each look compares what lies in the socket with the look
+        before.
+        """
+        if self._full_since is not None:
+            left = self._writer.unsent()
+            if left < self._unsent:
+                self._full_since = monotonic_ns()
+            self._unsent = left
         return self._full_since
 
     @property
@@ -308,7 +322,7 @@ class WebSocketEnd(TransportEnd):
 
     async def _write(self) -> None:
         """From the queue to the socket, until the connection ends."""
-        socket, gate, ring = self._socket, self._gate, self._outgoing
+        socket, gate, ring, writer = self._socket, self._gate, self._outgoing, self._writer
         try:
             while self._ending is None:
                 self._work.clear()
@@ -327,12 +341,12 @@ class WebSocketEnd(TransportEnd):
                     self._wake()
                 for message in batch:
                     if gate is not None and (refusal := gate.sent(len(message.data))) is not None:
+                        await writer.flush()
                         return self._refuse(refusal)
                     if self.identities is not None:
                         self.identities.going.append(message.frame_id)
-                    await socket.send_bytes(message.data)
-                    if self._full_since is not None:  # a slow peer is not one that takes nothing
-                        self._full_since = monotonic_ns()
+                    await writer.add(message.data)
+                await writer.flush()
         except ConnectionError:
             self._end(_LOST)
 
@@ -359,6 +373,73 @@ class WebSocketEnd(TransportEnd):
     def __repr__(self) -> str:
         state = "open" if self._ending is None else f"closed by {self._ending.by}, {self._ending.code}"
         return f"<WebSocketEnd {state}, {len(self.received)} received, {len(self._outgoing)} to send>"
+
+
+class _Writer:
+    """aiohttp's framing, with many messages handed to the socket in one call.
+
+    aiohttp's own methods write each message by itself. Its writer works as well on something that only collects what it
+    writes; where there is no such writer to be had, its own methods do the work.
+    """
+
+    def __init__(self, socket: Any):
+        self._socket = socket
+        self._parts: list[bytes] = []
+        self._size = 0
+        inner: Any = getattr(socket, "_writer", None)
+        self._transport: Any = getattr(inner, "transport", None)
+        self._protocol: Any = getattr(inner, "protocol", None)
+        self._framer: WebSocketWriter | None = None
+        if self._transport is not None and hasattr(self._protocol, "_drain_helper") and hasattr(inner, "use_mask"):
+            collector: Any = self
+            self._framer = WebSocketWriter(
+                self._protocol,
+                collector,
+                use_mask=inner.use_mask,
+                limit=1 << 62,  # waiting for the socket is done here
+            )
+
+    async def add(self, message: bytes) -> None:
+        if self._framer is None:
+            await self._socket.send_bytes(message)
+            return
+        await self._framer.send_frame(message, WSMsgType.BINARY)
+        if self._size >= WS_WRITE:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what was collected, and wait while the socket takes no more."""
+        if not self._parts:
+            return
+        parts, size = self._parts, self._size
+        self._parts, self._size = [], 0
+        if self._transport.is_closing():
+            raise ConnectionResetError("the transport is closing")
+        # A system call costs about as much as copying this many bytes.
+        for data in parts if size > WS_COPY * len(parts) else (b"".join(parts),):
+            self._transport.write(data)
+        if self._protocol._paused:
+            await self._protocol._drain_helper()
+
+    # As the transport of aiohttp's writer
+
+    def write(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+
+    def is_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    def unsent(self) -> int:
+        """Bytes that have not reached the peer yet: those aiohttp keeps, and those the kernel does where it tells."""
+        if self._transport is None:
+            return 0
+        raw = self._transport.get_extra_info("socket")
+        kept = self._transport.get_write_buffer_size()
+        try:
+            return kept + struct.unpack("i", ioctl(raw.fileno(), TIOCOUTQ, bytes(4)))[0]
+        except (OSError, AttributeError):
+            return kept
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
