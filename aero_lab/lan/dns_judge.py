@@ -71,6 +71,13 @@ def _denied(name: str, why: str, ttl: int) -> Verdict:
     return Verdict(dns.NXDOMAIN, soa=own_soa(parent(name), ttl), denied=why)
 
 
+def _led_astray(config: LanConfig, name: str) -> str | None:
+    """Why an alias must not lead to a name. The list of allowed domains is about names that are asked for: what is
+    allowed may live elsewhere."""
+    why = config.policy.name(name)
+    return None if why == "not-allowed-domain" else why
+
+
 def judge(config: LanConfig, zone: Zone, cache: DnsCache, room: bool, name: str, rtype: int, now: int) -> Judgement:
     """The first step that decides about a question.
 
@@ -103,7 +110,7 @@ def judge(config: LanConfig, zone: Zone, cache: DnsCache, room: bool, name: str,
             has = any(record.type == rtype for record in prefix)
             return Judgement("static", Verdict(dns.NOERROR, prefix, None if has else own_soa(last, ttl)))
         name = found.beyond
-        why = policy.name(name)
+        why = _led_astray(config, name)
         if why is not None:
             return Judgement("policy", _denied(name, why, ttl), detail=why)
     return _beyond(config, cache, room, (name, rtype), prefix, now)
@@ -173,8 +180,9 @@ def weigh(config: LanConfig, key: Key, answer: Answer) -> tuple[Verdict, int, st
         if why is not None:
             return _denied(name, why, seconds), seconds, "denied-address"
     for record in records:
-        if record.type == dns.CNAME and config.policy.name(str(record.rdata).lower()) == "blocked-domain":
-            return _denied(name, "blocked-domain", seconds), seconds, "denied-alias"
+        why = _led_astray(config, str(record.rdata).lower()) if record.type == dns.CNAME else None
+        if why is not None:
+            return _denied(name, why, seconds), seconds, "denied-alias"
     aged = tuple(replace(record, ttl=lifetime(record.ttl)) for record in records)
     if found:
         return Verdict(dns.NOERROR, aged), seconds, "resolved"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dns.message as dns_message
 import dns.rcode as dns_rcode
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aero_lab.bounds import DNS_QUERY_SIZE
@@ -327,6 +327,10 @@ def test_an_alias_under_a_blocked_domain_spoils_the_name_and_one_outside_the_all
     assert b.told(Answer("ok", chain)).rcode == dns.NXDOMAIN
     assert b.server.counters["denied-alias"] == 1
     assert Bench(policy=Policy(allowed_domains=("example.com",))).told(Answer("ok", chain)).rcode == dns.NOERROR
+    numeric = (record(NAME, dns.CNAME, "0x7f.1"), record("0x7f.1", dns.A, PUBLIC))
+    assert Bench().told(Answer("ok", numeric)).rcode == dns.NXDOMAIN
+    only_lab = Bench(policy=Policy(allowed_domains=("lab",)))
+    assert only_lab.ask("out.lab") is None and only_lab.ask(NAME).rcode == dns.NXDOMAIN
 
 
 def test_domain_policy_comes_before_everything():
@@ -632,6 +636,7 @@ answers = st.builds(
 )
 
 
+@settings(max_examples=60)
 @given(st.lists(st.tuples(owners, types, answers, st.integers(0, 100 * SECOND)), max_size=8))
 def test_whatever_a_resolver_says_no_forbidden_address_gets_out(steps):
     """A state machine in small: any answers to any questions, any time between them."""
