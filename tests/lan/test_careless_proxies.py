@@ -60,16 +60,15 @@ class Raw:
         send(b, GUEST, 9, (GATEWAY, 99), b"")  # so that links are known
 
     def _wire(self, frames, way):
-        for raw in frames if way == "down" else ():
-            if (
-                len(raw) > 38
-                and raw[12:14] == b"\x08\x00"
-                and raw[23] == 6
-                and raw[36:38] == self.port.to_bytes(2, "big")
-            ):
-                packet = Ipv4.parse(raw[14:])
-                self.heard.append(Tcp.parse(packet.payload, packet.src, packet.dst))
-        return [raw for raw in frames if way == "up" or raw[23:24] != b"\x06"]
+        kept = []
+        for raw in frames:
+            ours = raw[36:38] == self.port.to_bytes(2, "big") and raw[12:14] == b"\x08\x00" and raw[23:24] == b"\x06"
+            if way == "up" or not ours:
+                kept.append(raw)  # the guest's own stack knows nothing of this connection, and is not to say so
+                continue
+            packet = Ipv4.parse(raw[14:])
+            self.heard.append(Tcp.parse(packet.payload, packet.src, packet.dst))
+        return kept
 
     def send(self, seq: int, payload: bytes = b"", flags: int = ACK, ack: int | None = None, run: float = 0.01):
         number = self.peer if ack is None else ack
