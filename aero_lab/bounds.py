@@ -145,3 +145,6 @@ clients go on asking."""
 DHCP_CLIENT_ID, DHCP_DOMAIN = 64, 64
 """Bytes of a client identifier that is sent back (RFC 6842; those made of a UUID have 23) and of the domain that is
 told. With both an answer fits the 548 bytes that every client takes."""
+LAN_ADDRESS_SPACE = 8 << 30
+"""Address space for the buffers of all connections that one tunnel may have. With the usual 256 KiB each way it holds
+16,000 of them; with more, each gets less."""

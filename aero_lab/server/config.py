@@ -19,6 +19,7 @@ from ..errors import AeroLabError, UsageError
 from ..framing.l2_tunnel import L2Limits
 from ..lan.config import GATEWAY6
 from ..limits import (
+    CONTROL_ARENA,
     ETHERNET_OVERHEAD,
     IPV6_MTU_MIN,
     LAN_DNS_CACHE,
@@ -43,6 +44,8 @@ DAY_MS = 86_400_000
 TRUE_WORDS = frozenset(("1", "true", "TRUE", "yes", "YES", "on", "ON"))
 Endpoint = tuple[bytes, int]
 Target = tuple[str, int]
+_LARGEST = CONTROL_ARENA // 2
+"""Of a payload limit: whatever is larger by one must still fit where messages are looked at one by one."""
 BLANK_MEANS_NONE = ("allowed_tcp_ports", "allowed_udp_ports")
 """Fields whose variable means something when it is set to nothing."""
 
@@ -95,9 +98,9 @@ class ServerConfig(BaseSettings):
     max_connections_per_ip: int = _number(0, "AERO_L2_MAX_CONNECTIONS_PER_IP")
 
     # The tunnel
-    max_frame_payload: int = _number(0, "AERO_L2_MAX_FRAME_PAYLOAD", "AERO_L2_MAX_FRAME_SIZE", most=1 << 20)
+    max_frame_payload: int = _number(0, "AERO_L2_MAX_FRAME_PAYLOAD", "AERO_L2_MAX_FRAME_SIZE", most=_LARGEST)
     """0: 2048, or more where the MTU needs it."""
-    max_control_payload: int = _number(0, "AERO_L2_MAX_CONTROL_PAYLOAD", most=1 << 20)
+    max_control_payload: int = _number(0, "AERO_L2_MAX_CONTROL_PAYLOAD", most=_LARGEST)
     """0: 256."""
     max_bytes_per_connection: int = _number(0, "AERO_L2_MAX_BYTES_PER_CONNECTION")
     max_frames_per_second: int = _number(0, "AERO_L2_MAX_FRAMES_PER_SECOND")
@@ -256,6 +259,8 @@ class ServerConfig(BaseSettings):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        if self.ping_interval_ms and self.limits.control < 8:
+            raise ValueError("PINGs (AERO_L2_PING_INTERVAL_MS) need AERO_L2_MAX_CONTROL_PAYLOAD to be 8 or more")
         if self.gateway6 not in ("auto", "off") and self.lan_mtu < IPV6_MTU_MIN:
             raise ValueError(f"IPv6 (AERO_L2_GATEWAY6) needs an MTU of {IPV6_MTU_MIN} or more, not {self.lan_mtu}")
         return self

@@ -17,6 +17,7 @@ import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable
+from ipaddress import ip_address
 from pathlib import Path
 from time import time_ns
 from typing import Any
@@ -137,8 +138,13 @@ class Proxy:
     @property
     def url(self) -> str:
         """The URL of ``/l2``, with the token when there is one: whoever has it may enter."""
+        host = self.config.host
+        if ip_address(host.partition("%")[0]).is_unspecified:
+            host = "[::1]" if ":" in host else "127.0.0.1"
+        elif ":" in host:
+            host = f"[{host}]"
         token = f"?token={quote(self.auth.token, safe='')}" if self.auth.mode == "token" else ""
-        return f"ws://{self.authority}/l2{token}"
+        return f"ws://{host}:{self.port}/l2{token}"
 
     async def drain(self) -> None:
         """Let nobody in any more and close every tunnel; returns when all are gone, at the latest after the grace."""

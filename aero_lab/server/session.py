@@ -97,7 +97,7 @@ class Session:
         self._ping_at = now + self._ping_every if self._ping_every else NEVER
         self._replies = FrameRing(PONG_QUEUE, PONG_QUEUE * (limits.control + 64) & ~7)
         self._why: str | None = None
-        self._flows_ended = False
+        self._flows_ended = self._closing = False
         self._task: asyncio.Task[Any] | None = None
 
     @property
@@ -114,8 +114,11 @@ class Session:
         try:
             await self.end.run()
         except asyncio.CancelledError:
-            if self.failure is None:
+            if self.failure is None or self._task is None:
                 raise
+            self._task.uncancel()  # that was drop(), of our own doing
+        except Exception as error:
+            self._failed(error)
         finally:
             self._close()
 
@@ -132,6 +135,7 @@ class Session:
             self._task.cancel()
 
     def _close(self) -> None:
+        self._closing = True
         if self._why is None and self.failure is None:
             try:
                 self._step_network(self.driver.now())  # what came with the Close
@@ -158,7 +162,8 @@ class Session:
         if self.failure is None:
             self.failure = error
             log.error("session %d ends because of a defect", self.id, exc_info=error)
-            self.drop()
+            if not self._closing:
+                self.drop()
 
     @property
     def reason(self) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..bounds import LAN_ADDRESS_SPACE
 from ..driver import Driver
 from ..egress.contract import Egress, EgressSink
 from ..errors import UsageError
 from ..lan import LanConfig, Policy
+from ..lan.config import SPARE_SLOTS
 from ..limits import LAN_TCP_IDLE, MS, SECOND
 from ..stack.config import TcpConfig
 from ..wire.address import ip
 from .config import Endpoint, ServerConfig, Target
 
-_LEAST_BUFFER = 4096
-"""Window of a connection when the settings allow no buffering at all: some segments have to be somewhere."""
+_LEAST_BUFFER, _USUAL_BUFFER = 4096, 256 << 10
+"""Bytes of a connection's buffer when the settings allow none at all (some segments have to be somewhere), and towards
+the guest."""
 
 
 def _targets(forwards: Mapping[Endpoint, Target]) -> dict[Endpoint, tuple[bytes | str, int]]:
@@ -27,6 +30,11 @@ def _targets(forwards: Mapping[Endpoint, Target]) -> dict[Endpoint, tuple[bytes 
         except UsageError:
             found[aimed_at] = host, port
     return found
+
+
+def _power_of_two(size: int) -> int:
+    """The largest that is not above ``size``."""
+    return 1 << (size.bit_length() - 1)
 
 
 def policy_of(config: ServerConfig) -> Policy:
@@ -42,6 +50,9 @@ def policy_of(config: ServerConfig) -> Policy:
 
 def lan_config(config: ServerConfig) -> LanConfig:
     """The networks that the settings describe."""
+    flows = min(config.stack_max_tcp_connections, 65_000)
+    # The stack lays out the buffers of all its connections at once; they cost memory only when they are used.
+    share = max(_LEAST_BUFFER, LAN_ADDRESS_SPACE // (2 * (flows + SPARE_SLOTS)))
     return LanConfig(
         mtu=config.lan_mtu,
         gateway6=config.gateway6_address,
@@ -54,9 +65,10 @@ def lan_config(config: ServerConfig) -> LanConfig:
             nagle=False,
             time_wait=SECOND,
             keepalive_idle=LAN_TCP_IDLE,
-            recv_buffer=max(_LEAST_BUFFER, config.stack_max_buffered_tcp_bytes),
+            send_buffer=_power_of_two(min(_USUAL_BUFFER, share)),
+            recv_buffer=max(_LEAST_BUFFER, min(config.stack_max_buffered_tcp_bytes, _power_of_two(share))),
         ),
-        max_tcp=min(config.stack_max_tcp_connections, 65_000),
+        max_tcp=flows,
         max_udp=config.max_udp_flows or 65_535,
         udp_idle=config.udp_flow_idle_timeout_ms * MS,
         dns_timeout=config.dns_lookup_timeout_ms * MS,

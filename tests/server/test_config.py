@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from aero_lab.errors import UsageError
 from aero_lab.server.config import Environment, ServerConfig, variables
 from aero_lab.server.world import lan_config
+from aero_lab.stack import Stack
 from aero_lab.wire.address import ip
 
 DEFAULTS = {
@@ -159,6 +162,21 @@ def test_mtu_and_limits_agree():
     assert env(AERO_L2_GATEWAY6="fd00::2").gateway6_address == ip("fd00::2")
     with pytest.raises(UsageError, match="IPv6"):
         env(AERO_L2_MAX_FRAME_PAYLOAD="1000", AERO_L2_GATEWAY6="fd00::2")
+
+
+@pytest.mark.parametrize("flows, buffer", [("0", 262_144), ("1024", 262_144), ("65535", 65_536)])
+def test_a_lan_of_any_number_of_connections_can_be_laid_out(flows, buffer):
+    lan = lan_config(env(AERO_L2_STACK_MAX_TCP_CONNECTIONS=flows, AERO_L2_STACK_MAX_BUFFERED_TCP_BYTES_PER_CONN=""))
+    assert lan.tcp.send_buffer == lan.tcp.recv_buffer == buffer
+    assert Stack(lan.stack(), random.Random(1), 0).counters is not None
+    assert lan_config(env(AERO_L2_STACK_MAX_BUFFERED_TCP_BYTES_PER_CONN="0")).tcp.recv_buffer == 4096
+    large = lan_config(env(AERO_L2_STACK_MAX_BUFFERED_TCP_BYTES_PER_CONN="67108864"))
+    assert large.tcp.recv_buffer == 1 << 21
+
+
+def test_pings_need_room():
+    with pytest.raises(UsageError, match="AERO_L2_MAX_CONTROL_PAYLOAD"):
+        env(AERO_L2_PING_INTERVAL_MS="5", AERO_L2_MAX_CONTROL_PAYLOAD="7")
 
 
 def test_the_environment_is_read_on_request_only(monkeypatch):

@@ -306,3 +306,60 @@ async def test_a_defect_ends_its_own_tunnel_and_no_other(caplog):
         await until(lambda: len(r.kinds("session-close")) == 2, "recorded")
         assert "internal-error" in {row["reason"] for row in r.kinds("session-close")}
         assert "a defect" in caplog.text
+
+
+@on_a_loop
+async def test_a_proxy_that_drains_says_so_and_waits_for_nobody_for_long():
+    async with rig(**OPEN) as r:
+        async with r.tunnel() as polite, r.tunnel() as silent:
+            await polite.send_bytes(encode_frame(GATEWAY_ARP))
+            await next_of(polite, FRAME)
+            draining = asyncio.create_task(r.proxy.drain())
+            await asyncio.sleep(0)
+            assert (await r.get("/readyz"))[0] == 503 and (await r.get("/healthz"))[0] == 200
+            assert await r.upgrade() == (503, "shutting down")
+            assert await r.upgrade(drop=["Sec-WebSocket-Protocol"]) == (503, "shutting down")
+            assert await the_end(polite) == (None, 1001, "shutting down")
+            assert not draining.done()  # the other has not answered its Close
+            await draining
+            assert not r.proxy.sessions and not silent.closed
+        assert r.count("l2_upgrade_rejected_total") == 0
+        assert {row["reason"] for row in r.kinds("session-close")} == {"shutting down"}
+
+
+@on_a_loop
+async def test_what_waits_is_thrown_away_when_a_tunnel_is_closed():
+    async with rig(**OPEN) as r, r.tunnel() as socket:
+        await socket.send_bytes(encode_frame(GATEWAY_ARP))
+        await next_of(socket, FRAME)
+        (session,) = r.proxy.sessions
+        for _ in range(10):
+            session.lan.tx.push(bytes(60))
+        session.server.port.step(monotonic_ns())
+        session.finish(1008, "told")
+        assert await the_end(socket) == (None, 1008, "told")
+
+
+@on_a_loop
+async def test_flows_end_with_their_tunnel():
+    ended = asyncio.Event()
+
+    async def serve(reader, writer):
+        try:
+            await reader.read()
+        except ConnectionError:
+            pass
+        ended.set()
+
+    async with tcp_server(serve) as port:
+        async with rig(**OPEN, tcp_forward=f"203.0.113.10:7=127.0.0.1:{port}") as r, guest(r) as g:
+
+            def connect(host):
+                yield from host.connect(LAB, 7)
+
+            await g.run(connect)
+            assert r.count("l2_tcp_conns_active") == 1
+            r.proxy.sessions[0].finish(1008, "told")
+            await asyncio.wait_for(ended.wait(), 20)
+        await until(lambda: r.kinds("flow"), "recorded")
+        assert r.kinds("flow")[0]["session"] == 1 and r.count("l2_tcp_conns_active") == 0
