@@ -148,3 +148,16 @@ told. With both an answer fits the 548 bytes that every client takes."""
 LAN_ADDRESS_SPACE = 8 << 30
 """Address space for the buffers of all connections that one tunnel may have. With the usual 256 KiB each way it holds
 16,000 of them; with more, each gets less."""
+
+
+# Snapshots of a network -----------------------------------------------------------------------------------------------
+SNAPSHOT_SIZE = 32 << 20
+"""Largest image that is read: 65,536 connections in both tables and a full cache of names come to half of that."""
+SNAPSHOT_FIELDS = 4096
+"""Fields of an image, as in the original's reader; we write twelve."""
+SNAPSHOT_NAMES, SNAPSHOT_NAME = 65_536, 1024
+"""Cached names, and bytes of one, that an image may hold (the original's)."""
+SNAPSHOT_CONNECTIONS = 65_536
+"""Connections, and flows of datagrams, that an image may hold (the original's)."""
+SNAPSHOT_NEIGHBOURS = 16
+"""Addresses of the guest that are asked for again after a restore."""

@@ -79,6 +79,15 @@ class Guest(ABC):
         """Counters of the link, by direction; empty when there is none."""
         return self._call(lambda: {side: link.counters for side, link in zip(("up", "down"), self._links)})
 
+    def snapshot(self) -> bytes:
+        """An image of the proxy's side of this guest's network: lease, names, flows. For :meth:`aero_lab.Lab.restore`.
+
+        The guest itself is not in it, and nothing of what its connections carried.
+        """
+        from .lan.restoring import take
+
+        return self._call(lambda: take(self.lan, self._lab._engine.now()).emit())
+
     @abstractmethod
     def run(self, workload: str, *, timeout: float | None = None, **parameters: Any) -> Any:
         """Run a workload and wait for its :class:`~aero_lab.guests.scripted.workloads.WorkloadResult`."""

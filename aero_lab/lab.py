@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 import weakref
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .handles import Guest
     from .lan import Lan, Policy
     from .lan.explain import Explanation
+    from .lan.restoring import Restored
     from .link import Link
     from .tunnels import WebSocketTunnels
 
@@ -154,8 +156,8 @@ class Lab:
         from .transports.impaired import impaired_pair
         from .transports.memory import memory_pair
 
-        now, engine, world, mtu = self._engine.now(), self._engine, self._world, self.mtu
-        host = make_host(self._rng(number, "guest"), now)
+        engine, world, mtu = self._engine, self._world, self.mtu
+        host = make_host(self._rng(number, "guest"), engine.now())
         if self._tunnels is not None:
             return host, *self._tunnels.connect(number, host, lambda part: self._rng(number, part))
         links: tuple = ()
@@ -166,12 +168,17 @@ class Lab:
         else:
             near, far, links = impaired_pair(self.link, self._rng(number, "link"))
 
+        lives = count()
+
         def make_lan() -> Lan:
+            now, life = engine.now(), next(lives)
+            suffix = f"/{life}" if life else ""  # a later life must not repeat the sequence numbers of an earlier one
+
             def make_egress(sink: Any) -> Any:
-                return world.make_egress(sink, self._rng(number, "egress"), now)
+                return world.make_egress(sink, self._rng(number, "egress" + suffix), now)
 
             audit = self._audit.source(now, session=name)
-            return Lan(world.lan_config(mtu, self.ipv6), make_egress, self._rng(number, "lan"), now, audit)
+            return Lan(world.lan_config(mtu, self.ipv6), make_egress, self._rng(number, "lan" + suffix), now, audit)
 
         client = self.path.client(Wire(host.nic_tx, host.nic_rx), near, self.capture, mtu)
         server: Any = self.path.server(far, make_lan, self.capture, mtu)
@@ -272,6 +279,37 @@ class Lab:
     def flows(self) -> Flows:
         """The flows through the proxy, live: looking at it again shows what they are now."""
         return Flows(self)
+
+    def restore(self, image: bytes, guest: Guest | str | None = None, tcp: str = "drop") -> Restored:
+        """Replace the proxy's side of a guest's network by a fresh one that goes on from a snapshot of it.
+
+        What a guest sees is a proxy that was restarted: its lease, the names it was told and its datagram flows go on;
+        TCP connections are gone, or opened anew. Raises :class:`~aero_lab.lan.snapshot.SnapshotError`, and changes
+        nothing, for what is no snapshot.
+
+        Parameters
+        ----------
+        image: what :meth:`aero_lab.handles.Guest.snapshot` gave.
+        guest: whose network, by name or itself; the first guest's by default.
+        tcp: ``"drop"``, or ``"reconnect"``: open each connection to its target anew and go on where the guest is.
+        """
+        from .lan.restoring import POLICIES, restore
+        from .lan.snapshot import LanState
+
+        chosen = self._find(guest)
+        if chosen is None:
+            raise UsageError("there is no guest yet whose network could be restored")
+        if tcp not in POLICIES:
+            raise UsageError(f"tcp must be one of {', '.join(POLICIES)}, not {tcp!r}")
+        state = LanState.parse(bytes(image))
+
+        def replace() -> Restored:
+            renew = getattr(chosen._server, "renew", None)
+            if renew is None:
+                raise UsageError("the network behind this transport cannot be replaced; use transport='memory'")
+            return restore(renew(), state, self._engine.now(), tcp)
+
+        return self._engine.call(replace)
 
     def explain(
         self,

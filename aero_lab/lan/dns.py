@@ -94,6 +94,11 @@ class DnsServer:
         """The name that was last answered with this address."""
         return self._seen.get(address)
 
+    @property
+    def next_query(self) -> int:
+        """Number of the next lookup."""
+        return self._next
+
     def judge(self, name: str, rtype: int, now: int) -> Judgement:
         """What would be done about a question now; changes nothing."""
         room = self._waiting < self._config.dns_pending

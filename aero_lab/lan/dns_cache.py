@@ -80,6 +80,10 @@ class DnsCache:
             return None
         return entry.verdict.aged((now - entry.stored) // SECOND)
 
+    def holding(self, now: int) -> list[tuple[Key, Verdict, int]]:
+        """What holds at ``now``, oldest first: question, answer as it was stored, and nanoseconds that are left."""
+        return [(key, each.verdict, each.expires - now) for key, each in self._entries.items() if each.expires > now]
+
     def put(self, key: Key, verdict: Verdict, seconds: int, now: int) -> None:
         """Remember an answer for some seconds; 0 remembers nothing."""
         old = self._entries.get(key)

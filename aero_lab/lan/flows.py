@@ -94,6 +94,15 @@ class FlowTable:
         """How many flows ended for which reason, since the beginning."""
         self._next = 1
 
+    @property
+    def next_number(self) -> int:
+        """Number of the next flow."""
+        return self._next
+
+    def number_from(self, number: int) -> None:
+        """Flows are numbered from here on, unless they are further already."""
+        self._next = max(self._next, number)
+
     def open(
         self,
         protocol: str,

@@ -88,7 +88,8 @@ class Lan:
         self._echoes: dict[int, tuple[IcmpMessage, int]] = {}
         self._next_echo = 1
         self._asked: dict[int, Callable[[Answer], None]] = {}
-        self._ident = 0
+        self.ident = 1
+        """Identification of the next IPv4 packet that the DHCP server sends."""
         self._more = False
         self._count: Counter[str] = Counter()
         # Addresses that the forward map leads elsewhere: no host has them, so echoes to them are answered here.
@@ -152,6 +153,12 @@ class Lan:
         """What was dropped, by reason: in the stack, and datagrams and echoes in the NAT."""
         counted = self.counters
         return {name: n for name, n in counted.items() if name.startswith("stack.drop.") or name in _DROPS}
+
+    def abandon(self) -> None:
+        """Let go of all sockets without a word to anyone, as a process does that dies."""
+        stop = getattr(self.egress, "stop", None)  # virtual ones hold nothing
+        if stop is not None:
+            stop()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -273,10 +280,10 @@ class Lan:
             self.udp.outbound(event, now)
 
     def _send_dhcp(self, reply: Reply, now: int) -> None:
-        self._ident = (self._ident + 1) & 0xFFFF
         gateway = self.config.gateway
         datagram = udp.Udp(dhcp.SERVER_PORT, dhcp.CLIENT_PORT, reply.payload).emit(gateway, reply.dst)
-        frame = Ipv4(gateway, reply.dst, udp.PROTOCOL, datagram, id=self._ident, df=True).emit()
+        frame = Ipv4(gateway, reply.dst, udp.PROTOCOL, datagram, id=self.ident, df=True).emit()
+        self.ident = self.ident % 0xFFFF + 1
         if self.config.medium == "ethernet":
             frame = Ethernet(reply.dst_mac, self.config.mac, TYPE_IPV4, frame).emit()
         if not self.stack.send_frame(frame, now, Cause.DHCP):

@@ -62,6 +62,7 @@ class TcpFlow:
         "record",
         "released",
         "shut",
+        "waiting",
     )
 
     def __init__(self, record: FlowRecord, conn: Any):
@@ -71,6 +72,7 @@ class TcpFlow:
         self.guest_eof = False
         self.far_eof = False
         self.shut = False  # the guest's end was passed on
+        self.waiting = False  # the guest's side is there already, the far side is being opened: after a restore
         self.blocked = False  # the egress took less than offered and will say when it takes more
         self.outside_gone = False
         self.mirrored = False  # acknowledgements are held until the far side's
@@ -127,7 +129,10 @@ class TcpNat:
             conn.refuse("reset", now)
             return
         self._join(record, conn)
-        host, port = outside
+        self._dial(record, now)
+
+    def _dial(self, record: FlowRecord, now: int) -> None:
+        host, port = record.outside
         if isinstance(host, str):
             self._names.find(host, partial(self._found, record.flow, port), now)
         else:
@@ -225,6 +230,11 @@ class TcpNat:
         f = self._flows.get(flow)
         if f is not None:
             f.record.state, f.record.answered_at = "open", now
+            if f.waiting:
+                f.waiting = False
+                if f.established:
+                    self.established(f.conn, now)
+                return
             if self._mirror is not None:
                 # Before the handshake is done: its last segment may carry data.
                 f.mirrored = True
@@ -255,7 +265,10 @@ class TcpNat:
         f.outside_gone = True
         f.conn.context = None
         self._end(f, why, now)
-        f.conn.refuse(REFUSALS[why], now)
+        if f.waiting:
+            f.conn.abort(now)
+        else:
+            f.conn.refuse(REFUSALS[why], now)
 
     def room(self, flow: int) -> int:
         f = self._flows.get(flow)
@@ -308,6 +321,35 @@ class TcpNat:
         self._end(f, "reset-by-far-side", now)
         f.conn.abort(now)
 
+    def whole(self) -> list[tuple[FlowRecord, dict[str, Any]]]:
+        """Flows that the guest opened and nobody has begun to close, each with what its handshake agreed on."""
+        return [
+            (f.record, f.conn.options)
+            for f in self._flows.values()
+            if f.record.direction == "out" and f.established and f.record.state == "open"
+        ]
+
+    def adopt(self, guest: Endpoint, target: Endpoint, options: dict[str, Any], now: int) -> str | None:
+        """Go on with a connection of a former life: the guest's side as it left it, the far side opened anew.
+
+        Rules are asked as for a new one. Returns why it cannot be, or None.
+        """
+        outside, why = decide(self._config, "tcp", target, len(self._flows))
+        if why is not None:
+            return why
+        try:
+            conn = self._stack.adopt(target, guest, now, **options)
+        except AeroLabError:
+            return "no-slot"
+        record = self._table.open("tcp", guest, target, outside, now, self._dns.name_of(target[0]))
+        f = self._join(record, conn)
+        f.waiting = True
+        if self._mirror is not None:
+            f.mirrored = True
+            conn.hold_acks(now)
+        self._dial(record, now)
+        return None
+
     def close_all(self, reason: str, now: int) -> None:
         """End every flow abruptly, both ways."""
         for f in list(self._flows.values()):
@@ -330,7 +372,7 @@ class TcpNat:
 
     def _pump(self, f: TcpFlow, now: int) -> None:
         """Guest to world, as much as the egress takes; then the guest's end, once everything before it went."""
-        if f.outside_gone:
+        if f.outside_gone or f.waiting:
             return
         flow = f.record.flow
         while f.conn.readable:

@@ -20,7 +20,7 @@ from ..limits import NEVER
 from ..services.unreachable import HOST, NET, PORT, PROHIBITED, unreachable
 from ..stack import Datagram
 from ..wire.address import IP4_ANY, IP4_BROADCAST, directed_broadcast, is_multicast
-from .config import LanConfig
+from .config import LanConfig, Target
 from .dns import DnsServer
 from .flows import Endpoint, FlowRecord, FlowTable
 from .judgement import decide
@@ -186,6 +186,31 @@ class UdpNat:
             if why != "limit":
                 self._stack.unreachable(event, "port-unreachable" if own else "prohibited", now)
             return None
+        return self._begin(guest, target, outside, now)
+
+    def live(self) -> list[FlowRecord]:
+        """Flows that the guest opened, the one that was used longest ago first."""
+        return [record for record in self._flows.values() if record.direction == "out"]
+
+    def adopt(self, guest: Endpoint, target: Endpoint, used_at: int, now: int) -> str | None:
+        """Go on with a flow of a former life, which ends when it would have. Later ones must not be older.
+
+        Rules are asked as for a new one. Returns why it cannot be, or None.
+        """
+        if self._config.udp_idle and used_at + self._config.udp_idle <= now:
+            return "idle"
+        outside, why = decide(self._config, "udp", target, self.lasting)
+        if why is None and (guest, target) in self._by_key:
+            why = "twice"
+        if why is not None:
+            return why
+        record = self._begin(guest, target, outside, now)
+        if record is not None:
+            record.last_at = used_at
+        return None
+
+    def _begin(self, guest: Endpoint, target: Endpoint, outside: Target, now: int) -> FlowRecord | None:
+        """A flow that may be."""
         self._make_room()
         record = self._table.open("udp", guest, target, outside, now, self._dns.name_of(target[0]))
         self._add(record)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..clock import Node
+from ..errors import UsageError
 from ..framing.l2_tunnel import HEADER_SIZE, L2Codec, L2Limits
 from ..limits import (
     CONTROL_ARENA,
@@ -189,11 +190,24 @@ class _Watch:
 
 
 class L2Server:
-    """The proxy's half: tunnel port, synthetic LAN and egress, driven as one node."""
+    """The proxy's half: tunnel port, synthetic LAN and egress, driven as one node.
 
-    def __init__(self, port: L2Port, lan: Any):
+    ``make`` builds port and LAN afresh on the same tunnel, given the control channel to go on with.
+    """
+
+    def __init__(self, port: L2Port, lan: Any, make: Callable[[ControlChannel], tuple[L2Port, Any]] | None = None):
         self.port, self.lan = port, lan
+        self._make = make
         self.name = "l2-server"
+
+    def renew(self) -> Any:
+        """A fresh LAN in the place of the old one, which is left as a process leaves it that dies: flows end without a
+        word to the guest, frames under way are gone. Returns it. Raises :class:`~aero_lab.errors.UsageError`."""
+        if self._make is None:
+            raise UsageError("the network behind this tunnel cannot be replaced")
+        self.lan.abandon()
+        self.port, self.lan = self._make(self.port.control)
+        return self.lan
 
     def step(self, now: int) -> None:
         self.port.step(now)
@@ -218,9 +232,12 @@ class L2Tunnel(Path):
     def server(
         self, end: TransportEnd, make_lan: Callable[[], Any], recorder: Tap | None = None, mtu: int = MTU_DEFAULT
     ) -> Node:
-        lan = make_lan()
-        port = L2Port("l2-server", lan.tx, lan.rx, end, "rx", recorder, "tunnel", frame_limits(mtu))
-        return L2Server(port, lan)
+        def make(control: ControlChannel | None) -> tuple[L2Port, Any]:
+            lan = make_lan()
+            limits = frame_limits(mtu)
+            return L2Port("l2-server", lan.tx, lan.rx, end, "rx", recorder, "tunnel", limits, control=control), lan
+
+        return L2Server(*make(None), make)
 
 
 def frame_limits(mtu: int) -> L2Limits:
