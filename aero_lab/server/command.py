@@ -13,12 +13,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic_ns, time_ns
 from typing import IO
 
 from ..audit import Audit
-from ..compiled.registry import load_all, warmup
+from ..compiled import registry
 from ..errors import UsageError
 from .config import ServerConfig
 from .memory import hold_mmap_threshold
@@ -32,7 +32,7 @@ def serve(config: ServerConfig, ready_stdout: bool = False, notes: tuple[str, ..
     config.auth()  # a wrong mode is told before anything is compiled
     for note in notes:
         say(f"aero-lab proxy: {note}")
-    warmup()
+    registry.warmup()
     hold_mmap_threshold()
     with audit_for(config) as audit:
         asyncio.run(_serve(config, ready_stdout, audit))
@@ -55,10 +55,19 @@ async def _serve(config: ServerConfig, ready_stdout: bool, audit: Audit | None) 
     try:
         announce(proxy, ready_stdout)
         # The first tunnel would wait for its kernels to be read from disk: better now, when nobody waits.
-        loop.run_in_executor(None, load_all)
+        loop.run_in_executor(None, _load_kernels, stop.is_set)
         await stop.wait()
     finally:
         await proxy.stop()
+
+
+def _load_kernels(enough: Callable[[], bool]) -> None:
+    """As :func:`aero_lab.compiled.registry.load_all`, but whoever wants to end need not wait for the rest."""
+    for dispatcher in list(registry._kernels):
+        if enough():
+            return
+        if dispatcher.is_entry:
+            dispatcher.prepare()
 
 
 def announce(proxy: Proxy, ready_stdout: bool) -> None:
