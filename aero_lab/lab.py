@@ -14,6 +14,7 @@ or whose process ends, closes itself.
 
 from __future__ import annotations
 
+import gc
 import random
 import weakref
 from collections.abc import Callable
@@ -309,7 +310,10 @@ class Lab:
                 raise UsageError("the network behind this transport cannot be replaced; use transport='memory'")
             return restore(renew(), state, self._engine.now(), tcp)
 
-        return self._engine.call(replace)
+        try:
+            return self._engine.call(replace)
+        finally:
+            gc.collect()  # the old network is large, and nothing but cycles of its own hold it
 
     def explain(
         self,
