@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from .engine import RealEngine
+from .engine import RealEngine, TimedOut
 from .errors import UsageError
 from .paths.base import Path, Wire
 from .paths.keepalive import Keepalive
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .worlds import HostWorld
 
 TRANSPORTS = ("memory", "websocket", "datagram")
-LAN_PATIENCE = 10.0
+LAN_PATIENCE = 30.0
 """Seconds until the first frame of a guest that was plugged in must have reached the lab's own proxy."""
 
 
@@ -71,6 +71,8 @@ class ServerSide:
         """The LAN of the latest tunnel that has one."""
         newest = self.session.lan if self.session is not None else None
         self._last = newest or self._last
+        if self._last is None and self.session is not None:
+            raise UsageError("no frame of this guest has reached the proxy yet, so it has no network there")
         if self._last is None:
             raise UsageError("this guest's network is at another proxy, which alone knows its flows and counters")
         return self._last
@@ -188,8 +190,12 @@ class WebSocketTunnels:
         waiting = asyncio.run_coroutine_threadsafe(ready(), self._engine.loop)
         try:
             waiting.result()
-        finally:
+        except BaseException as error:
             waiting.cancel()
+            self._engine.call(client.close)  # a guest that nobody got must not go on trying
+            if isinstance(error, TimeoutError):
+                raise TimedOut(f"no frame of the guest reached the proxy within {LAN_PATIENCE:g} s") from None
+            raise
 
     @property
     def clients(self) -> list[WebSocketClient]:
