@@ -19,6 +19,9 @@ from .config import Endpoint, ServerConfig, Target
 _LEAST_BUFFER, _USUAL_BUFFER = 4096, 256 << 10
 """Bytes of a connection's buffer when the settings allow none at all (some segments have to be somewhere), and towards
 the guest."""
+_SEGMENTS = 16
+"""Segments of the largest size that a buffer holds at least where nothing is asked for: fewer, and TCP stops and waits
+when the MTU is large."""
 
 
 def _targets(forwards: Mapping[Endpoint, Target]) -> dict[Endpoint, tuple[bytes | str, int]]:
@@ -52,7 +55,10 @@ def lan_config(config: ServerConfig) -> LanConfig:
     """The networks that the settings describe."""
     flows = min(config.stack_max_tcp_connections, 65_000)
     # The stack lays out the buffers of all its connections at once; they cost memory only when they are used.
-    share = max(_LEAST_BUFFER, LAN_ADDRESS_SPACE // (2 * (flows + SPARE_SLOTS)))
+    share = _power_of_two(max(_LEAST_BUFFER, LAN_ADDRESS_SPACE // (2 * (flows + SPARE_SLOTS))))
+    usual = max(_USUAL_BUFFER, _SEGMENTS * config.lan_mtu)
+    asked_for = "stack_max_buffered_tcp_bytes" in config.model_fields_set
+    window = max(_LEAST_BUFFER, config.stack_max_buffered_tcp_bytes if asked_for else usual)
     return LanConfig(
         mtu=config.lan_mtu,
         gateway6=config.gateway6_address,
@@ -65,8 +71,8 @@ def lan_config(config: ServerConfig) -> LanConfig:
             nagle=False,
             time_wait=SECOND,
             keepalive_idle=LAN_TCP_IDLE,
-            send_buffer=_power_of_two(min(_USUAL_BUFFER, share)),
-            recv_buffer=max(_LEAST_BUFFER, min(config.stack_max_buffered_tcp_bytes, _power_of_two(share))),
+            send_buffer=min(usual, share),
+            recv_buffer=min(window, share),
         ),
         max_tcp=flows,
         max_udp=config.max_udp_flows or 65_535,

@@ -170,6 +170,8 @@ def test_a_lan_of_any_number_of_connections_can_be_laid_out(flows, buffer):
     assert lan.tcp.send_buffer == lan.tcp.recv_buffer == buffer
     assert Stack(lan.stack(), random.Random(1), 0).counters is not None
     assert lan_config(env(AERO_L2_STACK_MAX_BUFFERED_TCP_BYTES_PER_CONN="0")).tcp.recv_buffer == 4096
+    jumbo = lan_config(env(AERO_L2_MTU="65520")).tcp
+    assert jumbo.send_buffer == jumbo.recv_buffer == 16 * 65520
     large = lan_config(env(AERO_L2_STACK_MAX_BUFFERED_TCP_BYTES_PER_CONN="67108864"))
     assert large.tcp.recv_buffer == 1 << 21
 
