@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
 import threading
 import time
@@ -125,6 +126,32 @@ def test_a_guest_of_a_proxy_elsewhere(lab, guest):
         with pytest.raises(ConnectFailed, match="401 Unauthorized"):
             away.guest("scripted")
         assert away.guests == []
+
+
+@pytest.mark.slow
+def test_a_proxy_that_is_killed_and_comes_back():
+    """The real process, killed without a word; its successor at the same address gives the guest a network again."""
+    from tests.server.test_process import Process
+
+    settings = {"AERO_L2_API_KEY": "k-1", "AERO_L2_AUTH_MODE": "token"}
+    with Process(**settings, AERO_L2_PROXY_LISTEN_ADDR="127.0.0.1:0") as first:
+        url = first.listening()
+        with al.Lab(proxy_url=url, token="k-1", progress=False) as away:
+            guest = away.guest("scripted")
+            guest.wait_online(30)
+            client = away._tunnels.clients[0]
+            first.end(signal.SIGKILL)
+            wait(lambda: not client.connected, "the loss")
+            assert client.error == "the connection was lost"
+            wait(lambda: "refused" in (client.error or "").lower(), "an attempt that nobody answers")
+            sent = guest.tunnel["messages_sent"]
+            with Process(**settings, AERO_L2_PROXY_LISTEN_ADDR=url.removeprefix("http://")) as second:
+                second.listening()
+                wait(lambda: client.connections == 2 and guest.tunnel["messages_sent"] > sent, "a new tunnel")
+                guest.wait_online(30)
+                wait(lambda: (away.capture.frames()["cause"] == "dhcp").sum() >= 8, "two leases of four messages")
+                assert guest.address == "10.0.2.15"
+                assert second.end() == 0
 
 
 def _token(lab):
