@@ -79,8 +79,9 @@ class Door:
 
     def shut(self) -> None:
         """Accept nothing more; connections that are there stay."""
+        # The socket goes when the loop has stopped watching it, so that its number is not another's by then.
+        self._task.add_done_callback(lambda _: self._sock.close())
         self._task.cancel()
-        self._sock.close()
 
     def close(self) -> None:
         """Close those that wait as well. May be called twice."""

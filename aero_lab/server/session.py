@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .capture import SessionCapture
     from .config import ServerConfig
 
-GOING_AWAY = 1001
+GOING_AWAY, TOO_LARGE = 1001, 1009
 log = logging.getLogger(__name__)
 _BAD = ("too_short", "invalid_magic", "unsupported_version", "payload_too_large")
 
@@ -290,6 +290,7 @@ class Session:
         """Sums of this tunnel by metric name, and its gauges."""
         control = self.control.counts
         dropped = {reason: control[reason] for reason in _BAD}
+        dropped["message_too_large"] = int(self.end.close_code == TOO_LARGE)
         sums: Counter[str] = Counter()
         sums["aero_lab_text_messages_total"] = self.end.counters.get("text_messages", 0)
         if self.server is not None:

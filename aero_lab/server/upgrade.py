@@ -20,7 +20,7 @@ import base64
 import binascii
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..framing.l2_tunnel import SUBPROTOCOL
 from .auth import Auth
@@ -62,10 +62,7 @@ class Occupancy:
     """Tunnels that are open."""
 
     total: int = 0
-    by_address: Counter[str] = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        self.by_address = Counter()
+    by_address: Counter[str] = field(default_factory=Counter)
 
     def enter(self, address: str) -> None:
         self.total += 1

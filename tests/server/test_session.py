@@ -109,11 +109,11 @@ async def test_a_message_that_breaks_the_format_ends_its_tunnel(network, message
                 await socket.send_bytes(message)
                 await socket.send_bytes(encode_ping(b"not any more"))
                 assert await the_end(socket) == ((ErrorCode.PROTOCOL_ERROR, text), 1008, text)
-                await until(lambda: len(r.proxy.sessions) == 1, "closed")
-                assert r.count("l2_frames_dropped_total") == 1
             else:  # larger than any message may be: the WebSocket itself refuses it
                 await socket.send_bytes(message)
                 assert (await the_end(socket))[1] == 1009
+            await until(lambda: len(r.proxy.sessions) == 1, "closed")
+            assert r.count("l2_frames_dropped_total") == 1
             await other.send_bytes(encode_ping(b"here"))
             assert await next_of(other, PONG) == b"here"
         await until(lambda: len(r.kinds("session-close")) == 2, "recorded")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -153,6 +156,20 @@ async def test_limits_of_tunnels():
     async with rig(auth_mode="none", max_connections=0) as r:
         async with r.tunnel(), r.tunnel():
             assert r.count("l2_sessions_active") == 2
+
+
+@on_a_loop
+async def test_one_place_is_given_once():
+    async with rig(auth_mode="none", max_connections=1) as r:
+        for _ in range(3):
+            asked = (r.client.ws_connect(r.proxy.url, protocols=[SUBPROTOCOL], origin=r.origin) for _ in range(20))
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            refused = [answer for answer in answers if isinstance(answer, aiohttp.WSServerHandshakeError)]
+            assert [refusal.status for refusal in refused] == [429] * 19
+            (opened,) = [answer for answer in answers if not isinstance(answer, BaseException)]
+            await opened.close()
+            await until(lambda: not r.proxy.sessions, "the place is free again")
+        assert r.proxy.gatekeeper.occupancy.total == 0 and not r.proxy.gatekeeper.occupancy.by_address
 
 
 @pytest.mark.parametrize(
