@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..bounds import DHCP_DOMAIN
 from ..errors import UsageError
@@ -32,6 +32,9 @@ Target = tuple[bytes | str, int]
 GATEWAY6 = ip("fd00:aee0::2")
 """What the gateway of a LAN with IPv6 is usually called: an address in a /64 of its own (RFC 4193)."""
 ACK_POLICIES = ("early", "mirror")
+GATEWAY_TCP = TcpConfig(nagle=False, time_wait=SECOND, keepalive_idle=LAN_TCP_IDLE)
+WINDOW_SEGMENTS = 16
+"""Full segments that the gateway's buffers hold at least."""
 SPARE_SLOTS = 64
 """Connection slots beyond the limit of flows: for those being turned down, and for some in TIME-WAIT."""
 
@@ -50,12 +53,10 @@ class LanConfig:
     """IPv6 address of the gateway in a /64, for instance :data:`GATEWAY6`; None: IPv4 only."""
     mtu: int = MTU_DEFAULT
     medium: str = "ethernet"
-    tcp: TcpConfig = field(
-        default_factory=lambda: TcpConfig(nagle=False, time_wait=SECOND, keepalive_idle=LAN_TCP_IDLE)
-    )
+    tcp: TcpConfig = GATEWAY_TCP
     """TCP towards the guest. Without Nagle: the far side has decided already how to cut its stream. TIME-WAIT is short:
     on one wire nothing old can still be under way, and a slot that waits cannot serve. Keepalive finds out guests that
-    have gone."""
+    have gone. Where segments are so large that its buffers hold few of them, the default has larger ones."""
     names: Mapping[str, bytes | tuple[bytes, ...]] = field(default_factory=dict)
     """Names answered from here without asking anyone, each with its address or addresses; the address policy does not
     judge them."""
@@ -128,6 +129,11 @@ class LanConfig:
 
     def stack(self) -> StackConfig:
         """Configuration of the gateway's stack."""
+        # A few segments in flight would make each wait for the one before: the default grows with large segments.
+        least = WINDOW_SEGMENTS * self.mtu
+        tcp = self.tcp
+        if tcp == GATEWAY_TCP and least > tcp.recv_buffer:
+            tcp = replace(tcp, send_buffer=least, recv_buffer=least)
         return StackConfig(
             role="gateway",
             medium=self.medium,
@@ -135,5 +141,5 @@ class LanConfig:
             addresses=self.addresses,
             mtu=self.mtu,
             max_connections=self.max_tcp + SPARE_SLOTS,
-            tcp=self.tcp,
+            tcp=tcp,
         )

@@ -84,8 +84,11 @@ class L2Port:
         self._elsewhere = self.control.bytes_sent  # of control messages, in other rings than ours
 
     def step(self, now: int) -> None:
-        self._receive(now)
-        self._send(now)
+        # A round passes here several times, mostly with work in one direction alone.
+        if len(self.end.received):
+            self._receive(now)
+        if len(self.out) or len(self._messages) or self.control.waiting:
+            self._send(now)
 
     def poll_at(self, now: int) -> int:
         if len(self._messages) and not self.end.stalled:
