@@ -21,6 +21,9 @@ TYPE_TEXTS = {number: text for text, number in RECORD_TYPES.items()}
 HINFO = 13
 _LOOPBACK = {dns.A: b"\x7f\0\0\1", dns.AAAA: bytes(15) + b"\1"}
 _NOWHERE = ("invalid", "onion")
+_OWN = "lab"
+"""Where a network has static names under it, the world is not asked for others: it has no such domain, and would hear
+what guests mistype."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,8 @@ def _beyond(
         return here("special-use", Verdict(dns.NOERROR, soa=own_soa(top, ttl)))
     if top in _NOWHERE:  # RFC 6761 section 6.4, RFC 7686
         return here("special-use", Verdict(dns.NXDOMAIN, soa=own_soa(top, ttl)))
+    if top == _OWN and any(known.endswith(f".{_OWN}") for known in config.static_names):
+        return here("static", Verdict(dns.NXDOMAIN, soa=own_soa(top, ttl)), "the lab alone has names there")
     if rtype == dns.PTR:
         address = reverse_address(name)
         why = config.policy.address(address) if address is not None else None
