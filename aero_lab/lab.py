@@ -93,6 +93,7 @@ class Lab:
             raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {ack_policy!r}")
         self.path = get_path(option)
         self.transport = "websocket" if proxy_url is not None else transport
+        self._elsewhere = proxy_url is not None
         _check_transport(self.transport, virtual, link is not None, proxy_url, token, mtu)
         self.link = Link.parse(link) if isinstance(link, str) else link
         self.mtu = mtu
@@ -338,10 +339,13 @@ class Lab:
         from .lan.explain import Inquiry, parse_target
 
         wanted = parse_target(target, protocol)
+        if self._elsewhere:
+            raise UsageError("the proxy of this lab is elsewhere, and alone knows what it allows")
         chosen = self._find(guest)
 
         def ask() -> Inquiry:
-            lan = chosen.lan if chosen is not None else self._observer()
+            ready = chosen is not None and getattr(chosen._server, "has_lan", True)
+            lan = chosen.lan if chosen is not None and ready else self._observer()
             name = chosen.name if chosen is not None else None
             denials = [each for each in self._audit.records if each["kind"] == "denied" and each.get("session") == name]
             return Inquiry(lan, wanted, self._engine.now(), name, denials, lookup)

@@ -230,6 +230,19 @@ def test_without_a_guest_and_in_real_time():
             lab.explain("files.lab:80", guest="bob")
 
 
+def test_over_a_proxy_of_its_own_and_over_one_elsewhere():
+    with Lab(transport="websocket") as lab:
+        guest = lab.guest(profile="linux")
+        assert lab.explain("files.lab:80", guest=guest).allowed, "before a frame of the guest arrived, too"
+        assert guest.run("rr", count=1).ok
+        assert "closed" in str(lab.explain("echo.lab:7"))
+        with pytest.raises(UsageError, match="cannot be replaced"):
+            lab.restore(guest.snapshot())
+        assert lab._tunnels is not None
+        with Lab(proxy_url=lab._tunnels.url) as other, pytest.raises(UsageError, match="elsewhere"):
+            other.explain("files.lab:80")
+
+
 def test_it_shows_itself(lab):
     found = lab.explain("<b>.lab:80")
     assert "<b>" not in found._repr_html_() and "&lt;b&gt;" in found._repr_html_()
