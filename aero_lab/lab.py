@@ -18,6 +18,7 @@ import gc
 import random
 import weakref
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -158,17 +159,19 @@ class Lab:
         from .transports.impaired import impaired_pair
         from .transports.memory import memory_pair
 
-        engine, world, mtu = self._engine, self._world, self.mtu
-        host = make_host(self._rng(number, "guest"), engine.now())
+        # What lives on goes on without the lab itself: one that is forgotten must be freed, for that ends it.
+        engine, world, mtu, ipv6, audit = self._engine, self._world, self.mtu, self.ipv6, self._audit
+        rng = partial(_seeded, self.seed, number)
+        host = make_host(rng("guest"), engine.now())
         if self._tunnels is not None:
-            return host, *self._tunnels.connect(number, host, lambda part: self._rng(number, part))
+            return host, *self._tunnels.connect(number, host, rng)
         links: tuple = ()
         if self.transport == "datagram":
             near, far, links = self._datagrams(number)
         elif self.link is None:
             near, far = memory_pair()
         else:
-            near, far, links = impaired_pair(self.link, self._rng(number, "link"))
+            near, far, links = impaired_pair(self.link, rng("link"))
 
         lives = count()
 
@@ -177,10 +180,10 @@ class Lab:
             suffix = f"/{life}" if life else ""  # a later life must not repeat the sequence numbers of an earlier one
 
             def make_egress(sink: Any) -> Any:
-                return world.make_egress(sink, self._rng(number, "egress" + suffix), now)
+                return world.make_egress(sink, rng("egress" + suffix), now)
 
-            audit = self._audit.source(now, session=name)
-            return Lan(world.lan_config(mtu, self.ipv6), make_egress, self._rng(number, "lan" + suffix), now, audit)
+            source = audit.source(now, session=name)
+            return Lan(world.lan_config(mtu, ipv6), make_egress, rng("lan" + suffix), now, source)
 
         client = self.path.client(Wire(host.nic_tx, host.nic_rx), near, self.capture, mtu)
         server: Any = self.path.server(far, make_lan, self.capture, mtu)
@@ -225,9 +228,7 @@ class Lab:
             raise
 
     def _rng(self, number: int, part: str) -> random.Random:
-        # A text as seed does not depend on hash randomisation; each part has its own, so that one draws nothing
-        # from another's.
-        return random.Random(f"{self.seed}/{number}/{part}")
+        return _seeded(self.seed, number, part)
 
     # Forwards -------------------------------------------------------------------------------------------------------
 
@@ -497,6 +498,12 @@ def _check_transport(transport: str, virtual: bool, link: bool, url: str | None,
         raise UsageError("link= is simulated over memory so far, not over a WebSocket")
     if token is not None and url is None:
         raise UsageError("token= is for the proxy at proxy_url=; the lab's own mints one")
+
+
+def _seeded(seed: int, number: int, part: str) -> random.Random:
+    # A text as seed does not depend on hash randomisation; each part has its own, so that one draws nothing from
+    # another's.
+    return random.Random(f"{seed}/{number}/{part}")
 
 
 def _start_real(policy: Policy | None, ack_policy: str) -> tuple[RealEngine, Any, dict[str, int]]:
