@@ -16,7 +16,9 @@ from aero_lab.lan.udp_nat import UdpNat
 from aero_lab.limits import NEVER, SECOND
 from aero_lab.stack import Datagram
 from aero_lab.wire.address import ip
+from aero_lab.wire.dhcp import Dhcp
 
+from .bench import VirtualBench
 from .fakes import FakeEgress, FakeStack
 
 GUEST, GATEWAY, LOOPBACK, PEER = ip("10.0.2.15"), ip("10.0.2.2"), ip("127.0.0.1"), (ip("127.0.0.1"), 5555)
@@ -205,3 +207,16 @@ def test_their_number_is_bounded():
         b.open()
     b.forwards.close_all(5)
     assert len(b.forwards) == 0
+
+
+def test_the_guest_is_where_its_lease_or_else_its_own_word_says():
+    b = VirtualBench()
+    assert b.lan.guest_address() == GUEST, "before it has said anything"
+    static = ip("10.0.2.77")
+    b.guest.stack.set_address(((static, 24),), router4=GATEWAY)
+    for _ in range(3):
+        b.guest.stack.udp_send(static, 9, GATEWAY, 99, b"", b.now)
+        b.run_for(0.1)
+    assert b.lan.guest_address() == static
+    b.lan.dhcp.handle(Dhcp(1, 7, b"\2\0\0\0\0\x99", ((53, b"\3"), (50, GUEST), (54, GATEWAY))).emit())
+    assert b.lan.dhcp.leased_to is not None and b.lan.guest_address() == GUEST
