@@ -186,15 +186,15 @@ def test_lookups_are_made_and_leave_nothing_behind():
         guest = lab.guest(profile="linux")
         guest.wait_online()
         before = guest.counters
-        found = lab.explain("nowhere.lab:80")
+        found = lab.explain("nowhere.example:80")
         assert (found.outcome, found.decided_by.rule) == ("unresolved", "lookup")
         assert found.decided_by.detail.startswith("nxdomain")
-        assert lab.explain("nowhere.lab:80", lookup=False).decided_by.detail == "not asked"
+        assert lab.explain("nowhere.example:80", lookup=False).decided_by.detail == "not asked"
         after = guest.counters
         assert {k: v for k, v in after.items() if k.startswith("dns.")} == {
             k: v for k, v in before.items() if k.startswith("dns.")
         }
-        assert guest.lan.dns.judge("nowhere.lab", 1, lab.now).step == "lookup", "not remembered"
+        assert guest.lan.dns.judge("nowhere.example", 1, lab.now).step == "lookup", "not remembered"
 
 
 def test_a_name_that_one_address_spoils():
