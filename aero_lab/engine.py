@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from typing import Any, Protocol, TypeVar
 
@@ -60,6 +60,8 @@ class RealEngine:
         self._waiting: dict[Future, Waitable] = {}
         self._error: BaseException | None = None
         self._closed = False
+        self._loaded = threading.Event()
+        self._loaded.set()
         self._loop = asyncio.new_event_loop()
         self.driver = Driver(self._loop, failed=self._failed)
         self.driver.settled.append(self._look_at_tasks)
@@ -128,6 +130,27 @@ class RealEngine:
     def add(self, *nodes: Node) -> None:
         """Add nodes; called on the engine's thread."""
         self.driver.add(*nodes)
+
+    def load(self, kernels: Iterable[Any]) -> None:
+        """Load kernels from the cache, one a turn of the loop and so between all other work: whoever comes first need
+        not wait for them."""
+        todo = iter(kernels)
+        self._loaded.clear()
+
+        def one() -> None:
+            kernel = None if self._closed else next(todo, None)
+            if kernel is None:
+                self._loaded.set()
+                return
+            kernel.prepare()
+            self._loop.call_soon(one)
+
+        self._post(one, quiet=True)
+
+    def loaded(self) -> None:
+        """Wait until all that :meth:`load` was given is loaded."""
+        while not self._closed and not self._loaded.wait(1.0):
+            pass
 
     def on_close(self, function: Callable[[], None]) -> None:
         """Call ``function`` on the engine's thread when it closes; last registered, first called."""
@@ -280,6 +303,9 @@ class VirtualEngine:
     def advance(self, duration: int) -> None:
         """Let ``duration`` nanoseconds of virtual time go by."""
         self.scheduler.run(self.now() + duration)
+
+    def loaded(self) -> None:
+        """Nothing is loaded ahead of its use: virtual time does not wait for it."""
 
     def on_close(self, function: Callable[[], None]) -> None:
         """Call ``function`` when the engine closes; last registered, first called."""

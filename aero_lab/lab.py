@@ -83,7 +83,7 @@ class Lab:
     ):
         from .audit import Audit
         from .capture import Recorder
-        from .compiled.registry import load_all, warmup
+        from .compiled.registry import warmup
         from .lan.config import ACK_POLICIES
         from .link import Link
         from .paths import get_path
@@ -104,8 +104,6 @@ class Lab:
         self.guests: list[Guest] = []
         self._watcher: Lan | None = None
         warmup(progress)
-        if not virtual:
-            load_all()  # in the middle of a handshake, loading would look like a slow network
         start = _start_virtual if virtual else _start_real
         self._engine, self._world, self.services = start(policy, ack_policy)
         self.capture: Recorder = Recorder(
@@ -146,6 +144,7 @@ class Lab:
             options["profile"] = profile or "linux"
         elif profile is not None:
             raise UsageError(f"profile= is of scripted guests; a {kind} guest is what it is")
+        self._engine.loaded()  # in the middle of a handshake, loading would look like a slow network
         guest = HANDLES[kind].plug_in(self, name or f"guest{number}", number, options)
         if self._tunnels is not None:
             self._tunnels.wait()
@@ -506,7 +505,12 @@ def _seeded(seed: int, number: int, part: str) -> random.Random:
     return random.Random(f"{seed}/{number}/{part}")
 
 
+DATA_PATH = ("aero_lab.rings", "aero_lab.stack", "aero_lab.framing", "aero_lab.transports", "aero_lab.capture.segment")
+"""Whose kernels a frame meets on its way: loaded while the lab waits for its first guest."""
+
+
 def _start_real(policy: Policy | None, ack_policy: str) -> tuple[RealEngine, Any, dict[str, int]]:
+    from .compiled.registry import unloaded
     from .egress.services_host import ServicesHost
     from .engine import RealEngine
     from .worlds import HostWorld
@@ -521,6 +525,7 @@ def _start_real(policy: Policy | None, ack_policy: str) -> tuple[RealEngine, Any
     except BaseException:
         engine.close()
         raise
+    engine.load(unloaded(*DATA_PATH))
     return engine, world, dict(services.ports)
 
 

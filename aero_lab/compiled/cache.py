@@ -70,9 +70,12 @@ def _imports(text: str, package: str) -> tuple[str, ...]:
         if origin.startswith(".") and package.partition(".")[0] != PACKAGE:
             continue
         module = resolve_name(origin, package) if origin.startswith(".") else origin
-        found.add(module)
-        for imported in names.strip("()").split(","):
-            found.add(f"{module}.{imported.split(' as ')[0].strip()}")
+        # A name that is a module counts for itself; the package that it lies in does only for its other names.
+        inside = [f"{module}.{name.split(' as ')[0].strip()}" for name in names.strip("()").split(",") if name.strip()]
+        modules = [name for name in inside if _module_path(name) is not None]
+        found.update(modules)
+        if len(modules) < len(inside):
+            found.add(module)
     return tuple(sorted(n for n in found if _module_path(n) is not None))
 
 

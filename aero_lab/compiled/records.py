@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .pages import pages
 from .registry import PLAIN
 
 
@@ -65,7 +66,37 @@ def new_records(dtype: np.dtype, count: int) -> Any:
     """``count`` zeroed records: a structured array, or slotted objects in plain mode."""
     if PLAIN:
         return _PlainRecords(dtype, count)
-    return np.zeros(count, dtype)
+    return pages(count * dtype.itemsize).view(dtype)
+
+
+class _PlainCells:
+    """The flat sequence that :func:`cells` gives, over slotted records."""
+
+    def __init__(self, records: _PlainRecords):
+        self._records = records
+        self._words = records.dtype.itemsize >> 3
+        self._names = {at: name for name, at in words_of(records.dtype).items()}
+
+    def __getitem__(self, index: int) -> Any:
+        return getattr(self._records[index // self._words], self._names[index % self._words])
+
+    def __setitem__(self, index: int, value: Any) -> None:
+        setattr(self._records[index // self._words], self._names[index % self._words], value)
+
+
+def cells(records: Any) -> Any:
+    """Records of 64-bit fields as one flat sequence of ``int64`` that shares their memory: from Python that is a
+    quarter of the price of a field by its name. Field ``name`` of record ``i`` is number ``i * itemsize / 8 +``
+    :func:`words_of` ``[name]``; of an array field the first element."""
+    if PLAIN:
+        return _PlainCells(records)
+    return memoryview(records.view(np.int64))
+
+
+def words_of(dtype: np.dtype) -> dict[str, int]:
+    """Where in a record each field begins, in words of eight bytes."""
+    fields: Any = dtype.fields
+    return {name: fields[name][1] >> 3 for name in fields}
 
 
 def to_array(records: Any, dtype: np.dtype) -> np.ndarray:

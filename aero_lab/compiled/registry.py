@@ -247,6 +247,16 @@ def warmup(progress: bool = True) -> int:
     return len(todo)
 
 
+def unloaded(*rooms: str) -> list[_Kernel]:
+    """Entry kernels of these modules (or of those below these packages) that have not been loaded yet."""
+    below = tuple(room + "." for room in rooms)
+    return [
+        k
+        for k in _kernels
+        if k.is_entry and not k.ready and (k.py_func.__module__ in rooms or k.py_func.__module__.startswith(below))
+    ]
+
+
 def load_all() -> None:
     """Load every entry kernel now, so that what is measured next does not pay for loading."""
     warmup(progress=False)

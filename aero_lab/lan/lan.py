@@ -117,7 +117,8 @@ class Lan:
         self.tcp.after_egress(now)
         self._more = False
         for turn in range(LAN_ROUNDS):
-            stack.step(now)
+            if stack.pressing:
+                stack.step(now)
             if not self._events(now):
                 break
             self._more = turn == LAN_ROUNDS - 1

@@ -86,9 +86,9 @@ class L2Port:
     def step(self, now: int) -> None:
         # A round passes here several times, mostly with work in one direction alone.
         if len(self.end.received):
-            self._receive(now)
+            self.receive(now)
         if len(self.out) or len(self._messages) or self.control.waiting:
-            self._send(now)
+            self.send(now)
 
     def poll_at(self, now: int) -> int:
         if len(self._messages) and not self.end.stalled:
@@ -135,8 +135,10 @@ class L2Port:
         # What arrived but was not looked at yet is not counted, so that messages and frames are of one moment.
         return {**self.end.counters, "messages_received": self._taken, **self.codec.counters, **self.control.counts}
 
-    def _send(self, now: int) -> None:
-        self.control.flush(self._messages, now)
+    def send(self, now: int) -> None:
+        """Local frames to messages, as far as there is room."""
+        if self.control.waiting:
+            self.control.flush(self._messages, now)
         while True:
             if self._out_watch.look(now):
                 self._out_watch.taken(self.codec.encap(self.out, self._messages))
@@ -147,7 +149,8 @@ class L2Port:
             if not sent or not len(self.out):
                 break
 
-    def _receive(self, now: int) -> None:
+    def receive(self, now: int) -> None:
+        """Messages to local frames, as far as there is room."""
         received, into = self.end.received, self.into
         took = 0
         while waiting := self._received_watch.look(now):
@@ -156,7 +159,7 @@ class L2Port:
             taken = self.codec.decap(received, into, self._control, waiting)
             self._received_watch.taken(taken)
             self._into_watch.look(now, before)
-            for message in self._control.pop_many(CONTROL_SLOTS):
+            for message in self._control.pop_many(CONTROL_SLOTS) if len(self._control) else ():
                 self.control.message(message.data, now)
                 self.control.flush(self._messages, now)
             took += taken
@@ -213,9 +216,9 @@ class L2Server:
         return self.lan
 
     def step(self, now: int) -> None:
-        self.port.step(now)
+        self.port.receive(now)
         self.lan.step(now)
-        self.port.step(now)
+        self.port.send(now)
 
     def poll_at(self, now: int) -> int:
         return min(self.port.poll_at(now), self.lan.poll_at(now))

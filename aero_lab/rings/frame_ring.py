@@ -33,6 +33,7 @@ from ..compiled.memory import (
     put_i64_native_field,
     store_release,
 )
+from ..compiled.pages import pages
 from ..compiled.registry import BYTES, I64, READ_ONLY, VOID, entry, kernel
 from ..errors import UsageError
 
@@ -194,6 +195,10 @@ def move(source, target, most):
     return moved
 
 
+_HEAD, _HEAD_BYTES, _TAIL, _TAIL_BYTES = HEAD >> 3, HEAD_BYTES >> 3, TAIL >> 3, TAIL_BYTES >> 3
+_GIVEN_BYTES, _REFUSED, _REFUSED_BYTES = GIVEN_BYTES >> 3, REFUSED >> 3, REFUSED_BYTES >> 3
+
+
 class Frame(NamedTuple):
     """One frame taken out of a ring."""
 
@@ -226,7 +231,7 @@ class FrameRing:
         if arena < 8 or arena % 8:
             raise UsageError(f"arena must be a positive multiple of 8 bytes, not {arena}")
         need = self.size_for(slots, arena)
-        self._bind(np.zeros(need, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8, need))
+        self._bind(pages(need) if buffer is None else np.frombuffer(buffer, np.uint8, need))
         self.array[:HEADER_SIZE] = 0
         for at, value in ((8, slots), (16, arena), (24, HEADER_SIZE + DESCRIPTOR_SIZE * slots), (0, MAGIC)):
             self._cells[at >> 3] = value
@@ -257,7 +262,7 @@ class FrameRing:
 
     def __len__(self) -> int:
         cells = self._cells
-        return cells[TAIL >> 3] - cells[HEAD >> 3]
+        return cells[_TAIL] - cells[_HEAD]
 
     @property
     def slots(self) -> int:
@@ -270,26 +275,26 @@ class FrameRing:
     @property
     def given(self) -> int:
         """Frames put in since the ring was made."""
-        return self._cells[TAIL >> 3]
+        return self._cells[_TAIL]
 
     @property
     def given_bytes(self) -> int:
         """Bytes of those frames."""
-        return self._cells[GIVEN_BYTES >> 3]
+        return self._cells[_GIVEN_BYTES]
 
     @property
     def refused(self) -> int:
         """Frames that :func:`reserve` refused since the ring was made."""
-        return self._cells[REFUSED >> 3]
+        return self._cells[_REFUSED]
 
     @property
     def refused_bytes(self) -> int:
-        return self._cells[REFUSED_BYTES >> 3]
+        return self._cells[_REFUSED_BYTES]
 
     @property
     def used_bytes(self) -> int:
         """Arena bytes in use, skipped ends included (so it can pass the size of the arena by less than one frame)."""
-        return self._cells[TAIL_BYTES >> 3] - self._cells[HEAD_BYTES >> 3]
+        return self._cells[_TAIL_BYTES] - self._cells[_HEAD_BYTES]
 
     def has_room(self, size: int) -> bool:
         """Whether a frame of ``size`` bytes fits now."""
@@ -318,7 +323,7 @@ class FrameRing:
         """Copies of up to ``most`` of the oldest frames, which stay where they are."""
         number = min(count(self.array), most)  # the kernel's acquire orders what is read below
         cells, raw = self._cells, self._bytes
-        head, mask = cells[HEAD >> 3], cells[1] - 1
+        head, mask = cells[_HEAD], cells[1] - 1
         out = []
         for i in range(number):
             d = (HEADER_SIZE + DESCRIPTOR_SIZE * ((head + i) & mask)) >> 3

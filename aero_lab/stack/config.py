@@ -58,7 +58,8 @@ class TcpConfig:
     rack: bool = True
     """RACK-TLP (RFC 8985); otherwise RFC 6675. Both need SACK; without it RFC 6582."""
     syn_window: int | None = None
-    """Window field of SYN; default: as much of ``recv_buffer`` as 16 bits hold."""
+    """Window field of SYN; default: as much of ``recv_buffer`` as 16 bits hold; 0: of that, whole segments of our MSS,
+    as Linux does."""
     syn_layout: str = "linux"
     """Order of the options in SYN, one of :data:`SYN_LAYOUTS`."""
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..compiled.records import words_of
 from . import core
 from .addresses import from_pair
 from .states import State
 from .tcp_output import NUMBERS_UNKNOWN
+from .world import TCB
 
 if TYPE_CHECKING:
     from .stack import Stack
@@ -23,6 +25,13 @@ REFUSALS = {
     "port-unreachable": ((3, 3), (1, 4)),
     "prohibited": ((3, 13), (1, 1)),
 }
+_AT = words_of(TCB)
+_WORDS = TCB.itemsize >> 3
+_STATE, _FIN_WANTED, _LEARNING, _ISS = _AT["state"], _AT["fin_wanted"], _AT["learning"], _AT["iss"]
+_RCV_NXT, _RCV_FIN, _RCV_READ = _AT["rcv_nxt"], _AT["rcv_fin"], _AT["rcv_read"]
+_RECV_OFF, _RECV_MASK, _RECV_BASE = _AT["recv_off"], _AT["recv_mask"], _AT["recv_base"]
+_SEND_SIZE, _SND_END, _SND_UNA = _AT["send_size"], _AT["snd_end"], _AT["snd_una"]
+_FIRST, _LAST = int(State.SYN_SENT), int(State.CLOSE_WAIT)  # states that take data to send
 INFO = (
     "iss snd_una snd_nxt snd_end snd_wnd snd_shift irs rcv_nxt rcv_read rcv_adv rcv_shift ack_hold last_ack_sent "
     "peer_mss mss pmtu ts_ok sack_ok ecn_ok "
@@ -36,11 +45,13 @@ class Connection:
     """One TCP connection. All calls are made from the stack's thread; after the end they do nothing and return
     nothing."""
 
-    __slots__ = ("_stack", "_slot", "_rest", "_state", "_final", "id", "local", "remote", "context", "reason")
+    __slots__ = ("_at", "_cells", "_final", "_rest", "_slot", "_stack", "context", "id", "local", "reason", "remote")
 
     def __init__(self, stack: Stack, slot: int):
         self._stack = stack
         self._slot = slot
+        self._cells = stack._tcb_cells
+        self._at = slot * _WORDS
         self._rest: bytes | None = None
         self._final: dict[str, Any] = {}
         row = stack._tcb[slot]
@@ -61,7 +72,7 @@ class Connection:
         """Why it is over; None while it is not."""
 
     def _get(self, name: str) -> int:
-        return self._stack._field(self._stack._tcb[self._slot], name)
+        return self._cells[self._at + _AT[name]]
 
     @property
     def closed(self) -> bool:
@@ -80,9 +91,8 @@ class Connection:
         """Bytes that can be read now."""
         if self._rest is not None:
             return len(self._rest)
-        row = self._stack._tcb[self._slot]
-        field = self._stack._field
-        return field(row, "rcv_nxt") - (1 if field(row, "rcv_fin") == -2 else 0) - field(row, "rcv_read")
+        cells, at = self._cells, self._at
+        return cells[at + _RCV_NXT] - (1 if cells[at + _RCV_FIN] == -2 else 0) - cells[at + _RCV_READ]
 
     def peek(self) -> tuple[memoryview, memoryview]:
         """What can be read, as two views into the receive buffer (the second is empty unless it wraps).
@@ -91,12 +101,11 @@ class Connection:
         """
         if self._rest is not None:
             return memoryview(self._rest), memoryview(b"")
-        row = self._stack._tcb[self._slot]
-        field = self._stack._field
-        at = field(row, "rcv_read")
-        number = field(row, "rcv_nxt") - (1 if field(row, "rcv_fin") == -2 else 0) - at
-        base, mask = field(row, "recv_off"), field(row, "recv_mask")
-        start = (at - field(row, "recv_base")) & mask
+        cells, at = self._cells, self._at
+        read = cells[at + _RCV_READ]
+        number = cells[at + _RCV_NXT] - (1 if cells[at + _RCV_FIN] == -2 else 0) - read
+        base, mask = cells[at + _RECV_OFF], cells[at + _RECV_MASK]
+        start = (read - cells[at + _RECV_BASE]) & mask
         first = min(number, mask + 1 - start)
         view = self._stack._heap_view
         return view[base + start : base + start + first], view[base : base + number - first]
@@ -123,16 +132,11 @@ class Connection:
         """Bytes that :meth:`write` takes now."""
         if self._rest is not None:
             return 0
-        row = self._stack._tcb[self._slot]
-        field = self._stack._field
-        state = field(row, "state")
-        if (
-            field(row, "fin_wanted")
-            or field(row, "learning") == NUMBERS_UNKNOWN
-            or not State.SYN_SENT <= state <= State.CLOSE_WAIT
-        ):
+        cells, at = self._cells, self._at
+        state = cells[at + _STATE]
+        if cells[at + _FIN_WANTED] or cells[at + _LEARNING] == NUMBERS_UNKNOWN or not _FIRST <= state <= _LAST:
             return 0
-        return field(row, "send_size") - (field(row, "snd_end") - max(field(row, "snd_una"), field(row, "iss") + 1))
+        return cells[at + _SEND_SIZE] - (cells[at + _SND_END] - max(cells[at + _SND_UNA], cells[at + _ISS] + 1))
 
     @property
     def unacked(self) -> int:
@@ -216,6 +220,7 @@ class Connection:
         self._rest = bytes(first) + bytes(second)
         self.reason = reason
         core.let_go(self._stack._world, self._stack._tcb, self._slot)
+        self._stack._forget(self._slot, self._final["bytes_in"] + self._final["bytes_out"])
 
     def __repr__(self) -> str:
         return f"<Connection {self.id} {self.state}>"

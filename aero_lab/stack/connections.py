@@ -25,7 +25,11 @@ from .world import (
 
 @kernel(I64(W_T, I64, I64, I64, I64))
 def flow_hash(W, hi, lo, rport, lport):
-    """Place in the table for a peer (its address and both ports); keyed, so that a guest cannot aim for collisions."""
+    """Place in the table for a peer (its address and both ports).
+
+    Keyed against collisions by chance that come back in every run. Not against a guest that aims at them, with IPv6
+    addresses of its own choosing: it would slow down its own network alone.
+    """
     x = ((lo ^ W.key0) * 0x9E3779B1) & 0xFFFFFFFF
     x ^= ((lo >> 32) ^ W.key1) & 0xFFFFFFFF
     x = ((x ^ (x >> 15)) * 0x85EBCA77) & 0xFFFFFFFF

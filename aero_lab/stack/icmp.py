@@ -293,10 +293,12 @@ def neighbour_message(W, tx, buf, now):
             if link >= 0:
                 # The address stands 2 bytes into the option, where an Ethernet header starts 2 bytes in too.
                 learn(W, to_hi, to_lo, ethernet.get_dst_hi(buf, link + 2), ethernet.get_dst_lo(buf, link + 2), now)
-            i = resolve(W, tx, to_hi, to_lo, now)
-            if i < 0:
-                return 1
-            mac_hi, mac_lo = W.n_mac_hi[i], W.n_mac_lo[i]
+            mac_hi, mac_lo = 0, 0
+            if W.ethernet:
+                i = resolve(W, tx, to_hi, to_lo, now)
+                if i < 0:
+                    return 1
+                mac_hi, mac_lo = W.n_mac_hi[i], W.n_mac_lo[i]
         start = room_for(W, tx, 14 + 40 + 32)
         if start < 0:
             drop(W, Drop.TX_FULL)

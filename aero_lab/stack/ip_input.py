@@ -241,8 +241,11 @@ def source_allowed4(W, src):
     if src >> 28 == 14 or src == 0xFFFFFFFF or src >> 24 == 127:
         return 0
     for k in range(OWN4):
-        if k < W.own4_n and (W.own4[k] == src or src == (W.own4[k] | (W.own4_mask[k] ^ 0xFFFFFFFF)) & 0xFFFFFFFF):
-            return 0
+        if k < W.own4_n:
+            host = W.own4_mask[k] ^ 0xFFFFFFFF
+            # A link of two (RFC 3021) has no broadcast address.
+            if W.own4[k] == src or host > 1 and src == (W.own4[k] | host) & 0xFFFFFFFF:
+                return 0
     return 1
 
 
@@ -364,6 +367,9 @@ def parse6(W, buf, at, size, now):
         if following == ipv6.FRAGMENT:
             if here + 8 > end:
                 return drop(W, Drop.IPV6_EXTENSION)
+            W.pkt_l4 = here
+            W.pkt_l4_len = 0  # what is behind is not a transport header yet
+            W.pkt_protocol = following
             return 2
         if following != ipv6.HOP_BY_HOP and following != ipv6.ROUTING and following != ipv6.DESTINATION:
             break

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..causes import Cause
-from ..compiled.records import new_records
+from ..compiled.pages import give_back, pages
+from ..compiled.records import cells, new_records, words_of
 from ..compiled.registry import PLAIN
 from ..errors import AeroLabError, UsageError
 from ..limits import BATCH, MAX_CONNECTIONS, OVERRUN_PER_CONNECTION, RING_ARENA, RING_SLOTS
@@ -51,6 +52,10 @@ from .world import (
 
 EPHEMERAL = {"linux": (32768, 60999), "windows7": (49152, 65535)}
 EVENT_ROWS = 256
+BUFFERS_KEPT = 64 << 10
+"""A connection that moved less leaves its buffers' pages to the next one: a call to the system would cost more."""
+_AT = words_of(WORLD)
+_EVENT_COUNT, _OUT_COUNT = _AT["event_count"], _AT["out_count"]
 HEADER_ROOM = bytearray(8)
 """Room that kernels write a UDP or ICMP header into."""
 
@@ -79,9 +84,11 @@ class Stack:
         self._up = FrameRing(RING_SLOTS, RING_ARENA)
         tcp = config.tcp
         self._world = new_records(WORLD, 1)
+        self._world_cells = cells(self._world)
         self._tcb = new_records(TCB, config.max_connections)
+        self._tcb_cells = cells(self._tcb)
         self._reasm = new_records(REASSEMBLY, 1)
-        self._fragments = np.zeros(ARENA_SIZE, np.uint8)
+        self._fragments = pages(ARENA_SIZE)
         send_region, recv_region = _power_of_two(tcp.send_buffer), _power_of_two(tcp.recv_buffer)
         least_mss = 512 if tcp.mss is None else min(512, tcp.mss)
         segq = min(max(_power_of_two(2 * tcp.send_buffer // least_mss), 64), 8192)
@@ -89,7 +96,8 @@ class Stack:
         overrun_start = config.max_connections * (send_region + recv_region)
         overrun_size = _power_of_two(recv_region + OVERRUN_PER_CONNECTION)
         blocks = OVERRUN_BLOCKS if config.role == "gateway" else 0
-        self._heap = np.zeros(overrun_start + blocks * overrun_size, np.uint8)
+        self._heap_region = send_region + recv_region
+        self._heap = pages(overrun_start + blocks * overrun_size)
         self._heap_view = memoryview(self._heap)  # type: ignore[arg-type]
         self._events = np.zeros(EVENT_ROWS * core.EVENT_WORDS, np.int64)
         self._connections: dict[int, Connection] = {}
@@ -144,7 +152,7 @@ class Stack:
             "tcp_keep_probes": tcp.keepalive_probes,
             "tcp_time_wait": tcp.time_wait,
             "tcp_rack": int(tcp.rack),
-            "tcp_syn_window": tcp.syn_window or 0,
+            "tcp_syn_window": 0 if tcp.syn_window is None else tcp.syn_window or -1,
             "tcp_layout": SYN_LAYOUTS.index(tcp.syn_layout),
         }
         for name, value in values.items():
@@ -190,11 +198,16 @@ class Stack:
         """When :meth:`step` has work; ``now`` when it has some already, ``NEVER`` when only input can give it any."""
         return int(core.next_due(self._world, self._reasm, self.rx.array, self.tx.array, now))
 
+    @property
+    def pressing(self) -> bool:
+        """Whether frames wait or connections have output: work for :meth:`step` that is no timer's."""
+        return self._world_cells[_OUT_COUNT] > 0 or len(self.rx) > 0
+
     def events(self) -> list[StackEvent]:
         """Take what happened since the last call, connections first, then datagrams, each in order."""
         out = self._pending
         self._pending = []
-        while True:
+        while self._world_cells[_EVENT_COUNT]:
             number = core.take_events(self._world, self._tcb, self._events)
             rows = self._events[: number * core.EVENT_WORDS].tolist()
             for i in range(0, len(rows), core.EVENT_WORDS):
@@ -224,6 +237,12 @@ class Stack:
             del self._connections[identity]
             conn._finish(REASONS[reason])
             out.append(Closed(conn, REASONS[reason]))
+
+    def _forget(self, slot: int, moved: int) -> None:
+        """Give the memory of a connection's buffers back, when it was much."""
+        if moved >= BUFFERS_KEPT:
+            region = self._heap_region
+            give_back(self._heap, slot * region, (slot + 1) * region)
 
     @staticmethod
     def _packet(data: bytes, transport: int, kind: int, group: bool) -> StackEvent:

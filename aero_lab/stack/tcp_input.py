@@ -441,7 +441,7 @@ def arrives(W, tcb, segs, heap, tx, buf, slot, now):
         note_timestamp(c, seq, W.seg_tsval)
     ack = unwrap(W.seg_ack, c.snd_una)
     if c.state == State.SYN_RECEIVED:
-        if ack != c.iss + 1:
+        if ack != c.iss + 1 or c.snd_nxt == c.iss:  # of nothing that was sent: SND.UNA < SEG.ACK =< SND.NXT
             drop(W, Drop.TCP_ACK_INVALID)
             return send_reset(W, tx, W.seg_ack, 0, RST, now)
         if c.retransmits == 0:

@@ -163,6 +163,10 @@ def emit(W, c, heap, tx, seq, length, flags, cause, now):
         window = min(c.recv_size, 65535)
         if W.tcp_syn_window > 0:
             window = min(W.tcp_syn_window, window)
+        elif W.tcp_syn_window < 0:
+            segment_size = W.tcp_mss if c.family == 4 else W.tcp_mss - 20
+            if segment_size <= window:
+                window -= window % segment_size
         c.rcv_adv = max(c.rcv_adv, c.rcv_nxt + window)
         tcp.put_window(tx, segment, window)
     else:

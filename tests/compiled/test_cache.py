@@ -23,6 +23,7 @@ FILES = {
     "top.py": "def late():\n    from .mid import a as renamed\n    return renamed\n",
     "aside.py": "import json  # nothing of ours\n",
     "circle.py": "from . import circle, top\n",
+    "names.py": "from .mid import a, NAME\n",
 }
 
 
@@ -42,7 +43,7 @@ def package(tmp_path, monkeypatch):
         forget()
         return {
             name: cache.source_digest(f"aero_lab.{name}")
-            for name in ("low", "mid.a", "mid.b", "top", "aside", "circle")
+            for name in ("low", "mid.a", "mid.b", "top", "aside", "circle", "names")
         }
 
     yield root, digests
@@ -53,10 +54,10 @@ def package(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("edited", "changes"),
     [
-        ("low.py", {"low", "mid.a", "mid.b", "top", "circle"}),
-        ("mid/a.py", {"mid.a", "top", "circle"}),
+        ("low.py", {"low", "mid.a", "mid.b", "top", "circle", "names"}),
+        ("mid/a.py", {"mid.a", "top", "circle", "names"}),
         ("mid/b.py", {"mid.b"}),
-        ("mid/__init__.py", {"top", "circle"}),
+        ("mid/__init__.py", {"names"}),
         ("top.py", {"top", "circle"}),
         ("aside.py", {"aside"}),
     ],
@@ -69,6 +70,19 @@ def test_an_edit_makes_stale_what_imports_it_and_nothing_else(package, edited, c
         file.write("# edited\n")
     after = digests()
     assert {name for name in before if before[name] != after[name]} == changes
+
+
+def test_kernels_of_a_room_do_not_hang_on_what_its_package_offers():
+    """Or any edit anywhere would compile the capture's again: its package offers what all floors build on."""
+    cache._source.cache_clear()
+    seen, todo = set(), ["aero_lab.capture.columns"]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo.extend(cache._source(name)[1])
+    assert "aero_lab.capture.schema" in seen and "aero_lab.limits" in seen
+    assert not {name for name in seen if name.startswith(("aero_lab.analysis", "aero_lab.lab", "aero_lab.viz"))}
 
 
 def test_a_new_module_counts_from_the_import_on(package):
