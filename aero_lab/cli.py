@@ -53,6 +53,9 @@ def compare_command(
         str, typer.Option("--workload", "--workloads", help="Workloads, separated by commas.")
     ] = "download",
     size: Annotated[str, typer.Option("--bytes", help="Size of a transfer, for instance 10MB or 16MiB.")] = "10MB",
+    guest: Annotated[
+        str, typer.Option("--guest", help="scripted, or tap: this machine's own kernel (Linux).")
+    ] = "scripted",
     profile: Annotated[
         str, typer.Option("--profile", help="Operating system the scripted guest looks like.")
     ] = "linux",
@@ -85,6 +88,7 @@ def compare_command(
         transports=_split(transport),
         workloads=_split(workload),
         size=size,
+        guest=guest,
         profile=profile,
         virtual=virtual,
         link=link,

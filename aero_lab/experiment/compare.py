@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..link import Link
 
 TRANSPORTS = ("memory", "websocket")
+GUESTS = ("scripted", "tap")
 SIZED = ("download", "upload", "parallel", "source", "sink")
 """Workloads that take a ``size``."""
 
@@ -44,22 +45,25 @@ class Case:
     link: Link | None
     timeout: float
     ack_policy: str = "early"
+    guest: str = "scripted"
 
     @property
     def name(self) -> str:
         """Stem of this run's files."""
         mode = "virtual" if self.virtual else "real"
-        return f"{self.option}-{self.transport}-{self.workload}-{mode}-seed{self.seed}-{self.repeat}"
+        guest = "" if self.guest == "scripted" else f"-{self.guest}"
+        return f"{self.option}-{self.transport}{guest}-{self.workload}-{mode}-seed{self.seed}-{self.repeat}"
 
     def blank(self) -> Run:
         """A run with nothing measured."""
         from ..guests.scripted.profiles import find
 
         tcp = find(self.profile).tcp
+        acks = {"guest_acks": f"{tcp.delack_segments} segments or {tcp.delack_time / MS:g} ms"}
         return Run(
             option=self.option,
             transport=self.transport,
-            guest=f"scripted/{self.profile}",
+            guest=f"scripted/{self.profile}" if self.guest == "scripted" else self.guest,
             nic=None,
             workload=self.workload,
             link=self.link.to_dict() if self.link is not None else None,
@@ -68,7 +72,7 @@ class Case:
             ack_policy=self.ack_policy,
             seed=self.seed,
             repeat=self.repeat,
-            extra={"guest_acks": f"{tcp.delack_segments} segments or {tcp.delack_time / MS:g} ms"},
+            extra=acks if self.guest == "scripted" else {},
         )
 
 
@@ -79,6 +83,7 @@ def compare(
     *,
     size: int | str | None = None,
     parameters: dict[str, Any] | None = None,
+    guest: str = "scripted",
     profile: str = "linux",
     virtual: bool = False,
     link: Link | str | None = None,
@@ -99,6 +104,7 @@ def compare(
     workloads: names, see :meth:`aero_lab.handles.Guest.run`.
     size: of bulk transfers, ``"10MB"`` or a number of bytes.
     parameters: further parameters of the workload; only with a single one.
+    guest: ``"scripted"``, or ``"tap"`` for the host kernel's own TCP/IP (Linux, real time).
     profile: what the scripted guest looks like.
     virtual: in virtual time.
     link: impairment of the tunnel; needs ``virtual=True``.
@@ -116,6 +122,7 @@ def compare(
             workloads,
             size,
             parameters,
+            guest,
             profile,
             virtual,
             link,
@@ -164,6 +171,7 @@ def _cases(
     workloads: Sequence[str],
     size: int | str | None,
     parameters: dict[str, Any] | None,
+    guest: str,
     profile: str,
     virtual: bool,
     link: Link | str | None,
@@ -175,6 +183,7 @@ def _cases(
 ) -> Iterator[Case]:
     from ..guests.scripted.profiles import find
     from ..guests.scripted.workloads import WORKLOADS, size_of
+    from ..guests.tap.programs import WORKLOADS as PROGRAMS
     from ..lan.config import ACK_POLICIES
     from ..link import Link
     from ..paths import get_path
@@ -187,9 +196,14 @@ def _cases(
             raise UsageError(f"transport {transport!r} does not exist; there is {', '.join(TRANSPORTS)}")
     if virtual and "websocket" in transports:
         raise UsageError("a WebSocket lives in real time: leave --virtual or the transport out")
+    if guest not in GUESTS:
+        raise UsageError(f"guest must be one of {', '.join(GUESTS)}, not {guest!r}")
+    if guest == "tap":
+        _check_tap(virtual)
+    known = WORKLOADS if guest == "scripted" else PROGRAMS
     for workload in workloads:
-        if workload not in WORKLOADS:
-            raise UsageError(f"workload must be one of {', '.join(WORKLOADS)}, not {workload!r}")
+        if workload not in known:
+            raise UsageError(f"workload must be one of {', '.join(known)}, not {workload!r}")
     if parameters and len(workloads) > 1:
         raise UsageError("parameters= belong to one workload; name only that one")
     find(profile)
@@ -210,8 +224,18 @@ def _cases(
         if size is not None and workload in SIZED:
             own.setdefault("size", size_of(size))
         yield Case(
-            option, transport, workload, own, profile, mtu, seed + repeat, repeat, virtual, link, timeout, ack_policy
+            option, transport, workload, own, profile, mtu, seed + repeat, repeat, virtual, link, timeout, ack_policy,
+            guest,
         )  # fmt: skip
+
+
+def _check_tap(virtual: bool) -> None:
+    from ..guests.tap import why_not
+
+    if virtual:
+        raise UsageError("a tap guest is a real kernel and lives in real time: leave --virtual or the guest out")
+    if why := why_not():
+        raise UsageError(why)
 
 
 def _meta(case: Case) -> dict[str, Any]:
@@ -257,7 +281,15 @@ def _run_real(case: Case, run: Run) -> Capture:
     digest_of = case.parameters.get("size", 0) if case.workload == "download" else 0
     digest_of = digest_of if isinstance(digest_of, int) and digest_of <= HTTP_DIGEST_BYTES else 0
     with RealRun(
-        case.option, case.profile, case.mtu, case.seed, _meta(case), case.ack_policy, case.transport, digest_of
+        case.option,
+        case.profile,
+        case.mtu,
+        case.seed,
+        _meta(case),
+        case.ack_policy,
+        case.transport,
+        digest_of,
+        case.guest,
     ) as halves:
         halves.client.ask("online", timeout=case.timeout, patience=case.timeout + 10)
         rtt = halves.client.ask("rtt")["rtt_ms"]

@@ -122,6 +122,7 @@ class RealRun:
         ack_policy: str = "early",
         transport: str = "memory",
         digest_of: int = 0,
+        guest: str = "scripted",
     ):
         """``digest_of``: size of a download whose digest the services are to know before it begins."""
         from ..egress.services_host import ServicesHost
@@ -144,6 +145,7 @@ class RealRun:
                 "ack_policy": ack_policy,
                 "option": option,
                 "transport": transport,
+                "guest": guest,
                 "profile": profile,
                 "mtu": mtu,
                 "seed": seed,

@@ -14,6 +14,7 @@ import os
 import pickle
 import random
 import resource
+import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..capture import Recorder
 from ..compiled.registry import load_all
-from ..engine import RealEngine
+from ..engine import RealEngine, TimedOut
 from ..errors import AeroLabError
 from ..limits import MS, PARENT_CHECK, SECOND
 from ..paths import get_path
@@ -119,8 +120,16 @@ class Client(Half):
     def _plug_in(self, join: Callable[[ScriptedGuest], Any]) -> None:
         from ..guests.scripted.guest import ScriptedGuest
 
-        spec = self.spec
-        self.guest = ScriptedGuest(spec["profile"], seeded(spec["seed"], "guest"), self.engine.now(), mtu=spec["mtu"])
+        spec, rng = self.spec, seeded(self.spec["seed"], "guest")
+        self.guest: Any
+        if spec["guest"] == "tap":
+            from ..guests.tap.guest import TapGuest
+
+            self.guest = TapGuest(rng, mtu=spec["mtu"], addresses="dhcp")
+            self.engine.on_close(self.guest.close)
+            self.guest.attach(self.engine.driver)
+        else:
+            self.guest = ScriptedGuest(spec["profile"], rng, self.engine.now(), mtu=spec["mtu"])
         self.port = join(self.guest)
 
     def _join(self, guest: ScriptedGuest, end: TransportEnd) -> Any:
@@ -153,12 +162,21 @@ class Client(Half):
     def online(self, timeout: float) -> dict[str, Any]:
         """Wait until DHCP has given an address."""
         limit = round(timeout * SECOND)
-        self.engine.run(lambda: self.guest.start(self.guest.wait_online(limit), "wait-online"), limit)
+        if self.spec["guest"] == "tap":
+            self.guest.configure(None, timeout)
+        else:
+            self.engine.run(lambda: self.guest.start(self.guest.wait_online(limit), "wait-online"), limit)
         return {"address": ip_text(self.guest.address or bytes(4))}
 
     def run(self, workload: str, parameters: dict[str, Any], timeout: float) -> dict[str, Any]:
         """Run one workload to its end."""
         from ..guests.scripted.workloads import make
+
+        if self.spec["guest"] == "tap":
+            try:
+                return self.guest.workload(workload, timeout, parameters).to_dict()
+            except subprocess.TimeoutExpired:
+                raise TimedOut(f"not done within {timeout:g} s") from None
 
         def start() -> Any:
             return self.guest.start(make(workload, self.guest, **parameters), workload)

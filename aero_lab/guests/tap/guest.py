@@ -119,9 +119,9 @@ class TapGuest:
 
     # Configuration --------------------------------------------------------------------------------------------------
 
-    def configure(self, lan: LanConfig, timeout: float = 30.0) -> None:
-        """Give the interface the address that this network has for it."""
-        if self.addresses == "dhcp":
+    def configure(self, lan: LanConfig | None, timeout: float = 30.0) -> None:
+        """Give the interface the address that this network has for it; by DHCP the network itself tells."""
+        if self.addresses == "dhcp" or lan is None:
             lease = self._lease(timeout)
         else:
             gateway = ip_text(lan.gateway)
