@@ -398,6 +398,44 @@ def many_connections(family: str) -> None:
     net.close()
 
 
+@scenario(*({"family": f, "drop_every": n} for f in FAMILIES for n in (0, 100)))
+def held_acknowledgements(family: str, drop_every: int) -> None:
+    """The kernel hears of its bytes when we let go of them, 3 ms after we read them, and takes nothing for lost."""
+    net = Net("server", family, drop_every=drop_every)
+    connection, s = net.open_theirs()
+    connection.hold_acks(net.now)
+    data = noise(600_000)[0]
+    waiting: list[tuple[int, int]] = []
+    got, sent, upto = bytearray(), 0, 0
+    end = time.monotonic() + PATIENCE
+    while upto < len(data) + 1:
+        sent += attempt(lambda at=sent: s.send(data[at : at + 65536])) or 0 if sent < len(data) else 0
+        if sent == len(data) and connection.state == "ESTABLISHED":
+            sent += 1
+            s.shutdown(socket.SHUT_WR)
+        net.pump()
+        got += connection.read(1 << 20, net.now)
+        read = len(got) + (1 if any(isinstance(e, EndOfStream) for e in net.events) else 0)
+        if read > (waiting[-1][1] if waiting else upto):
+            waiting.append((net.now + 3 * MS, read))
+        unacked = struct.unpack("i", fcntl.ioctl(s, 0x5411, bytes(4)))[0]  # SIOCOUTQ, FIN included
+        assert unacked >= sent - upto, f"the kernel has {unacked} bytes unacknowledged of {sent}, {upto} were let go"
+        while waiting and waiting[0][0] <= net.now:
+            upto = waiting.pop(0)[1]
+            connection.release_acks(upto, net.now)
+        assert time.monotonic() < end, f"{len(got)} of {len(data)}, {upto} let go, {net.drops()}"
+    assert bytes(got) == data
+    net.until(lambda: struct.unpack("i", fcntl.ioctl(s, 0x5411, bytes(4)))[0] == 0, "the last acknowledgement")
+    if not drop_every:
+        info = s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+        retransmitted = struct.unpack_from("I", info, 100)[0]
+        assert retransmitted <= 1, f"{retransmitted} segments sent again on a wire that loses none"
+    connection.shutdown(net.now)
+    net.until(lambda: not net.stack.flows(), "the slot to be freed")
+    s.close()
+    net.close()
+
+
 def main(names: list[str]) -> None:
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
