@@ -482,10 +482,13 @@ class Flows:
         return text_table(self.COLUMNS, self._cells(), right=(7, 8))
 
 
+TRANSPORTS = ("memory", "websocket", "datagram")
+"""What carries messages between the two halves of the lab."""
+
+
 def _check_transport(transport: str, virtual: bool, link: bool, url: str | None, token: str | None, mtu: int) -> None:
     from .bounds import DATAGRAM_MOST
     from .paths.l2_tunnel import frame_limits
-    from .tunnels import TRANSPORTS
 
     if transport == "datagram" and frame_limits(mtu).message > DATAGRAM_MOST:
         raise UsageError(f"a datagram holds {DATAGRAM_MOST:,} bytes: too few for frames of MTU {mtu}")

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from .server.proxy import Proxy, Session
     from .worlds import HostWorld
 
-TRANSPORTS = ("memory", "websocket", "datagram")
 LAN_PATIENCE = 30.0
 """Seconds until the first frame of a guest that was plugged in must have reached the lab's own proxy."""
 
