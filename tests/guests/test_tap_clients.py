@@ -11,6 +11,7 @@ import pytest
 from aero_lab.lab import Lab
 from aero_lab.wire.frame import dissect
 from aero_lab.wire.ipv4 import Ipv4
+from aero_lab.wire.ipv6 import Ipv6
 from aero_lab.wire.tcp import Tcp
 
 from .tap import needs_tap  # noqa: F401
@@ -94,29 +95,32 @@ def test_traceroute_ends_at_the_target(guest):
 # The model of the linux profile ---------------------------------------------------------------------------------------
 
 
-def first_syn(lab, mac: str) -> tuple[Ipv4, Tcp]:
+def first_syn(lab: Lab, mac: str, family: int) -> tuple[Ipv4 | Ipv6, Tcp]:
     capture = lab.capture.capture()
     frames = capture.frames()
-    found = frames[
-        (frames["eth_src"] == mac) & (frames["tcp_flags_syn"] == True) & (frames["ip_version"] == 4)  # noqa: E712
-    ]
+    syn = frames["tcp_flags_syn"].fillna(False).astype(bool)
+    found = frames[(frames["eth_src"] == mac) & syn & (frames["ip_version"] == family)]
     values = dissect(capture.frame(int(found["frame_number"].iloc[0])))
     ip, segment = values[1], values[2]
-    assert isinstance(ip, Ipv4) and isinstance(segment, Tcp)
+    assert isinstance(ip, (Ipv4, Ipv6)) and isinstance(segment, Tcp)
     return ip, segment
 
 
-@pytest.mark.parametrize("mtu", [1500])
-def test_the_linux_profile_sends_the_syn_of_a_linux_kernel(mtu):
+@pytest.mark.parametrize(
+    ("family", "mtu"), [(4, 576), (4, 1280), (4, 1500), (4, 9000), (6, 1280), (6, 1500), (6, 9000)]
+)
+def test_the_linux_profile_sends_the_syn_of_a_linux_kernel(family, mtu):
     seen = []
     with Lab(mtu=mtu) as lab:
         for guest in (lab.guest("tap", sysctls=DEFAULTS), lab.guest("scripted", profile="linux")):
             guest.wait_online()
-            assert guest.run("download", size="1KB", timeout=60).ok
-            ip, segment = first_syn(lab, guest.mac)
+            assert guest.run("download", size="1KB", timeout=60, family=family).ok
+            ip, segment = first_syn(lab, guest.mac, family)
             # What tells one connection from the next is set aside; all else has to be the same, bit for bit.
             segment = replace(segment, srcport=1, seq=1, options=replace(segment.options, timestamps=(1, 0)))
-            seen.append((replace(ip, id=1, payload=b""), segment))
+            once = {"id": 1} if isinstance(ip, Ipv4) else {"src": bytes(16), "flow_label": 0}
+            seen.append((replace(ip, payload=b"", **once), segment))
     assert seen[0] == seen[1]
     assert seen[0][1].options.emit() == seen[1][1].options.emit()
-    assert (seen[0][0].ttl, seen[0][0].df, seen[0][1].options.mss) == (64, True, mtu - 40)
+    assert seen[0][1].options.mss == mtu - (40 if family == 4 else 60)
+    assert family == 6 or (seen[0][0].ttl, seen[0][0].df) == (64, True)
