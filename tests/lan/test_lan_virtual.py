@@ -189,7 +189,7 @@ def test_names_of_the_lab_and_names_of_the_world():
     b = VirtualBench()
     assert ask_dns(b, "files.lab").answers[0].rdata == FILES
     assert ask_dns(b, "dns.msftncsi.com").answers[0].rdata == ip("131.107.255.255")
-    assert ask_dns(b, "nowhere.lab").rcode == dns.NXDOMAIN
+    assert ask_dns(b, "nowhere.example").rcode == dns.NXDOMAIN
     assert b.lan.dns.counters["lookups"] == 1
     b = VirtualBench(names={}, policy=Policy(allow_private=True))
     assert ask_dns(b, "echo.lab").answers[0].rdata == ECHO, "asked over the paper world's own DNS"
