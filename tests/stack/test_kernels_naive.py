@@ -247,7 +247,7 @@ def test_newreno_against_the_formula(segments, mss):
         before = get(c, "cwnd")
         for _ in range(before // mss):
             congestion.cc_acked(W, c, mss, get(c, "cwnd"), 0)
-        assert get(c, "cwnd") == (segments << turn) * mss if turn <= 3 else before + mss
+        assert get(c, "cwnd") == ((segments << turn) * mss if turn <= 3 else before + mss)
     window = get(c, "cwnd")
     congestion.cc_loss(W, c, window, 0)
     assert get(c, "cwnd") == get(c, "ssthresh") == max(window // 2, 2 * mss)

@@ -77,6 +77,21 @@ def test_a_path_that_swallows_large_segments():
     assert twin.model.counts["black-holes"] == 2 and {1500, 1280, 576} <= sizes
 
 
+def test_a_receiver_that_throws_away_what_it_had_sacked():
+    """RFC 2018 section 8: after a second timeout no SACK from before is believed."""
+    twin = twin_of()
+    c = opened(twin, b"\2\4\x05\xb4\1\1\4\2")
+    twin.write(c, bytes(6000))
+    second = c.pieces[1]
+    edges = (second.seq & wire.M32).to_bytes(4, "big") + (second.end & wire.M32).to_bytes(4, "big")
+    twin.step([answer(c, options=b"\1\1\5\x0a" + edges, ack=c.snd_una)])
+    assert second.sacked
+    for _ in range(2):
+        twin.now = c.t_rto
+        twin.step([])
+    assert not second.sacked and second.lost
+
+
 def test_with_all_slots_taken_the_oldest_time_wait_gives_way():
     twin = twin_of()
     for port in (5000, 5001):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from dataclasses import replace
+from typing import Any
 
 from aero_lab.limits import MS, NEVER, SECOND
 
@@ -25,7 +26,11 @@ class Exchange:
         self.rng = rng = random.Random(seed)
         start = rng.choice([0, 5 * SECOND])
         self.loss, self.delay = loss, rng.choice([MS, 10 * MS, 60 * MS])
-        patient = {"data_retries": 0, "syn_retries": 6, "send_buffer": rng.choice([8000, 30_000])} | fixed
+        patient: dict[str, Any] = {
+            "data_retries": 0,
+            "syn_retries": 6,
+            "send_buffer": rng.choice([8000, 30_000]),
+        } | fixed
         config = random_config(rng, role, **patient)
         self.twin = Twin(replace(config, max_connections=3), seed, start)
         other = random_config(rng, "guest" if role != "guest" else "server", **patient)

@@ -234,7 +234,6 @@ class Noise(Script):
                 how = rng.choice(["port-unreachable", "host-unreachable", "prohibited", "too-big", "net-unreachable"])
                 twin.unreachable(about, how, rng.choice([0, 1280]), self.room())
         elif kind < 0.67:
-            twin.step([b"x"])
             twin.now += rng.choice([10 * SECOND, 61 * SECOND, 1201 * SECOND])
             twin.step([], self.room())
         elif kind < 0.68:
@@ -268,10 +267,6 @@ class Noise(Script):
             ((B4, 30), (B6, 126), (NEAR4[:3] + b"\x05", 32)), ((B6, 128),), (),
         ])  # fmt: skip
         self.twin.set_address(addresses, rng.choice([A4, A4, None]), rng.choice([A6, LOCAL6, None]))
-
-    def pass_time(self) -> None:
-        self.twin.step([b"x"])
-        super().pass_time()
 
     def connect(self) -> None:
         if self.model.own4 and self.model.own6:

@@ -1,0 +1,110 @@
+"""Every kernel has a twin, and the twin notices: the table of ``twins.py`` against the sources, and by execution."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aero_lab.compiled import registry
+from aero_lab.compiled.registry import PLAIN
+
+from .kernels import ROOT, defined
+from .twins import TWINS
+
+TESTS = ROOT.parent / "tests"
+SAMPLE = 31
+"""In an ordinary run every so many-th kernel is tried; all of them take minutes."""
+
+
+def claims() -> dict[str, list[str]]:
+    """``test -> kernels`` with their modules."""
+    return {
+        test: [f"{module}.{name}" for module, names in modules.items() for name in names.split()]
+        for test, modules in TWINS.items()
+    }
+
+
+def named() -> list[str]:
+    return [kernel for kernels in claims().values() for kernel in kernels]
+
+
+def defines(path: Path) -> set[str]:
+    """Tests that a file defines, and the state machines it makes tests of."""
+    out = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            out.add(node.name)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Attribute) and node.value.attr == "TestCase":
+            out |= {f"{target.id}::runTest" for target in node.targets if isinstance(target, ast.Name)}
+    return out
+
+
+def test_every_kernel_has_a_twin_and_every_twin_a_kernel():
+    assert sorted(named()) == sorted(defined()), "tests/compiled/twins.py names each kernel once"
+
+
+@pytest.mark.skipif(PLAIN, reason="the registry knows kernels only when they are compiled")
+def test_the_sources_are_read_as_the_registry_reads_them():
+    """No kernel is registered in a way that reading the sources misses."""
+    registry.pending()
+    registered = {
+        f"{k.py_func.__module__}.{k.py_func.__name__}" for k in registry._kernels if "aero_lab." in k.py_func.__module__
+    }
+    assert registered <= defined() and len(registered) > 200
+
+
+@pytest.mark.parametrize("test", TWINS)
+def test_the_named_tests_are_there(test):
+    file, _, name = test.partition("::")
+    assert name in defines(ROOT.parent / file)
+
+
+def witnessed(wanted: dict[str, list[str]], tmp_path: Path) -> dict[str, dict]:
+    """What :mod:`.witness` saw of these claims."""
+    (tmp_path / "in.json").write_text(json.dumps(wanted))
+    environment = {
+        **os.environ, "NUMBA_DISABLE_JIT": "1",
+        "WITNESS_IN": str(tmp_path / "in.json"), "WITNESS_OUT": str(tmp_path / "out.json"),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-p", "tests.compiled.witness"]
+    done = subprocess.run(
+        [*command, "--timeout=0", *wanted], cwd=TESTS.parent, env=environment, capture_output=True, text=True,
+        timeout=590,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    return json.loads((tmp_path / "out.json").read_text())
+
+
+@pytest.mark.skipif(PLAIN, reason="the same in either mode: it starts a process of its own")
+def test_the_witness_is_no_yes_man(tmp_path):
+    """A test that does not run a kernel, and one that does not look at what it did, are found out."""
+    idle = "tests/wire/test_checksum.py::test_fold"
+    blind = "tests/rings/test_frame_ring.py::test_attach_believes_only_a_ring"
+    step, fold, push = "aero_lab.stack.core.step", "aero_lab.wire.checksum.fold", "aero_lab.rings.frame_ring.push"
+    seen = witnessed({idle: [step, fold], blind: [push]}, tmp_path)
+    assert step not in seen["ran"][idle] and seen["noticed"] == {fold: idle}
+
+
+def try_kernels(chosen: set[str], tmp_path: Path) -> None:
+    wanted = {test: kept for test, kernels in claims().items() if (kept := [k for k in kernels if k in chosen])}
+    seen = witnessed(wanted, tmp_path)
+    idle = {k: t for t, kernels in wanted.items() for k in kernels if k not in seen["ran"].get(t, ())}
+    assert not idle, "these tests do not run these kernels"
+    assert not seen["unnoticed"], "these tests pass without these kernels"
+    assert set(seen["noticed"]) == chosen
+
+
+@pytest.mark.skipif(PLAIN, reason="the same in either mode: it starts a process of its own")
+def test_some_twins_notice_when_their_kernel_does_nothing(tmp_path):
+    try_kernels(set(named()[::SAMPLE]), tmp_path)
+
+
+@pytest.mark.long
+def test_each_twin_notices_when_its_kernel_does_nothing(tmp_path):
+    try_kernels(set(named()), tmp_path)
