@@ -31,6 +31,7 @@ class Fragments(Reassembly):
     def expire(self, now: int) -> tuple[int, list[bytes]]:
         order = {id(d.first): self.places[key] for key, d in self.table.items()}
         number, firsts = super().expire(now)
+        self.places = {key: place for key, place in self.places.items() if key in self.table}
         return number, sorted(firsts, key=lambda first: order[id(first)])
 
 

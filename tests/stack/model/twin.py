@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from aero_lab.causes import Cause
+from aero_lab.compiled.registry import PLAIN
 from aero_lab.rings import FrameRing
 from aero_lab.stack import (
     ArpSeen,
@@ -131,6 +132,8 @@ class Twin:
         self.log: list[str] = []
         self.conns: dict[int, Any] = {}
         """The stack's connections by number, as events told of them."""
+        self.woken: int | None = None
+        """A time at which the stack looks at a connection that is not due."""
         self.rings: dict[int, FrameRing] = {}
         self.sent: list[bytes] = []
         """Frames that the last call sent."""
@@ -309,6 +312,10 @@ class Twin:
         theirs = [(hide_ident(r.data, framed).hex(), r.flow, r.cause) for r in records]
         ours = [(s.frame.hex(), s.flow, s.cause) for s in self.model.out]
         assert len(theirs) == len(ours), f"{len(theirs)} frames sent, not {len(ours)}: {theirs} {ours}"
+        if self.woken is not None and self.now >= self.woken:
+            # It woke up for a timer that had been stopped, and sent what was due in another order of connections.
+            theirs, ours = sorted(theirs, key=lambda f: f[1]), sorted(ours, key=lambda f: f[1])
+            self.woken = None
         for i, (one, other) in enumerate(zip(theirs, ours)):
             assert one == other, f"frame {i} of {len(ours)}"
         for r in records:
@@ -345,6 +352,8 @@ class Twin:
             if c is None:
                 continue
             theirs, ours = stack_view(stack, slot), model_view(c)
+            if c.released:  # nobody will read them, and their memory may have been given back
+                del theirs["held"], ours["held"]
             assert theirs == ours, {k: (theirs[k], ours[k]) for k in ours if theirs[k] != ours[k]}
             conn = self.conns.get(c.id)
             if conn is not None and not conn.closed:
@@ -357,3 +366,10 @@ class Twin:
         ours = self.model.due(self.now, free)
         if theirs != ours:
             assert self.now < theirs < ours and theirs in self.model.armed, f"due at {theirs}, not {ours}"
+        W = self.stack._world[0]
+        deadlines = W.deadline if PLAIN else W["deadline"]
+        for c in self.model.open_connections:
+            early = int(deadlines[c.slot])
+            if early != c.deadline:
+                assert early < c.deadline and early in self.model.armed, f"connection {c.id} is due at {early}"
+                self.woken = min(early, self.woken or early)
