@@ -216,14 +216,11 @@ def bench_command(
     """Measure a part beside its peers in one interleaved run; ratios above 1 are in our favour."""
     from tqdm.auto import tqdm
 
-    from .bench import BENCHES, run, table
+    from .bench import check, run, table
     from .compiled.registry import warmup
     from .experiment.record import check_target, write_json
 
-    if name not in BENCHES:
-        raise UsageError(f"no bench named {name!r}; there is {', '.join(BENCHES)}")
-    if not seconds > 0:
-        raise UsageError(f"seconds must be above 0, not {seconds:g}")
+    check(name, seconds, case)
     check_target(json_file)
     warmup()
     with tqdm(desc=name, unit="case", leave=False, disable=None) as bar:

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from ..errors import UsageError
 from .report import Progress, Result, document, table
 
-__all__ = ["BENCHES", "Result", "document", "run", "table"]
+__all__ = ["BENCHES", "Result", "check", "document", "run", "table"]
 
 
 def _stack(seconds: float, cases: Sequence[str] | None, peers: bool, progress: Progress | None) -> list[Result]:
@@ -28,6 +29,15 @@ def _proxy(seconds: float, cases: Sequence[str] | None, peers: bool, progress: P
 
 BENCHES: dict[str, Callable[..., list[Result]]] = {"stack": _stack, "proxy": _proxy}
 """Benches by name: functions of ``(seconds, cases, peers, progress)``."""
+
+
+def check(name: str, seconds: float, cases: Sequence[str] | None = None) -> None:
+    """Raise :class:`UsageError` for what :func:`run` would refuse, without measuring or compiling anything."""
+    if name not in BENCHES:
+        raise UsageError(f"no bench named {name!r}; there is {', '.join(BENCHES)}")
+    if not seconds > 0:
+        raise UsageError(f"seconds must be above 0, not {seconds:g}")
+    import_module(f".{name}", __name__).chosen_cases(cases)
 
 
 def run(
@@ -51,8 +61,5 @@ def run(
     ------
     UsageError: there is no such bench or case.
     """
-    if name not in BENCHES:
-        raise UsageError(f"no bench named {name!r}; there are: {', '.join(BENCHES)}")
-    if not seconds > 0:
-        raise UsageError(f"seconds must be positive, not {seconds}")
+    check(name, seconds, cases)
     return document(name, BENCHES[name](seconds, cases, peers, progress))

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import AeroLabError, UsageError
+from ..errors import AeroLabError
 from . import load
-from .report import Progress, Result
+from .report import Progress, Result, chosen
 
 SAMPLES = 5
 GATEWAY, GUEST = "10.0.2.2", "10.0.2.15"
@@ -220,6 +220,11 @@ def missing(name: str) -> str | None:
     return None
 
 
+def chosen_cases(names: Sequence[str] | None) -> list[Case]:
+    """Cases whose names begin like one of ``names``; all of them without names."""
+    return chosen(CASES, names)
+
+
 def measure(
     seconds: float = 1.0, names: Sequence[str] | None = None, peers: bool = True, progress: Progress | None = None
 ) -> list[Result]:
@@ -230,20 +235,18 @@ def measure(
     seconds: for each case, in all its samples; each peer takes as long again.
     names: cases, or beginnings of their names.
     """
-    chosen = [c for c in CASES if names is None or any(c.name == n or c.name.startswith(n) for n in names)]
-    if not chosen:
-        raise UsageError(f"no case {', '.join(map(repr, names or []))}; there are: {', '.join(c.name for c in CASES)}")
+    todo = chosen_cases(names)
     results: list[Result] = []
     with ExitStack() as stack:
         host = Host()
         stack.callback(host.close)
         networks: dict[tuple, Network | str] = {}
-        for number, case in enumerate(chosen):
+        for number, case in enumerate(todo):
             if progress is not None:
-                progress(number, len(chosen), case.name)
+                progress(number, len(todo), case.name)
             results += _one(case, seconds, host, networks, stack, peers)
         if progress is not None:
-            progress(len(chosen), len(chosen), "")
+            progress(len(todo), len(todo), "")
     return results
 
 

@@ -5,10 +5,30 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
+
+from ..errors import UsageError
 
 SCHEMA = 1
 Progress = Callable[[int, int, str], None]
+
+
+class Named(Protocol):
+    """A case of a bench: all that choosing needs."""
+
+    @property
+    def name(self) -> str: ...
+
+
+C = TypeVar("C", bound=Named)
+
+
+def chosen(cases: Sequence[C], names: Sequence[str] | None) -> list[C]:
+    """The cases whose names begin with one of ``names``, all when there are none; each name has to fit one."""
+    for name in names or ():
+        if not any(case.name.startswith(name) for case in cases):
+            raise UsageError(f"no case {name!r}; there are: {', '.join(case.name for case in cases)}")
+    return [case for case in cases if not names or case.name.startswith(tuple(names))]
 
 
 @dataclass

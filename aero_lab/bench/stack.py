@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import AeroLabError, UsageError
+from ..errors import AeroLabError
 from ..limits import BATCH, MS, SECOND
 from ..rings import FrameRing
 from ..stack import Connection, Established, Stack, StackConfig, SynReceived, TcpConfig
@@ -26,7 +26,7 @@ from ..wire import tcp
 from ..wire.frame import dissect, tcp_frame
 from ..wire.tcp import Tcp, TcpOptions
 from .peers import PEERS, Work, peer_work
-from .report import Progress, Result
+from .report import Progress, Result, chosen
 from .traffic import flow_record, generate
 
 SAMPLES = 5
@@ -248,12 +248,7 @@ class PeerBench:
 
 def chosen_cases(names: Sequence[str] | None) -> list[Case]:
     """The cases whose names begin with one of ``names``; all when there are none."""
-    if not names:
-        return list(CASES)
-    for name in names:
-        if not any(case.name.startswith(name) for case in CASES):
-            raise UsageError(f"no case {name!r}; there are: {', '.join(c.name for c in CASES)}")
-    return [case for case in CASES if case.name.startswith(tuple(names))]
+    return chosen(CASES, names)
 
 
 def measure(

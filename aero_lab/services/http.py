@@ -105,7 +105,7 @@ class HttpSession:
                 self._job = None
                 self._start_content(size, head_only, md5)
         if not self._out and self._left:
-            piece = content(self._position, min(most, self._left))
+            piece = content(self._position, min(most, self._left, SERVICE_BUFFER))
             self._position += len(piece)
             self._left -= len(piece)
             self._send(h11.Data(data=piece))  # type: ignore[arg-type]
