@@ -45,7 +45,11 @@ else:
 def connect(forward) -> socket.socket:
     """A connection, once the guest's server listens."""
     for _ in range(200):
-        sock = socket.create_connection((forward.host, forward.port), timeout=20)
+        try:  # until then the guest refuses, and that reset may come before connect() has even returned
+            sock = socket.create_connection((forward.host, forward.port), timeout=20)
+        except ConnectionResetError:
+            time.sleep(0.05)
+            continue
         try:
             if sock.recv(100) == b"220 ready\n":
                 return sock
