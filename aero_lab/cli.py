@@ -259,7 +259,7 @@ def warmup_command() -> None:
     from .compiled.cache import cache_dir
     from .compiled.registry import warmup
 
-    number = warmup()
+    number = warmup(True, "network") + warmup(True, "cpu")
     typer.echo(f"{number} kernels ready, kept in {cache_dir()}")
 
 

@@ -22,4 +22,4 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if getattr(session.config.option, "numprocesses", None) and not hasattr(session.config, "workerinput"):
         from aero_lab.compiled.registry import warmup
 
-        warmup(progress=False)
+        warmup(False, "network", "cpu")

@@ -42,18 +42,29 @@ PLAIN = bool(numba.config.DISABLE_JIT)  # type: ignore[attr-defined]
 
 _kernels: list[_Kernel] = []
 
-KERNEL_MODULES = (
-    "aero_lab.wire.checksum",
-    "aero_lab.rings.frame_ring",
-    "aero_lab.link.pipe",
-    "aero_lab.framing.l2_tunnel",
-    "aero_lab.transports.memory",
-    "aero_lab.stack.core",
-    "aero_lab.capture.columns",
-    "aero_lab.capture.causes",
-    *(("aero_lab.guests.tap.frames",) if sys.platform.startswith("linux") else ()),
-)
-"""Modules whose kernels :func:`warmup` compiles."""
+KERNEL_MODULES = {
+    "network": (
+        "aero_lab.wire.checksum",
+        "aero_lab.rings.frame_ring",
+        "aero_lab.link.pipe",
+        "aero_lab.framing.l2_tunnel",
+        "aero_lab.transports.memory",
+        "aero_lab.stack.core",
+        "aero_lab.capture.columns",
+        "aero_lab.capture.causes",
+        *(("aero_lab.guests.tap.frames",) if sys.platform.startswith("linux") else ()),
+    ),
+    "cpu": ("aero_lab.cpu.kernels", "aero_lab.machine.kernels"),
+}
+"""Modules whose kernels :func:`warmup` compiles, by group: who wants one group pays nothing for the other."""
+
+ROOMS = {"aero_lab.cpu.": "cpu", "aero_lab.machine.": "cpu"}
+"""Rooms whose kernels are of another group than ``network``."""
+
+
+def group_of(module: str) -> str:
+    """The group of a module's kernels."""
+    return next((group for room, group in ROOMS.items() if module.startswith(room)), "network")
 
 
 @contextmanager
@@ -195,13 +206,22 @@ def records_type(dtype) -> Any:
     return types.Array(numba.from_dtype(dtype), 1, "C", aligned=True)
 
 
-def pending() -> list[_Kernel]:
-    """Kernels that Python calls and that would have to be compiled: neither ready here nor waiting on disk."""
+def _entries(groups: tuple[str, ...]) -> list[_Kernel]:
+    """The kernels of these groups that Python calls, their modules imported."""
+    for group in groups:
+        for module in KERNEL_MODULES[group]:
+            importlib.import_module(module)
+    return [k for k in _kernels if k.is_entry and group_of(k.py_func.__module__) in groups]
+
+
+def pending(*groups: str) -> list[_Kernel]:
+    """Kernels that Python calls and that would have to be compiled: neither ready here nor waiting on disk.
+
+    Of the ``network`` group, if none is named.
+    """
     if PLAIN:
         return []
-    for module in KERNEL_MODULES:
-        importlib.import_module(module)
-    return [k for k in _kernels if k.is_entry and not k.ready and not k.waits_on_disk()]
+    return [k for k in _entries(groups or ("network",)) if not k.ready and not k.waits_on_disk()]
 
 
 def entry(function: Any) -> Any:
@@ -211,15 +231,16 @@ def entry(function: Any) -> Any:
     return function
 
 
-def warmup(progress: bool = True) -> int:
+def warmup(progress: bool = True, *groups: str) -> int:
     """Compile every kernel that Python calls and that is not on disk yet, callees first.
 
-    Returns how many had to be compiled. What waits on disk is loaded when it is first called: a warm process loads only
-    what it uses. With ``progress`` a bar (in a
-    notebook a widget) counts kernels, callees included, as soon as the work takes noticeable time.
+    ``groups`` are ``network`` (if none is named) and ``cpu``. Returns how many had to be compiled. What waits on disk
+    is loaded when it is first called: a warm process loads only what it uses. With ``progress`` a bar (in a notebook a
+    widget) counts kernels, callees included, as soon as the work takes noticeable time.
     """
     global _on_ready
-    todo = pending()
+    groups = groups or ("network",)
+    todo = pending(*groups)
     if not todo:
         return 0
     from tqdm.auto import tqdm  # late: it looks for notebooks and widgets
@@ -227,11 +248,10 @@ def warmup(progress: bool = True) -> int:
     class Bar(tqdm):
         monitor_interval = 0  # tqdm's own watching thread would outlive whoever waits here
 
-    total = sum(not k.ready for k in _kernels)
+    total = sum(not k.ready and group_of(k.py_func.__module__) in groups for k in _kernels)
+    what = f"{' and '.join(groups)} kernels"
     pace = 0.1 if sys.stderr.isatty() else 1.0  # a log gets a line a second, not one a kernel
-    with Bar(
-        total=total, desc="kernels", unit="", leave=False, delay=0.5, mininterval=pace, disable=not progress
-    ) as bar:
+    with Bar(total=total, desc=what, unit="", leave=False, delay=0.5, mininterval=pace, disable=not progress) as bar:
 
         def show(name: str) -> None:
             bar.set_postfix_str(name, refresh=False)
@@ -257,9 +277,11 @@ def unloaded(*rooms: str) -> list[_Kernel]:
     ]
 
 
-def load_all() -> None:
-    """Load every entry kernel now, so that what is measured next does not pay for loading."""
-    warmup(progress=False)
-    for dispatcher in _kernels:
-        if dispatcher.is_entry:
+def load_all(*groups: str) -> None:
+    """Load every entry kernel of the groups (``network`` if none is named) now, so that what is measured next does not
+    pay for loading."""
+    groups = groups or ("network",)
+    warmup(False, *groups)
+    if not PLAIN:
+        for dispatcher in _entries(groups):
             dispatcher.prepare()

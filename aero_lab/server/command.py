@@ -83,7 +83,7 @@ def _load_kernels(enough: Callable[[], bool]) -> None:
     for dispatcher in list(registry._kernels):
         if enough():
             return
-        if dispatcher.is_entry:
+        if dispatcher.is_entry and registry.group_of(dispatcher.py_func.__module__) == "network":
             dispatcher.prepare()
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numba
 import numpy as np
@@ -102,7 +103,7 @@ WARM = """
 import json, sys
 from aero_lab.compiled import registry
 from aero_lab.rings import frame_ring
-registry.KERNEL_MODULES = ("aero_lab.rings.frame_ring",)
+registry.KERNEL_MODULES = {"network": ("aero_lab.rings.frame_ring",)}
 imported = sum(k.ready for k in registry._kernels)
 entries = [k.py_func.__name__ for k in registry.pending()]
 first, names = registry.warmup(progress=False), [k.py_func.__name__ for k in registry._kernels if k.ready]
@@ -149,8 +150,9 @@ def test_the_bar_counts_every_kernel(monkeypatch):
             self.n += by
 
     class Fake:
-        def __init__(self, name, ready=False):
+        def __init__(self, name, ready=False, module="tests.fake"):
             self.ready, self.is_entry, self.name = ready, True, name
+            self.py_func = SimpleNamespace(__module__=module)
 
         def waits_on_disk(self):
             return self.name == "on disk"
@@ -160,12 +162,19 @@ def test_the_bar_counts_every_kernel(monkeypatch):
             registry._on_ready(self.name)
 
     monkeypatch.setattr("tqdm.auto.tqdm", Bar)
-    monkeypatch.setattr(registry, "KERNEL_MODULES", ())
+    monkeypatch.setattr(registry, "KERNEL_MODULES", {"network": (), "cpu": ()})
     inner = Fake("inner")
     inner.is_entry = False
     monkeypatch.setattr(registry, "_kernels", [Fake("a"), Fake("there", ready=True), Fake("b"), inner])
     assert registry.warmup() == 2
     assert seen[0].total == seen[0].n == 3 and seen[0].text == "b" and registry._on_ready is None
+
+    cpu = Fake("step", module="aero_lab.cpu.execute")
+    monkeypatch.setattr(registry, "_kernels", [Fake("c"), cpu])
+    assert registry.pending() == registry._kernels[:1] and registry.pending("cpu") == [cpu]
+    assert registry.warmup() == 1 and not cpu.ready
+    assert registry.warmup(True, "network", "cpu") == 1 and cpu.ready
+    assert [bar.total for bar in seen[1:]] == [1, 1]
 
 
 def test_plain_mode_is_plain():

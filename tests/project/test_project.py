@@ -57,8 +57,8 @@ def test_floors_import_downwards_only():
         for level, names in enumerate(
             [
                 "limits bounds errors causes compiled tables",
-                "wire clock",
-                "rings link",
+                "wire clock cpu",
+                "rings link machine",
                 "stack framing capture audit",
                 "transports services analysis",
                 "egress lan",
