@@ -113,6 +113,15 @@ TAP_BATCH = 256
 TAP_START_PATIENCE = 30.0
 """Seconds for a namespace's helper process to start, to answer and to end: some hundred times what it takes."""
 
+# Frames of the user's own ---------------------------------------------------------------------------------------------
+INJECT_MOST = 65_536
+"""Packets of one ``lab.send`` or ``lab.srp``: all ports of a host, or all hosts of a /16."""
+INJECT_ANSWERS = 16 << 20
+"""Bytes kept of what arrives at the guest while answers are waited for: 10,000 full frames that scapy, at a tenth of a
+millisecond each, has not looked at yet; what comes after them is not looked at."""
+INJECT_PATIENCE = 10_000_000_000
+"""How long frames wait for room at a guest's NIC: as long as a lost tunnel takes to come back, mostly."""
+
 # Names ----------------------------------------------------------------------------------------------------------------
 DNS_QUERY_SIZE = 1232
 """Largest question a name server reads, over UDP and TCP: what we announce as our UDP size. One name and OPT come to

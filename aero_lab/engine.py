@@ -33,7 +33,8 @@ T = TypeVar("T")
 class Waitable(Protocol):
     """A task of a guest, as an engine sees it."""
 
-    done: bool
+    @property
+    def done(self) -> bool: ...
 
     def cancel(self) -> None: ...
 

@@ -28,11 +28,13 @@ from .tables import html_table, text_table
 
 if TYPE_CHECKING:
     import pandas
+    from scapy.plist import PacketList, SndRcvList
 
     from .capture import Recorder
     from .engine import RealEngine, VirtualEngine
     from .forward import Forward
     from .handles import Guest
+    from .injection import Injector
     from .lan import Lan, Policy
     from .lan.explain import Explanation
     from .lan.restoring import Restored
@@ -84,6 +86,7 @@ class Lab:
         from .audit import Audit
         from .capture import Recorder
         from .compiled.registry import warmup
+        from .injection import NicTap
         from .lan.config import ACK_POLICIES
         from .link import Link
         from .paths import get_path
@@ -113,6 +116,8 @@ class Lab:
         )
         """The recorder: ``frames()``, ``save(path)``, ``save_parquet(path)``, ``clear()``."""
         self.capture.enabled = capture
+        self._tap = NicTap(self.capture)
+        self._injectors: dict[str, Injector] = {}
         self._audit = Audit(epoch_ns=self.capture.epoch_ns)
         self._tunnels: WebSocketTunnels | None = None
         if self.transport == "websocket":
@@ -184,7 +189,7 @@ class Lab:
             source = audit.source(now, session=name)
             return Lan(world.lan_config(mtu, ipv6), make_egress, rng("lan" + suffix), now, source)
 
-        client = self.path.client(Wire(host.nic_tx, host.nic_rx), near, self.capture, mtu)
+        client = self.path.client(Wire(host.nic_tx, host.nic_rx), near, self._tap, mtu)
         server: Any = self.path.server(far, make_lan, self.capture, mtu)
         engine.add(host, client, *links, server)
         engine.on_close(near.close)
@@ -216,6 +221,7 @@ class Lab:
                 self.path,
                 self.capture,
                 self._audit,
+                nic=self._tap,
                 mtu=self.mtu,
                 ipv6=self.ipv6,
                 seed=self.seed,
@@ -274,6 +280,60 @@ class Lab:
         gateway = self._world.lan_config(self.mtu).gateway
         self._world.lead((gateway, port), (ip("127.0.0.1"), port))
         return ip_text(gateway)
+
+    # Frames of one's own --------------------------------------------------------------------------------------------
+
+    def send(self, packets: Any, guest: Guest | str | None = None) -> int:
+        """Send frames from a guest's NIC, as if the guest had.
+
+        Parameters
+        ----------
+        packets: a scapy packet, several, or whole frames as bytes, which go out as they are. A packet without a link
+            layer gets an Ethernet header. What the packet leaves open is filled in: the guest's MAC and IP addresses as
+            source; as destination MAC that of the group for multicast and broadcast, broadcast for an ARP request, and
+            the gateway's for everything else. Fields with several values, such as ``dport=[80, 443]``, are as many
+            packets.
+        guest: which guest's, by name or itself; needed only where there are several.
+
+        Returns
+        -------
+        The number of frames that went out.
+        """
+        from .injection import send
+
+        return send(self, self._one(guest), packets)
+
+    def srp(
+        self, packets: Any, timeout: float = 2.0, guest: Guest | str | None = None, multi: bool = False
+    ) -> tuple[SndRcvList, PacketList]:
+        """Send frames as :meth:`send` does, and wait for what answers them, as scapy's ``srp`` does on a real network.
+
+        An answer is what scapy's ``answers`` takes for one, seen at the guest's NIC; the guest sees it too. So its own
+        TCP resets a connection that was opened here and of which it knows nothing, as any host's kernel does.
+
+        Parameters
+        ----------
+        packets, guest: as for :meth:`send`.
+        timeout: seconds of the lab's time to wait; it ends sooner when all are answered.
+        multi: take every answer to a packet, not only the first, and wait until the time is over.
+
+        Returns
+        -------
+        scapy's lists: pairs of packets sent and their answers, and packets that nobody answered. ``time`` and
+        ``sent_time`` are those of the capture.
+        """
+        from .injection import srp
+
+        return srp(self, self._one(guest), packets, timeout, multi)
+
+    def _one(self, guest: Guest | str | None) -> Guest:
+        """The guest that is meant, which need not be said while there is one alone."""
+        if guest is None and len(self.guests) > 1:
+            raise UsageError(f"which guest? There are {', '.join(each.name for each in self.guests)}")
+        chosen = self._find(guest)
+        if chosen is None:
+            raise UsageError("there is no guest yet: lab.guest() plugs one in")
+        return chosen
 
     # What can be looked at ------------------------------------------------------------------------------------------
 

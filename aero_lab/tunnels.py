@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from .engine import RealEngine, TimedOut
 from .errors import UsageError
-from .paths.base import Path, Wire
+from .paths.base import Path, Tap, Wire
 from .paths.keepalive import Keepalive
 from .paths.l2_tunnel import frame_limits
 from .transports.websocket import Identities
@@ -87,6 +87,7 @@ class WebSocketTunnels:
     Parameters
     ----------
     engine, world, path, recorder, audit: the lab's.
+    nic: tap at the guests' end, where it is not the recorder itself.
     url, token: of a proxy elsewhere; without it the lab serves its own.
     max_segment: limit of the TCP segments' size, so that their number tells what a network would carry; 0 for none.
     """
@@ -99,6 +100,7 @@ class WebSocketTunnels:
         recorder: Recorder,
         audit: Audit | None,
         *,
+        nic: Tap | None = None,
         mtu: int,
         ipv6: bool,
         seed: int,
@@ -108,7 +110,7 @@ class WebSocketTunnels:
     ):
         if path.letter != "C":
             raise UsageError(f"option {path.letter} does not run over WebSocket so far")
-        self._engine, self._path, self._recorder, self._mtu = engine, path, recorder, mtu
+        self._engine, self._path, self._nic, self._mtu = engine, path, nic or recorder, mtu
         self._clients: list[tuple[WebSocketClient, asyncio.Task]] = []
         self._sides: dict[str, ServerSide] = {}
         self._token, self._max_segment = token, max_segment
@@ -169,7 +171,7 @@ class WebSocketTunnels:
             carrier=carrier,
             max_segment=self._max_segment,
         )
-        client: Any = self._path.client(Wire(host.nic_tx, host.nic_rx), tunnel, self._recorder, self._mtu)
+        client: Any = self._path.client(Wire(host.nic_tx, host.nic_rx), tunnel, self._nic, self._mtu)
         keepalive = Keepalive(client.control, tunnel, rng("keepalive"))
         self._engine.add(host, client, keepalive)
         self._clients.append((tunnel, self._engine.loop.create_task(tunnel.run())))

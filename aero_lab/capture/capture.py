@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from . import schema as s
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scapy.packet import Packet
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,23 @@ class Capture:
         from .frames import to_frames
 
         return to_frames(self)
+
+    def to_scapy(self, selection: Any = None) -> list[Packet]:
+        """Frames as scapy packets with their times (see :mod:`.scapy_packets`).
+
+        ``selection`` says which: any part of what :meth:`frames` gives, frame numbers, or a boolean a frame; all by
+        default.
+        """
+        from .scapy_packets import to_packets
+
+        return to_packets(self, selection)
+
+    @staticmethod
+    def from_scapy(packets: Iterable[Any]) -> Capture:
+        """A capture of scapy packets or of whole frames as bytes, in the order in which they come."""
+        from .scapy_packets import from_packets
+
+        return from_packets(packets)
 
     def save(self, path: str | Path) -> Path:
         """Write a pcapng file with one interface a point; the same capture gives the same bytes. Returns the path."""

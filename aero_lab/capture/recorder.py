@@ -17,6 +17,7 @@ from .capture import Block, Capture
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scapy.packet import Packet
 
     from ..rings import FrameRing
 
@@ -172,6 +173,10 @@ class Recorder:
     def frames(self) -> pd.DataFrame:
         """One row a frame and point, with the columns of ``docs/columns.md``."""
         return self.capture().frames()
+
+    def to_scapy(self, selection: Any = None) -> list[Packet]:
+        """Frames as scapy packets (see :meth:`.capture.Capture.to_scapy`)."""
+        return self.capture().to_scapy(selection)
 
     def save(self, path: str | Path) -> Path:
         """Write a pcapng file with one interface a point (see :func:`.pcapng.write_pcapng`)."""

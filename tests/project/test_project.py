@@ -66,7 +66,7 @@ def test_floors_import_downwards_only():
                 "engine worlds",
                 "server",
                 "tunnels",
-                "handles forward lab experiment bench",
+                "handles injection forward lab experiment bench",
                 "cli",
             ]
         )
