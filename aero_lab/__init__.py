@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Lab": (".lab", "Lab"),
     "Link": (".link", "Link"),
+    "filter": (".analysis", "filter"),
     "compare": (".experiment.compare", "compare"),
     "analysis": (".analysis", None),
     "plot": (".viz", None),
@@ -28,11 +29,24 @@ _PUBLIC = {
     "UsageError": (".errors", "UsageError"),
 }
 
-__all__ = ["AeroLabError", "Lab", "Link", "UsageError", "analysis", "compare", "plot", "probe", "read_pcap", "warmup"]
+__all__ = [
+    "AeroLabError",
+    "Lab",
+    "Link",
+    "UsageError",
+    "analysis",
+    "compare",
+    "filter",
+    "plot",
+    "probe",
+    "read_pcap",
+    "warmup",
+]
 
 if TYPE_CHECKING:
     from . import analysis
     from . import viz as plot
+    from .analysis import filter
     from .capture import read_pcap
     from .compiled.registry import warmup
     from .errors import AeroLabError, UsageError

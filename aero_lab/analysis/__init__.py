@@ -6,6 +6,7 @@ capture) and returns a DataFrame or a small record; none keeps state.
 
 from .acks import Acks, acks, thinned
 from .bandwidth import bandwidth, by_cause
+from .display_filter import Filter, FilterError, compile_filter, filter
 from .flows import flows
 from .latency import latency
 from .rtt import rtt
@@ -14,10 +15,14 @@ from .stalls import stalls
 
 __all__ = [
     "Acks",
+    "Filter",
+    "FilterError",
     "Stream",
     "acks",
     "bandwidth",
     "by_cause",
+    "compile_filter",
+    "filter",
     "flows",
     "latency",
     "rtt",
