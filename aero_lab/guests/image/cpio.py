@@ -54,7 +54,7 @@ def directory(name: str, mode: int = 0o755) -> Entry:
 
 
 def symlink(name: str, target: str) -> Entry:
-    return Entry(name, SYMLINK | 0o777, target.encode())
+    return Entry(name, SYMLINK | 0o777, _bytes(target))
 
 
 def character_device(name: str, major: int, minor: int, mode: int = 0o600) -> Entry:
@@ -84,7 +84,7 @@ def write_cpio(entries: list[Entry]) -> bytes:
 
 def check_name(name: str) -> None:
     parts = name.split("/")
-    if not name or "\0" in name or any(part in ("", ".", "..") for part in parts) or len(name.encode()) >= NAME_MOST:
+    if not name or "\0" in name or any(part in ("", ".", "..") for part in parts) or len(_bytes(name)) >= NAME_MOST:
         raise UsageError(f"{name!r} is not a name a file of an image can have")
 
 
@@ -95,8 +95,13 @@ def parents(name: str) -> Iterator[str]:
         yield "/".join(parts[:depth])
 
 
+def _bytes(name: str) -> bytes:
+    """A name as it lies in an archive; what was no UTF-8 in another one is the same bytes again."""
+    return name.encode("utf-8", "surrogateescape")
+
+
 def _write(out: bytearray, entry: Entry, number: int) -> None:
-    name = entry.name.encode() + b"\0"
+    name = _bytes(entry.name) + b"\0"
     links = 2 if entry.type == DIRECTORY else 1
     fields = (number, entry.mode, 0, 0, links, 0, len(entry.data), 0, 0, *entry.device, len(name), 0)
     out += MAGIC + b"".join(b"%08x" % field for field in fields) + name

@@ -69,6 +69,7 @@ class Reader(io.RawIOBase):
         self._given = 0
         self._ready = b""
         self._decoder = _DECODERS[kind]()
+        self._bite = _Zstd.BITE if kind == "zstd" else CHUNK
 
     def readable(self) -> bool:
         return True
@@ -96,8 +97,8 @@ class Reader(io.RawIOBase):
             piece = b""
             try:
                 if self._decoder.needs_input:
-                    piece = bytes(self._source[:CHUNK])
-                    self._source = self._source[CHUNK:]
+                    piece = bytes(self._source[: self._bite])
+                    self._source = self._source[self._bite :]
                     if not piece:
                         raise Malformed(self._kind, "the stream is cut short")
                 found = self._decoder.decompress(piece, CHUNK * 16)
@@ -133,32 +134,25 @@ class _Gzip:
 
 
 class _Zstd:
-    """The same for zstandard, whose decoder knows no bound: a piece of input is small, and so is what it expands to."""
+    """The same for zstandard, whose decoder knows no bound: it is given so little at a time that little can come of it."""
 
-    PIECE = 1 << 10
+    BITE = 64
+    """Bytes of input at once: at most sixteen blocks, each of 128 KB (RFC 8878 section 3.1.1.2)."""
+    needs_input = True
 
     def __init__(self) -> None:
-        try:
-            import zstandard
-        except ImportError:
-            raise Malformed("zstd", "unpacking it takes the package zstandard: pip install zstandard") from None
+        import zstandard
+
         self._error = zstandard.ZstdError
         self._inner = zstandard.ZstdDecompressor(max_window_size=WINDOW).decompressobj()
-        self._waiting = b""
 
     @property
     def eof(self) -> bool:
         return self._inner.eof
 
-    @property
-    def needs_input(self) -> bool:
-        return not self._waiting
-
     def decompress(self, data: bytes, most: int) -> bytes:
-        data = self._waiting + data
-        self._waiting = data[self.PIECE :]
         try:
-            return self._inner.decompress(data[: self.PIECE])
+            return self._inner.decompress(data)
         except self._error as error:
             raise Malformed("zstd", f"the stream is damaged ({error})") from None
 

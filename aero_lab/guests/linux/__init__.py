@@ -1,0 +1,1 @@
+"""The Linux guest: Debian's kernel on the emulated PC."""
