@@ -134,7 +134,7 @@ class _Gzip:
 
 
 class _Zstd:
-    """The same for zstandard, whose decoder knows no bound: it is given so little at a time that little can come of it."""
+    """The same for zstandard, whose decoder knows no bound: it gets so little at a time that little comes of it."""
 
     BITE = 64
     """Bytes of input at once: at most sixteen blocks, each of 128 KB (RFC 8878 section 3.1.1.2)."""
