@@ -75,6 +75,16 @@ def read_ar(data: bytes) -> dict[str, bytes]:
 
 def read_deb(data: bytes, wanted: Callable[[str], bool] = lambda name: True) -> Package:
     """A package from its bytes, with those files for whose names ``wanted`` is true. Raises :class:`Malformed`."""
+    members, fields = _read_outside(data)
+    return Package(fields, read_tar(_member(members, "data.tar", CONTENT_MOST), wanted))
+
+
+def read_control(data: bytes) -> Package:
+    """A package without its files, which are not looked at."""
+    return Package(_read_outside(data)[1], {})
+
+
+def _read_outside(data: bytes) -> tuple[dict[str, bytes], dict[str, str]]:
     members = read_ar(data)
     if members.get("debian-binary", b"")[:2] != b"2.":
         raise Malformed("deb-version", "it is not a Debian package of format 2")
@@ -85,7 +95,7 @@ def read_deb(data: bytes, wanted: Callable[[str], bool] = lambda name: True) -> 
     for name in ("Package", "Version", "Architecture"):
         if not fields.get(name):
             raise Malformed("deb-control", f"there is no field {name}")
-    return Package(fields, read_tar(_member(members, "data.tar", CONTENT_MOST), wanted))
+    return members, fields
 
 
 def _member(members: dict[str, bytes], stem: str, most: int) -> io.RawIOBase:
