@@ -9,6 +9,7 @@ from .bandwidth import bandwidth, by_cause
 from .display_filter import Filter, FilterError, compile_filter, filter
 from .flows import flows
 from .latency import latency
+from .requests import critical_path, requests
 from .rtt import rtt
 from .sequence import Stream, stream
 from .stalls import stalls
@@ -23,8 +24,10 @@ __all__ = [
     "by_cause",
     "compile_filter",
     "filter",
+    "critical_path",
     "flows",
     "latency",
+    "requests",
     "rtt",
     "stalls",
     "stream",

@@ -1,28 +1,48 @@
 """Pictures: matplotlib figures that read well in a notebook, in print and in a static export.
 
-Each function takes ``ax=`` and returns the axes it drew on; without one it makes a figure of a fitting size. Colours
-are Okabe and Ito's, which colour-blind readers tell apart; a cause, an option has the same colour in every figure.
+Each function takes ``ax=`` and returns the axes it drew on; without one it makes a figure of a fitting size.
+:func:`comparison` has a panel for each workload and metric: it divides the axes it is given, or takes as many as there
+are panels, and returns them as an array. Frames may be a DataFrame or a capture; where a figure compares several, give
+them by name as a dictionary. A table without rows is drawn as an empty picture that says so; one without the columns
+that are needed is refused in one line.
+
+Colours are Okabe and Ito's, which colour-blind readers tell apart; a cause, an option, a transport, a hop, a stall has
+the same colour in every figure, and a hatch, a marker or dashes for print without colour.
 """
 
 from .bandwidth import bandwidth
-from .chatter import acks
+from .causes import causes
+from .chatter import acks, stretch, thinning
 from .comparison import comparison
-from .distributions import delay, rtt
+from .distributions import cdf, delay, hops, rtt
 from .ladder import ladder
 from .pipeline import pipeline
 from .sequence import time_sequence
-from .style import CAUSE_COLOURS, OPTION_COLOURS, TRANSPORT_MARKERS
+from .stalls import STALL_COLOURS, stalls
+from .style import CAUSE_COLOURS, OPTION_COLOURS, TRANSPORT_COLOURS, TRANSPORT_DASHES, TRANSPORT_MARKERS
+from .waterfall import HOP_COLOURS, waterfall
 
 __all__ = [
     "CAUSE_COLOURS",
+    "HOP_COLOURS",
     "OPTION_COLOURS",
+    "STALL_COLOURS",
+    "TRANSPORT_COLOURS",
+    "TRANSPORT_DASHES",
     "TRANSPORT_MARKERS",
     "acks",
     "bandwidth",
+    "causes",
+    "cdf",
     "comparison",
     "delay",
+    "hops",
     "ladder",
     "pipeline",
     "rtt",
+    "stalls",
+    "stretch",
+    "thinning",
     "time_sequence",
+    "waterfall",
 ]

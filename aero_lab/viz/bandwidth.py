@@ -8,7 +8,23 @@ import numpy as np
 
 from .. import analysis
 from ..analysis.select import at_point
-from .style import CAUSE_COLOURS, CAUSE_HATCHES, PALE, cause_label, new_axes, no_data, plain, span
+from .style import (
+    CAUSE_COLOURS,
+    CAUSE_HATCHES,
+    PALE,
+    beside,
+    cause_label,
+    grid,
+    new_axes,
+    no_data,
+    numbers,
+    plain,
+    point_label,
+    span,
+    time_axis,
+    title,
+)
+from .style import table as checked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,12 +43,16 @@ def bandwidth(
     The legend gives each cause's share of the bytes; they add up to all bytes at that point.
     """
     ax = ax or new_axes(7.2, 3.2)
+    frames = checked(frames, "frame_time", "frame_len", "cause")
+    if not len(frames):
+        return no_data(ax, "no frames")
     table = analysis.bandwidth(frames, interval, point, direction)
     if table.empty or not len(table.columns):
         return no_data(ax, "no frames")
     width = table.attrs["interval_ns"] / 1e9
     edges = np.append(table.index.to_numpy(), table.index[-1] + width)
-    scale, unit = (1e3, "ms") if edges[-1] < 2 else (1, "s")
+    size, unit = time_axis(edges[-1] * 1e9)
+    scale = 1e9 / size
     below = np.zeros(len(table))
     total = float(table.to_numpy().sum())
     for cause in table.columns:
@@ -48,15 +68,13 @@ def bandwidth(
     ax.set_ylim(0, max(float(below.max()) * 1.05, 1e-9))
     ax.set_xlabel(f"time since the first frame ({unit})")
     ax.set_ylabel("bandwidth (Mbit/s)")
-    ax.grid(axis="y", color=PALE, linewidth=0.6)
+    numbers(ax.yaxis)
+    grid(ax, "y")
     plain(ax)
-    seen = at_point(frames, point)["point"].astype(str)
-    where = {"nic": "NIC"}.get(seen.iloc[0], seen.iloc[0])
+    seen = at_point(frames, point)["point"].astype(str) if "point" in frames.columns else []
+    where = f"at the {point_label(seen.iloc[0])}, " if len(seen) else ""
     way = {"tx": "from the guest", "rx": "to the guest"}.get(direction or "", "both directions")
-    ax.set_title(f"at the {where}, {way}, in steps of {span(table.attrs['interval_ns'])}", fontsize=9, loc="left")
-    handles, labels = ax.get_legend_handles_labels()
-    ax.legend(
-        handles[::-1], labels[::-1], loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8,
-        borderaxespad=0, title="cause, share of bytes", title_fontsize=8, alignment="left",
-    )  # fmt: skip
+    title(ax, f"{where}{way}, in steps of {span(table.attrs['interval_ns'])}")
+    handles, _ = ax.get_legend_handles_labels()
+    beside(ax, handles[::-1], title="cause, share of bytes")
     return ax

@@ -1,74 +1,209 @@
-"""Distributions of times: round trips, and the way through the tunnel."""
+"""Distributions of times: round trips, the way through the tunnel, each hop."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..analysis.rtt import rtt as round_trips
 from ..analysis.select import at_point
+from ..errors import UsageError
 from ..limits import MS
-from .style import BLUE, ORANGE, PALE, new_axes, no_data, plain
+from .style import (
+    BLUE,
+    INK,
+    ORANGE,
+    VERMILION,
+    Look,
+    beside,
+    decades,
+    grid,
+    label_of,
+    looks,
+    milliseconds,
+    new_axes,
+    no_data,
+    plain,
+    point_label,
+    table,
+    tables,
+    title,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-WAYS = {"tx": ("from the guest", BLUE, "-"), "rx": ("to the guest", ORANGE, "--")}
+WAYS = {"tx": ("from the guest", Look(BLUE)), "rx": ("to the guest", Look(ORANGE, (0, (6, 1.5))))}
+HOP_LOOKS = {
+    "transport": Look(BLUE, "-"),
+    "queue": Look(ORANGE, (0, (6, 1.5))),
+    "head of line": Look(VERMILION, (0, (1.5, 1))),
+    "guest acknowledges": Look("#777777", (0, (6, 1.5, 1, 1.5))),
+    "proxy acknowledges": Look(INK, (0, (3, 3))),
+}
+"""The colours of :data:`aero_lab.viz.HOP_COLOURS`."""
+WIDE = 20
+"""From this ratio of the longest to the shortest time on, the axis is logarithmic."""
 
 
-def rtt(frames: pd.DataFrame, ax: Axes | None = None, point: str | None = None) -> Axes:
-    """Draw the cumulative distribution of :func:`aero_lab.analysis.rtt`, a line for each direction of the data."""
+def cdf(
+    samples: Mapping[Any, Sequence[float]] | Sequence[float],
+    ax: Axes | None = None,
+    label: str = "time (ms)",
+    styles: Mapping[Any, Look] | None = None,
+    log: bool | None = None,
+) -> Axes:
+    """Draw cumulative distributions of times in milliseconds, a line each.
+
+    Parameters
+    ----------
+    samples: by name, or one sequence. Options and transports have their colours, see :mod:`aero_lab.viz.style`.
+    label: what they are, with the unit.
+    styles: a look for each name instead.
+    log: whether the axis of times is logarithmic; when None it is if the times differ twentyfold.
+
+    The legend says how many samples a line has, and their median and 99th percentile.
+    """
     ax = ax or new_axes(7.2, 3.2)
-    samples = round_trips(frames, point)
-    parts = {way: samples.loc[samples["direction"] == way, "rtt_ms"].to_numpy(float) for way in WAYS}
-    seen = "" if "point" not in frames.columns or not len(frames) else str(at_point(frames, point)["point"].iloc[0])
-    _cumulative(ax, parts, "round trip: data to its acknowledgement (ms)", "no round trips")
+    parts: dict[Any, np.ndarray] = {}
+    for name, values in (samples if isinstance(samples, Mapping) else {None: samples}).items():
+        try:
+            numbers = np.sort(np.asarray(values, dtype=float))
+        except (TypeError, ValueError):
+            raise UsageError(f"the samples of {label_of(name)!r} are not numbers") from None
+        parts[name] = numbers[np.isfinite(numbers)]
+    return _cumulative(ax, parts, label, "no samples", styles, log)
+
+
+def rtt(frames: Any, ax: Axes | None = None, point: str | None = None, log: bool | None = None) -> Axes:
+    """Draw the cumulative distribution of :func:`aero_lab.analysis.rtt`, a line for each direction of the data.
+
+    ``frames`` may be several captures by name; then there is a line for each, over both directions.
+    """
+    ax = ax or new_axes(7.2, 3.2)
+    found = tables(frames, "frame_time", "flow_id", "direction", "tcp_len")
+    samples = {name: round_trips(each, point) if len(each) else None for name, each in found.items()}
+    label = "round trip: data to its acknowledgement (ms)"
+    if None not in samples:
+        parts = {name: _column(each, "rtt_ms") for name, each in samples.items()}
+        return _cumulative(ax, parts, label, "no round trips", log=log)
+    one: Any = samples[None]
+    parts = {way: _column(one if one is None else one[one["direction"] == way], "rtt_ms") for way in WAYS}
+    _cumulative(ax, parts, label, "no round trips", _ways(), log)
+    seen = _point(found[None], point)
     if seen and any(map(len, parts.values())):
-        ax.set_title(f"seen at the {'NIC' if seen == 'nic' else seen}; the lines tell where the data went",
-                     fontsize=9, loc="left")  # fmt: skip
+        title(ax, f"seen at the {point_label(seen)}; the lines tell where the data went")
     return ax
 
 
-def delay(frames: pd.DataFrame, ax: Axes | None = None) -> Axes:
-    """Draw the cumulative distribution of ``tunnel_delay``: the time of each frame through the tunnel, each way."""
+def delay(frames: Any, ax: Axes | None = None, direction: str | None = None, log: bool | None = None) -> Axes:
+    """Draw the cumulative distribution of ``tunnel_delay``: the time of each frame through the tunnel, each way.
+
+    ``frames`` may be several captures by name; then there is a line for each, over both directions or the given one.
+    """
     ax = ax or new_axes(7.2, 3.2)
-    rows = frames[frames["tunnel_delay"].notna()] if "tunnel_delay" in frames.columns else frames[:0]
-    parts = {
-        way: np.sort(rows.loc[rows["direction"] == way, "tunnel_delay"].to_numpy(np.int64)) / MS for way in WAYS
-    }  # fmt: skip
-    _cumulative(ax, parts, "one way through the tunnel (ms)", "no frame was seen at both ends")
-    return ax
+    found = tables(frames, "frame_time", "direction")
+    label, nothing = "one way through the tunnel (ms)", "no frame was seen at both ends"
+    ways = (direction,) if direction is not None else tuple(WAYS)
+    if not set(ways) <= set(WAYS):
+        raise UsageError(f"direction must be 'tx' or 'rx', not {direction!r}")
+    if None not in found:
+        parts = {name: np.concatenate([_delays(each, way) for way in ways]) for name, each in found.items()}
+        _cumulative(ax, parts, label, nothing, log=log)
+        if direction is not None and any(map(len, parts.values())):
+            title(ax, WAYS[direction][0])
+        return ax
+    return _cumulative(ax, {way: _delays(found[None], way) for way in ways}, label, nothing, _ways(), log)
 
 
-def _cumulative(ax: Axes, parts: dict[str, np.ndarray], label: str, nothing: str) -> None:
+def hops(frames: Any, ax: Axes | None = None, log: bool | None = None) -> Axes:
+    """Draw the cumulative distribution of each hop's times: the parts of the way through the tunnel, and the two ends.
+
+    The parts are those that the join tells apart, over all frames that arrived, both ways: ``transport`` (under way),
+    ``queue`` and ``head of line``. ``guest`` and ``proxy`` are how long each took to acknowledge data.
+    """
+    ax = ax or new_axes(7.2, 3.2)
+    frames = table(frames, "frame_time", "flow_id", "direction", "tcp_len", "cause")
+    parts: dict[str, np.ndarray] = {}
+    names = {"transport_delay": "transport", "queue_delay": "queue", "hol_delay": "head of line"}
+    for column, name in names.items():
+        if column in frames.columns:
+            parts[name] = frames.loc[frames[column].notna(), column].to_numpy(float) / MS
+    if len(frames) and "point" in frames.columns:
+        for point, way, name in (("nic", "rx", "guest acknowledges"), ("tunnel", "tx", "proxy acknowledges")):
+            if (frames["point"] == point).any():
+                samples = round_trips(frames, point)
+                parts[name] = samples.loc[samples["direction"] == way, "rtt_ms"].to_numpy(float)
+    parts = {name: values for name, values in parts.items() if len(values)}
+    styles = {name: (name, look) for name, look in HOP_LOOKS.items()}
+    return _cumulative(ax, parts, "time at each hop (ms)", "no frame was seen at both ends", styles, log)
+
+
+def _delays(frames: Any, way: str) -> np.ndarray:
+    if not len(frames) or not {"tunnel_delay", "direction"} <= set(frames.columns):
+        return np.zeros(0)
+    rows = frames[frames["tunnel_delay"].notna() & (frames["direction"] == way)]
+    return rows["tunnel_delay"].to_numpy(float) / MS
+
+
+def _column(samples: pd.DataFrame | None, name: str) -> np.ndarray:
+    return np.zeros(0) if samples is None else samples[name].to_numpy(float)
+
+
+def _point(frames: Any, point: str | None) -> str:
+    if not len(frames) or "point" not in frames.columns:
+        return ""
+    rows = at_point(frames, point)
+    return str(rows["point"].iloc[0]) if len(rows) else ""
+
+
+def _ways() -> dict[Any, tuple[str, Look]]:
+    return dict(WAYS)
+
+
+def _cumulative(
+    ax: Axes, parts: Mapping[Any, np.ndarray], label: str, nothing: str, styles: Any = None, log: bool | None = None
+) -> Axes:
     if not any(len(values) for values in parts.values()):
-        no_data(ax, nothing)
-        return
-    for way, values in parts.items():
+        return no_data(ax, nothing)
+    styles = looks(parts) if styles is None else styles
+    for name, values in parts.items():
+        look = styles.get(name, Look(BLUE))
+        text, look = look if not isinstance(look, Look) else (label_of(name), look)
+        if name is None:
+            text = ""
         if not len(values):
+            ax.plot([], [], color=look.colour, linestyle=look.dashes, label=f"{text}: none")
             continue
-        name, colour, dashes = WAYS[way]
         ordered = np.sort(values)
         share = np.arange(1, len(ordered) + 1) / len(ordered)
         p50, p99 = np.percentile(ordered, [50, 99])
+        told = f"{text}: {len(ordered):,}" if text else f"{len(ordered):,} samples"
         # A step at each sample, from 0: the share of samples that were no longer than this.
         ax.step(
-            np.concatenate([ordered[:1], ordered]), np.concatenate([[0], share]), where="post", color=colour,
-            linestyle=dashes, linewidth=1.6, label=f"{name}: {len(ordered):,}\nmedian {p50:.3g} ms, 99 % {p99:.3g} ms",
+            np.concatenate([ordered[:1], ordered]), np.concatenate([[0], share]), where="post", color=look.colour,
+            linestyle=look.dashes, linewidth=1.6,
+            label=f"{told}\nmedian {milliseconds(p50)}, 99 % {milliseconds(p99)}",
         )  # fmt: skip
-    every = np.concatenate(list(parts.values()))
-    positive = every[every > 0]
-    if len(positive) == len(every) and positive.max() > 20 * positive.min():
-        ax.set_xscale("log")
-    else:
-        ax.set_xlim(left=0)
-        if every.max() == every.min():
-            ax.set_xlim(0, max(float(every.max()) * 1.5, 1e-6))
+    _scale(ax, np.concatenate(list(parts.values())), log)
     ax.set_ylim(0, 1.02)
     ax.set_xlabel(label)
     ax.set_ylabel("share of samples up to here")
-    ax.grid(color=PALE, linewidth=0.6)
+    grid(ax)
     plain(ax)
-    ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+    beside(ax)
+    return ax
+
+
+def _scale(ax: Axes, every: np.ndarray, log: bool | None) -> None:
+    low, high = float(every.min()), float(every.max())
+    if low > 0 and (log or (log is None and high > WIDE * low)):
+        ax.set_xscale("log")
+        ax.set_xlim(low / 1.1, high * 1.1)
+        decades(ax.xaxis, low, high)
+        return
+    # From 0, so that lengths compare; with all at one time there is room around it.
+    ax.set_xlim(min(low, 0), max(high * (1.5 if high == low else 1.05), 1e-6))

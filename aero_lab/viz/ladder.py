@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..analysis.select import at_point, need
+from ..analysis.select import at_point
 from ..limits import MS
-from .style import CAUSE_COLOURS, FAINT, INK, PALE, cause_label, new_axes, no_data, span
+from .style import CAUSE_COLOURS, FAINT, INK, PALE, cause_label, new_axes, no_data, span, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,7 @@ _ICMP = {0: "echo reply", 3: "unreachable", 8: "echo request", 11: "time exceede
 _ICMPV6 = {1: "unreachable", 2: "packet too big", 3: "time exceeded", 128: "echo request", 129: "echo reply",
            133: "router solicitation", 134: "router advertisement", 135: "neighbour solicitation",
            136: "neighbour advertisement", 143: "multicast listener report"}  # fmt: skip
+NEEDED = ("frame_time", "frame_len", "direction", "cause", "flow_id")
 QUIET = 5
 """A pause is marked when it is this many times the median distance of frames, and at least a millisecond."""
 
@@ -115,7 +116,6 @@ def _tcp(row: dict[str, Any], numbers: _Numbers) -> str:
 
 def _rows(frames: Any, most: int) -> tuple[list[_Row], str, str, int]:
     """Rows of the ladder in order of first sighting, names of both ends, and how many frames are left out."""
-    need(frames, "frame_time", "frame_len", "direction", "cause", "flow_id")
     points = [p for p in ("nic", "tunnel") if "point" in frames.columns and (frames["point"] == p).any()]
     delays: dict[tuple, int] = {}
     if len(points) == 2 and "frame_id" in frames.columns:
@@ -165,7 +165,8 @@ def ladder(frames: pd.DataFrame, ax: Axes | None = None, most: int = 40) -> Axes
     relative to the first one drawn. Pauses are marked with their length. At most ``most`` frames are drawn; choose
     which by selecting rows, for instance ``frames[frames.flow_id == 3]``.
     """
-    rows, left, right, rest = _rows(frames, most)
+    frames = table(frames, *NEEDED)
+    rows, left, right, rest = _rows(frames, most) if len(frames) else ([], "", "", 0)
     gaps = np.diff([row.time for row in rows]) if len(rows) > 1 else np.zeros(0)
     usual = float(np.median(gaps)) if len(gaps) else 0.0
     pauses = {i + 1: int(gap) for i, gap in enumerate(gaps) if gap >= max(QUIET * usual, MS)}

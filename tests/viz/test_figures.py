@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 
 from aero_lab import analysis, viz
-from aero_lab.causes import Cause
 from aero_lab.errors import UsageError
 from tests.capture.conversation import record, script
 
@@ -207,13 +206,6 @@ def test_each_function_draws_on_the_axes_it_is_given(frames):
     _, ax = plt.subplots()
     assert viz.pipeline(ax=ax) is ax
     assert len(plt.get_fignums()) == 7
-
-
-def test_every_cause_has_a_colour_of_its_own():
-    assert set(viz.CAUSE_COLOURS) == {cause.name.lower() for cause in Cause}
-    assert len(set(viz.CAUSE_COLOURS.values())) == len(viz.CAUSE_COLOURS)
-    assert len(set(viz.OPTION_COLOURS.values())) == 3 and len(set(viz.TRANSPORT_MARKERS.values())) == 4
-    assert analysis.by_cause is not None
 
 
 def test_a_frame_of_which_a_selection_has_the_arrival_only_is_drawn_when_it_was_sent(frames):
