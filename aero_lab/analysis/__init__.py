@@ -8,6 +8,7 @@ from .acks import Acks, acks, thinned
 from .bandwidth import bandwidth, by_cause
 from .display_filter import Filter, FilterError, compile_filter, filter
 from .flows import flows
+from .join import join
 from .latency import latency
 from .requests import critical_path, requests
 from .rtt import rtt
@@ -26,6 +27,7 @@ __all__ = [
     "filter",
     "critical_path",
     "flows",
+    "join",
     "latency",
     "requests",
     "rtt",

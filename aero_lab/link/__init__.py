@@ -6,6 +6,6 @@ two frame rings, out of the stages in :mod:`.stages`.
 
 from .direction import LinkDirection
 from .link import Link
-from .stages import Corrupt, Delay, Duplicate, Loss, Rate, Reorder, Stage
+from .stages import Corrupt, Delay, Duplicate, Hold, Loss, Rate, Reorder, Stage
 
-__all__ = ["Corrupt", "Delay", "Duplicate", "Link", "LinkDirection", "Loss", "Rate", "Reorder", "Stage"]
+__all__ = ["Corrupt", "Delay", "Duplicate", "Hold", "Link", "LinkDirection", "Loss", "Rate", "Reorder", "Stage"]

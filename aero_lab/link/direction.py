@@ -122,6 +122,7 @@ class LinkDirection:
             "queue_full": 0,
             "duplicated": 0,
             "reordered": 0,
+            "held": 0,
             "corrupted": 0,
         }
         for i, stage in enumerate(self.stages):

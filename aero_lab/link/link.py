@@ -9,7 +9,7 @@ from ..errors import UsageError
 from ..limits import LINK_BYTES, LINK_BYTES_MAX, LINK_BYTES_MIN, LINK_QUEUE, MS, SECOND
 from ..rings.frame_ring import FrameRing
 from .direction import LinkDirection, Random
-from .stages import Corrupt, Delay, Duplicate, Loss, Rate, Reorder, Stage
+from .stages import Corrupt, Delay, Duplicate, Hold, Loss, Rate, Reorder, Stage
 from .units import bits_per_second, byte_count, nanoseconds, probability, rate_text, size_text, time_text
 
 REORDER_BY = 1 * MS
@@ -34,14 +34,16 @@ _KEYS = {
     "corrupt": "corrupt",
     "jitter": "jitter_ns",
     "reorder_by": "reorder_by_ns",
+    "ordered": "ordered",
 }
+_YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
 @dataclass(frozen=True)
 class Link:
     """The path between two places, both directions of it.
 
-    Every parameter but ``rtt`` and ``reorder_by`` is either one value for both directions or a pair
+    Every parameter but ``rtt``, ``reorder_by`` and ``ordered`` is either one value for both directions or a pair
     ``(up, down)``, where *up* is from the guest to the world. Values are numbers in base units (ns, bytes, bit/s, 0..1)
     or text: ``"40ms"``, ``"64KiB"``, ``"10Mbit/s"``, ``"1%"``. After construction they are numbers, or pairs of them.
 
@@ -55,6 +57,8 @@ class Link:
     reorder: probability that a frame is held back by ``reorder_by`` (a quarter of the RTT when not given).
     corrupt: probability that one byte of a frame becomes another.
     jitter: most that a frame's delay deviates from half the RTT, uniform; order is kept.
+    ordered: frames come out in the order in which they went in, so that one that ``reorder`` holds back holds up all
+        behind it: the head-of-line blocking of a reliable transport, where what is lost comes later instead of never.
     """
 
     rtt: Any = 0
@@ -66,6 +70,7 @@ class Link:
     corrupt: Any = 0.0
     jitter: Any = 0
     reorder_by: Any = None
+    ordered: Any = False
 
     def __post_init__(self) -> None:
         keep = object.__setattr__
@@ -82,6 +87,10 @@ class Link:
             elif value is not None:
                 value = read(value, name)
             keep(self, name, value)
+        ordered = _YES_NO.get(self.ordered) if isinstance(self.ordered, str) else self.ordered
+        if not isinstance(ordered, bool):
+            raise UsageError(f"ordered is yes or no, not {self.ordered!r}")
+        keep(self, "ordered", ordered)
         for side in (0, 1):
             if self._of("queue", side) is not None and self._of("rate", side) is None:
                 raise UsageError("a queue needs a rate to fill it: give rate= too")
@@ -110,7 +119,8 @@ class Link:
         out = {}
         for name, key in _KEYS.items():
             value = getattr(self, name)
-            out[key] = list(value) if isinstance(value, tuple) else value
+            if name != "ordered" or value:  # the files of links that are as they always were stay as they were
+                out[key] = list(value) if isinstance(value, tuple) else value
         return out
 
     @classmethod
@@ -142,7 +152,7 @@ class Link:
         if self.delay(side) or self._of("jitter", side):
             row.append(Delay(self.delay(side), self._of("jitter", side) or 0))
         if self._of("reorder", side):
-            row.append(Reorder(self._of("reorder", side), self._hold_back()))
+            row.append((Hold if self.ordered else Reorder)(self._of("reorder", side), self._hold_back()))
         for stage in row:
             stage.cells()
         return tuple(row)
@@ -195,6 +205,9 @@ class Link:
         for f in fields(self):
             value = getattr(self, f.name)
             if value == f.default:
+                continue
+            if f.name == "ordered":
+                words.append("ordered=yes")
                 continue
             one = show.get(f.name, lambda p: f"{100 * p:g}%")
             pair = value if isinstance(value, tuple) else (value,)

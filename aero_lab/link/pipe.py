@@ -37,7 +37,7 @@ from ..rings.frame_ring import (
     frame_off,
     release,
 )
-from .stages import CORRUPT, DELAY, DUPLICATE, LOSS, RATE, REORDER
+from .stages import CORRUPT, DELAY, DUPLICATE, HOLD, LOSS, RATE, REORDER
 
 MASK32 = 0xFFFFFFFF
 CAUSE_DUPLICATE = int(Cause.DUPLICATE)
@@ -300,6 +300,12 @@ def advance(pipe, slot, now):
             due = now + get_ns(pipe, s)
             if spread > 0:
                 due += ((draw(pipe, s) * (2 * spread + 1)) >> 32) - spread
+            due = max(due, get_last_due(pipe, s))
+            put_last_due(pipe, s, due)
+        elif kind == HOLD:
+            if draw(pipe, s) < get_p(pipe, s):
+                hit(pipe, s, size)
+                due = now + get_ns(pipe, s)
             due = max(due, get_last_due(pipe, s))
             put_last_due(pipe, s, due)
         elif kind == RATE:

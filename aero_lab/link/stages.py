@@ -14,7 +14,7 @@ from typing import ClassVar
 from ..errors import UsageError
 from ..limits import LINK_QUEUE, NEVER, SECOND
 
-DELAY, LOSS, DUPLICATE, REORDER, CORRUPT, RATE = range(1, 7)
+DELAY, LOSS, DUPLICATE, REORDER, CORRUPT, RATE, HOLD = range(1, 8)
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,22 @@ class Reorder(Stage):
 
 
 @dataclass(frozen=True)
+class Hold(Stage):
+    """Each frame is held back by ``by_ns`` with probability ``p``, and those behind it wait until it is out.
+
+    So does an ordered, reliable transport with what it lost: it comes later, and holds up what was not lost.
+    """
+
+    p: float
+    by_ns: int
+    kind = HOLD
+    counter = "held"
+
+    def cells(self) -> dict[str, int]:
+        return {"p": _chance(self.p), "ns": _time(self.by_ns)}
+
+
+@dataclass(frozen=True)
 class Corrupt(Stage):
     """One byte of the frame, anywhere in it, becomes another byte with probability ``p``."""
 
@@ -133,6 +149,7 @@ STAGES: dict[str, Callable[..., Stage]] = {
     "corrupt": Corrupt,
     "delay": Delay,
     "reorder": Reorder,
+    "hold": Hold,
 }
 """Stages by name, in the order in which :class:`~aero_lab.link.Link` puts them into a direction.
 

@@ -3,7 +3,7 @@
 import hashlib
 
 from aero_lab.causes import Cause
-from aero_lab.link import Corrupt, Delay, Duplicate, Loss, Rate, Reorder
+from aero_lab.link import Corrupt, Delay, Duplicate, Hold, Loss, Rate, Reorder
 
 
 class Generator:
@@ -37,7 +37,7 @@ class NaiveDirection:
             self.stages.append([stage, generator, 0, 0])  # ..., busy until or last due, rest of a nanosecond
         self.waiting = []  # [due, order, next stage, frame]
         self.order = 0
-        self.lost = self.queue_full = self.duplicated = self.reordered = self.corrupted = 0
+        self.lost = self.queue_full = self.duplicated = self.reordered = self.held = self.corrupted = 0
 
     def wait(self, due, stage, frame):
         self.waiting.append((due, self.order, stage, frame))
@@ -53,6 +53,11 @@ class NaiveDirection:
                 due = now + stage.ns
                 if stage.jitter:
                     due += generator.draw() * (2 * stage.jitter + 1) // 2**32 - stage.jitter
+                due = state[2] = max(due, state[2])
+            elif isinstance(stage, Hold):
+                if generator.chance(stage.p):
+                    self.held += 1
+                    due = now + stage.by_ns
                 due = state[2] = max(due, state[2])
             elif isinstance(stage, Rate):
                 busy, rest = (state[2], state[3]) if state[2] > now else (now, 0)

@@ -11,7 +11,7 @@ from aero_lab.causes import Cause
 from aero_lab.clock import Scheduler, VirtualClock
 from aero_lab.errors import UsageError
 from aero_lab.limits import LINK_STAGES, MS, NEVER, SECOND
-from aero_lab.link import Corrupt, Delay, Duplicate, LinkDirection, Loss, Rate, Reorder
+from aero_lab.link import Corrupt, Delay, Duplicate, Hold, LinkDirection, Loss, Rate, Reorder
 from aero_lab.rings import FrameRing
 
 from .naive import NaiveDirection
@@ -23,6 +23,7 @@ stages = st.one_of(
     st.builds(Duplicate, st.sampled_from([0.0, 0.1, 0.5, 1.0])),
     st.builds(Corrupt, chances),
     st.builds(Reorder, chances, times),
+    st.builds(Hold, chances, times),
     st.builds(Delay, times),
     st.builds(lambda ns, jitter: Delay(ns, min(ns, jitter)), times, times),
     st.builds(Rate, st.sampled_from([10**9, 3 * 10**9 + 7, 10**11]), st.integers(0, 400)),
@@ -64,7 +65,7 @@ def test_same_as_the_plain_twin(row, seed, traffic):
         assert [tuple(frame) for frame in link.output.pop_many(2000)] == twin.step(given_frames, now)
         assert link.poll_at(now) == (NEVER if twin.next() is None else twin.next())
     counters = link.counters
-    for name in ("lost", "queue_full", "duplicated", "reordered", "corrupted"):
+    for name in ("lost", "queue_full", "duplicated", "reordered", "held", "corrupted"):
         assert counters[name] == getattr(twin, name)
     assert counters["in_flight"] == link.in_flight == len(twin.waiting)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aero_lab.errors import UsageError
 from aero_lab.limits import LINK_QUEUE, MS
-from aero_lab.link import Corrupt, Delay, Duplicate, Link, Loss, Rate, Reorder
+from aero_lab.link import Corrupt, Delay, Duplicate, Hold, Link, Loss, Rate, Reorder
 from aero_lab.link.units import bits_per_second, byte_count, nanoseconds, probability, rate_text, size_text, time_text
 from aero_lab.rings import FrameRing
 
@@ -44,6 +44,7 @@ LINKS = st.builds(
     corrupt=st.sampled_from([0, 0.005, "3%"]),
     reorder=st.sampled_from([0, (0.5, 0)]),
     reorder_by=st.none() | st.integers(0, 10**9),
+    ordered=st.booleans(),
 )
 
 
@@ -51,6 +52,26 @@ LINKS = st.builds(
 def test_dictionary_round_trip_through_json(link):
     assert Link.from_dict(json.loads(json.dumps(link.to_dict()))) == link
     assert hash(Link.from_dict(link.to_dict())) == hash(link)
+
+
+def test_a_link_may_keep_its_order():
+    link = Link(rtt="20ms", reorder="10%", reorder_by="30ms", ordered=True)
+    assert link.stages(0) == (Delay(10 * MS), Hold(0.1, 30 * MS))
+    assert Link.parse("rtt=20ms, reorder=10%, reorder_by=30ms, ordered=yes") == link == Link.parse(str(link))
+    assert Link.from_dict(link.to_dict()) == link and "ordered" not in Link(rtt="20ms").to_dict()
+    assert Link(ordered="no") == Link() and Link(rtt=2, ordered=True).stages(0) == (Delay(1),)
+    way = link.build(random.Random(3))[0]
+    came = []
+    for now in range(0, 500):
+        if now < 300:
+            way.input.push(bytes([now % 256]), now * MS, now + 1)
+        way.step(now * MS)
+        came += [(int(frame.frame_id) - 1, now) for frame in way.output.pop_many(100)]
+    assert [sent for sent, _ in came] == list(range(300)) and way.counters["held"] > 10
+    waits = [now - sent for sent, now in came]
+    assert min(waits) == 10 and max(waits) == 40 and waits.count(40) == way.counters["held"]
+    for before, after in zip(waits, waits[1:]):
+        assert after in (10, 40) or after == before - 1  # whoever stands behind a held one leaves with it
 
 
 @given(link=LINKS)
