@@ -8,7 +8,7 @@ from ..compiled.memory import copy
 from ..compiled.registry import BYTES, I64, READ_ONLY, entry, kernel, records_type, types
 from ..limits import MAX_CONNECTIONS, NEVER
 from ..rings.frame_ring import count as waiting
-from ..rings.frame_ring import descriptor, frame_len, frame_off, has_room
+from ..rings.frame_ring import descriptor, frame_len, frame_off
 from ..rings.frame_ring import release as release_frames
 from ..wire import tcp
 from .connections import close_slot, free_slot, lookup, open_slot
@@ -17,7 +17,7 @@ from .holding import ack_number, fin_held
 from .icmp import send_error, send_icmp
 from .ip_input import frame_arrived, parse4, parse6
 from .neighbours import neighbour_deadline, neighbour_timers
-from .output import put_ip
+from .output import leaves_headroom, put_ip
 from .reassembly import REASSEMBLY, RECORD, expire, next_report
 from .reassembly import next_deadline as fragments_deadline
 from .reassembly import release as release_datagram
@@ -101,7 +101,7 @@ def next_due(world, reasm, rx, tx, now):
     if W.out_count > 0:
         if W.link_wait:
             due = W.link_retry_at
-        elif has_room(tx, W.mtu + 14):
+        elif leaves_headroom(tx, W.mtu + 14):
             return now
     for slot in range(W.conn_high):
         due = min(due, W.deadline[slot])

@@ -6,10 +6,23 @@ publishes with :func:`finish`. Nothing is built twice and nothing is copied on t
 
 from ..compiled.memory import copy, ones_complement_sum, put_u8, put_u16, put_u32
 from ..compiled.registry import BYTES, I64, kernel
-from ..rings.frame_ring import commit, reserve
+from ..rings.frame_ring import (
+    HEAD_BYTES,
+    arena_size,
+    commit,
+    count,
+    get_tail_bytes,
+    has_room,
+    load_acquire,
+    reserve,
+    slots,
+)
 from ..wire import ethernet, ipv4, ipv6
 from .drops import Count, Drop
 from .world import W_T, drop, random32
+
+HEADROOM_SHIFT = 5
+"""Connections leave a ring's size shifted right by this to others; nothing in a ring of less than 32 frames."""
 
 
 @kernel(I64(W_T, BYTES, I64))
@@ -19,6 +32,32 @@ def room_for(W, tx, size):
     if W.ethernet == 0:
         size -= 14
     return reserve(tx, size)
+
+
+@kernel(I64(BYTES, I64))
+def leaves_headroom(tx, size):
+    """1 when the ring takes a frame of ``size`` bytes of a connection and still has room for what cannot wait, else 0.
+
+    A connection without room waits and loses nothing. An ARP or ND answer, an ICMP message, a datagram, a reset is
+    lost, so a thirty-second of the ring is theirs: downloads that keep it full must not silence name service.
+    """
+    waiting = count(tx)
+    if waiting == 0:
+        return has_room(tx, size)
+    if waiting + (slots(tx, 0) >> HEADROOM_SHIFT) >= slots(tx, 0):
+        return 0
+    used = get_tail_bytes(tx, 0) - load_acquire(tx, HEAD_BYTES)
+    if used + size + (arena_size(tx, 0) >> HEADROOM_SHIFT) > arena_size(tx, 0):
+        return 0
+    return has_room(tx, size)
+
+
+@kernel(I64(W_T, BYTES, I64))
+def room_for_segment(W, tx, size):
+    """As :func:`room_for`, for a segment of a connection."""
+    if W.ethernet == 0:
+        size -= 14
+    return reserve(tx, size) if leaves_headroom(tx, size) else -1
 
 
 @kernel(I64(W_T, BYTES, I64, I64, I64, I64))

@@ -15,7 +15,7 @@ from ..wire import ethernet, tcp
 from .drops import Count, Drop
 from .holding import ack_number, settle_timestamps
 from .neighbours import resolve
-from .output import finish, put_ethernet, put_ip, room_for, transport_checksum
+from .output import finish, put_ethernet, put_ip, room_for_segment, transport_checksum
 from .states import TRANSITIONS, Event, State
 from .tcp_options import blocks_to_send, put_options, put_syn_options
 from .world import (
@@ -129,7 +129,7 @@ def emit(W, c, heap, tx, seq, length, flags, cause, now):
             blocks = min(blocks, max(space, 0) >> 3)
             if blocks > 0:
                 options += 4 + 8 * blocks
-    at = room_for(W, tx, 14 + ip_size + 20 + options + length)
+    at = room_for_segment(W, tx, 14 + ip_size + 20 + options + length)
     if at < 0:
         count(W, Count.OUTPUT_STOPPED)
         return 0

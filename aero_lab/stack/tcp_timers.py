@@ -2,10 +2,10 @@
 
 from ..compiled.registry import BYTES, I64, kernel
 from ..limits import NEVER
-from ..rings.frame_ring import has_room
 from .congestion import cc_timeout
 from .connections import close_slot
 from .drops import Count
+from .output import leaves_headroom
 from .recovery import RECOVERY_TIMEOUT, detect_losses, mark_all
 from .states import State
 from .tcp_options import update_mss
@@ -73,7 +73,7 @@ def retransmission_timeout(W, tcb, segs, heap, tx, slot, now):
         return 1
     if c.snd_una == c.snd_nxt:
         return 1
-    if has_room(tx, W.mtu + 14) == 0:
+    if leaves_headroom(tx, W.mtu + 14) == 0:
         # The transport is full, and what it holds may well be this very data: no evidence of loss, nothing to add.
         arm_rto(W, c, now)
         want_output(W, c)

@@ -141,7 +141,8 @@ TWINS: dict[str, dict[str, str]] = {
             put_link_option resolve solicit
         """,
         "aero_lab.stack.output": """
-            finish put_ethernet put_ip room_for send_packet transport_checksum transport_sum words
+            finish leaves_headroom put_ethernet put_ip room_for room_for_segment send_packet transport_checksum
+            transport_sum words
         """,
         "aero_lab.stack.reassembly": "next_deadline",
         "aero_lab.stack.udp": "send_udp",

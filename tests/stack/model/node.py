@@ -38,6 +38,8 @@ class Node:
         self.now = now
         self.room = 1 << 30
         """Frames that the transmit ring still takes."""
+        self.headroom = 0
+        """How many of these connections leave to what cannot wait."""
         self.out: list[Sent] = []
         self.up: list[tuple] = []
         """Datagrams and messages handed up."""

@@ -171,7 +171,7 @@ class Script:
     # Everything else ---------------------------------------------------------------------------------
 
     def room(self) -> int:
-        return self.rng.choice([RING] * 12 + [0, 1, 2, 3])
+        return self.rng.choice([RING] * 12 + [0, 1, 2, 3, 4, 5])
 
     def turn(self) -> None:
         """One thing that happens."""

@@ -100,7 +100,7 @@ class Sending(Neighbours):
                     return False
                 c.link = (self.version, found)
             mac = c.link[1]
-        if self.room <= 0:
+        if self.room <= self.headroom:
             self.counts["output-stopped"] += 1
             return False
         syn = bool(flags & SYN)

@@ -174,7 +174,7 @@ class Model(Internet):
         if self.out_queue:
             if self.link_wait:
                 due = min(due, self.link_retry_at)
-            elif free > 0:
+            elif free > self.headroom:
                 return now
         if self.framed:
             due = min(due, self.neighbour_deadline())

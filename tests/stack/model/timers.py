@@ -65,7 +65,7 @@ class Timers(Recovery):
             return False
         if c.snd_una == c.snd_nxt:
             return False
-        if self.room <= 0:  # the transport is full: no evidence of loss
+        if self.room <= self.headroom:  # the transport is full: no evidence of loss
             self.arm_rto(c)
             self.want_output(c)
             return False

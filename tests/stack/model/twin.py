@@ -150,8 +150,8 @@ class Twin:
         return self.conns.get(c.id)
 
     def ring_with(self, room: int) -> tuple[FrameRing, int]:
-        """An empty ring with places for so many frames, and how many more stand in it in front of them."""
-        slots = 1
+        """A ring with places for so many frames, and how many more stand in it in front of them."""
+        slots = 64 if room > 3 else 1  # so small that no place is left to others, or not
         while slots < room:
             slots *= 2
         if slots not in self.rings:
@@ -168,6 +168,7 @@ class Twin:
         self.log.append(f"{self.now} {what} room {room}")
         self.stack.tx, filler = self.ring_with(room)
         self.model.room, self.model.out, self.model.now = room, [], self.now
+        self.model.headroom = self.stack.tx.slots // 32
         theirs = stack_call()
         due = self.stack.poll_at(self.now)
         assert len(self.stack.tx) - filler <= room
