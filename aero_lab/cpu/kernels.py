@@ -1,1 +1,3 @@
 """Names the modules of this room that hold kernels, so that importing this one registers them all."""
+
+from . import core, execute  # noqa: F401

@@ -67,8 +67,9 @@ RETRY = -2
 NEXT, TAKEN, NOT_TAKEN, RESUME, LEAVE = 0, 1, 2, 3, 4
 """Go on; the block ends by a jump, or by none (``eip`` is set); the block ends behind this instruction, because what
 follows may not be what was decoded; the same, and ``execute`` returns ``exit``."""
-AGAIN, STAY_OUT = 5, 6
-"""A repeated string instruction did a part: run it again, or do that after ``execute`` has returned ``exit``."""
+AGAIN, STAY_OUT, JUMPED = 5, 6, 7
+"""A repeated string instruction did a part: run it again, or do that after ``execute`` has returned ``exit``. The
+instruction has set ``eip`` and may have changed anything else."""
 
 EXIT_NONE, EXIT_BUDGET, EXIT_PORT_IN, EXIT_PORT_OUT, EXIT_MMIO_READ, EXIT_MMIO_WRITE = range(6)
 EXIT_HLT, EXIT_INTERRUPT_ACK, EXIT_SHUTDOWN, EXIT_BREAKPOINT, EXIT_STEP = range(6, 11)
@@ -121,7 +122,7 @@ CPU_DTYPE = np.dtype(
         ("io_addr", _q), ("io_size", _q), ("io_value", _q),
         ("io_ready", _q), ("io_used", _q),  # the answer is there; an instruction has taken one
         ("x_lo", _q), ("x_hi", _q),  # memory operand of an x87 instruction: raw bits 0-63, 64-79
-        ("lin", _q), ("pa", _q),  # results of a translation
+        ("dlo", _q), ("dhi", _q),  # the descriptor that was read last
         # Debugging ---------------------------------------------------------------------------------------------------
         ("stepping", _q),  # return EXIT_STEP after each instruction
         ("break_count", _q), ("breakpoints", _q, (BREAKPOINTS,)),  # linear addresses
@@ -132,7 +133,7 @@ CPU_DTYPE = np.dtype(
 )  # fmt: skip
 
 VOLATILE = frozenset(
-    "until intr intr_vector exc_vector exc_error exit io_addr io_size io_value io_ready io_used x_lo x_hi lin pa "
+    "until intr intr_vector exc_vector exc_error exit io_addr io_size io_value io_ready io_used x_lo x_hi dlo dhi "
     "stepping break_count breakpoints break_skip".split()
 )
 """Fields that say nothing about the guest while the core is between two calls of ``execute`` (``intr`` and
