@@ -170,3 +170,13 @@ SNAPSHOT_CONNECTIONS = 65_536
 """Connections, and flows of datagrams, that an image may hold (the original's)."""
 SNAPSHOT_NEIGHBOURS = 16
 """Addresses of the guest that are asked for again after a restore."""
+
+# Capture files --------------------------------------------------------------------------------------------------------
+CAPTURE_WINDOW = 2 << 20
+"""Bytes of a capture file that are looked at together: what a processor's cache holds; grows for a larger block."""
+CAPTURE_READ_BYTES = 8 << 30
+"""Memory that a capture file may take when it is read whole, unpacked frames and descriptors; iterating has no such
+bound."""
+PCAP_SNAP_MAX = 262_144
+"""Largest packet of a classic pcap file whose header allows no larger one (libpcap's MAXIMUM_SNAPLEN): a length beyond
+that is called corrupt."""

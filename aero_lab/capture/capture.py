@@ -45,7 +45,49 @@ def _joined(tables: list[np.ndarray]) -> np.ndarray:
     return out
 
 
+def _gathered(sources: list[np.ndarray], owner: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Bytes and options of the frames of ``index``, of which frame ``i`` lies in source ``owner[i]``, one after another;
+    the index then says where."""
+    parts = []
+    for where, size in (("off", "cap_len"), ("opt_off", "opt_len")):
+        parts.append((index[where].copy(), index[size].astype(np.int64)))
+    (offsets, caps), (option_offsets, option_sizes) = parts
+    ends = np.cumsum(caps + option_sizes)
+    index["off"] = ends - caps - option_sizes
+    index["opt_off"] = ends - option_sizes
+    data = np.empty(int(ends[-1]) if len(ends) else 0, np.uint8)
+    rows = zip(owner.tolist(), index["off"].tolist(), offsets.tolist(), caps.tolist(),
+               option_offsets.tolist(), option_sizes.tolist())  # fmt: skip
+    for which, at, off, cap, option_off, option_size in rows:
+        data[at : at + cap] = sources[which][off : off + cap]
+        if option_size:
+            data[at + cap : at + cap + option_size] = sources[which][option_off : option_off + option_size]
+    return data
+
+
 @dataclass(frozen=True)
+class Interface:
+    """An interface of a capture file: link type and snap length, and its options as the file has them, but for those
+    that say how times are written."""
+
+    link: int
+    """LINKTYPE number; 1 is Ethernet."""
+    snap: int = 0
+    options: tuple[tuple[int, bytes], ...] = ()
+
+    def _text(self, code: int) -> str:
+        return dict(self.options[::-1]).get(code, b"").decode("utf-8", "replace")
+
+    @property
+    def name(self) -> str:
+        return self._text(2)
+
+    @property
+    def description(self) -> str:
+        return self._text(3)
+
+
+@dataclass(frozen=True, eq=False)
 class Capture:
     """Frames in the order in which they were seen.
 
@@ -60,6 +102,12 @@ class Capture:
     """Snap length, 0 when frames were kept whole."""
     warning: str | None = None
     """Where a file that was read breaks off, if it does."""
+    interfaces: tuple[Interface, ...] = ()
+    """Interfaces of the file that was read, of all its sections."""
+    section: tuple[tuple[int, bytes], ...] = ()
+    """Options of the file's section headers (comments, hardware, system, program) beside our own."""
+    undissected: dict[str, int] = field(default_factory=dict)
+    """Frames whose link layer is not dissected, by link type: rows without values."""
 
     def __len__(self) -> int:
         return sum(block.count for block in self.blocks)
@@ -117,29 +165,29 @@ class Capture:
     @staticmethod
     def merged(*captures: Capture) -> Capture:
         """Several captures of one clock as one, in order of time (then of argument), with the meta of the first."""
-        tables = [(block, block.descriptors()) for capture in captures for block in capture.blocks]
+        tables = []
+        interfaces: tuple[Interface, ...] = ()
+        for capture in captures:
+            for block in capture.blocks:
+                table = block.descriptors().copy()
+                table["interface"][table["interface"] > 0] += len(interfaces)
+                tables.append((block, table))
+            interfaces += capture.interfaces
         if not tables:
             return captures[0] if captures else Capture()
         everything = _joined([table for _, table in tables])
         owner = np.repeat(np.arange(len(tables)), [len(table) for _, table in tables])
         order = np.argsort(everything["t_ns"], kind="stable")
         index, owner = everything[order], owner[order]
-        caps = index["cap_len"].astype(np.int64)
-        offsets = np.concatenate([[0], np.cumsum(caps)])
-        data = np.empty(int(offsets[-1]), np.uint8)
-        sources = [block.data for block, _ in tables]
-        for which, at, off, cap in zip(
-            owner.tolist(), offsets.tolist(), index["off"].tolist(), caps.tolist(), strict=False
-        ):
-            data[at : at + cap] = sources[which][off : off + cap]
-        index["off"] = offsets[:-1]
+        data = _gathered([block.data for block, _ in tables], owner, index)
         drops: dict[str, int] = {}
         for capture in captures:
             for reason, number in capture.drops.items():
                 drops[reason] = drops.get(reason, 0) + number
         block = Block(data, index.view(np.uint8), 0, s.INDEX_SIZE, len(index))
         snap = min((c.snap for c in captures if c.snap), default=0)
-        return Capture((block,), dict(captures[0].meta), drops, snap)
+        section = tuple(option for capture in captures for option in capture.section)
+        return Capture((block,), dict(captures[0].meta), drops, snap, None, interfaces, section)
 
     def __repr__(self) -> str:
         counts = np.bincount(self.descriptors()["point"], minlength=len(s.POINTS)).tolist()

@@ -1,8 +1,9 @@
-"""pcapng and classic pcap files, described by compiled loops that leave the frames where they lie.
+"""pcapng and classic pcap files, plain or packed with gzip or zstd, read whole or window by window.
 
-What is read: both byte orders, sections of differing order, any time resolution, enhanced, simple and obsolete packet
-blocks; other blocks are skipped. A file that breaks off gives what came before and says where in ``Capture.warning``.
-The kernel goes over the blocks and stops at what is rare: Python reads section headers, interfaces and statistics.
+What is read: both byte orders, sections of differing order, any time resolution and offset, enhanced, simple and obsolete
+packet blocks with their options; other blocks are skipped. Of classic pcap the microsecond, nanosecond and "modified"
+(Kuznetzov's) kinds. A file that breaks off gives what came before, and the warning says where. The kernels of
+:mod:`.pcap_scan` go over the packets; this does what is rare.
 
 Formats: draft-ietf-opsawg-pcapng, draft-ietf-opsawg-pcap.
 """
@@ -12,370 +13,352 @@ from __future__ import annotations
 import json
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import limits
-from ..compiled.memory import u8, u16, u32
-from ..compiled.registry import BYTES, I64, READ_ONLY, entry, kernel
+from ..bounds import CAPTURE_READ_BYTES, CAPTURE_WINDOW, PCAP_SNAP_MAX
 from ..errors import UsageError
+from . import pcap_scan as scan
 from . import schema as s
-from . import segment as seg
-from .access import put_u64le, u16le, u32le, u64le
-from .capture import Block, Capture
-from .pcapng import (
-    COMMENT_SIZE,
-    ETHERNET,
-    INBOUND,
-    INTERFACE,
-    ORDER,
-    OUTBOUND,
-    PACKET,
-    SECTION,
-    SNAPLEN,
-    STATISTICS,
-)
+from .capture import Block, Capture, Interface
+from .pcapng import COMMENT_SIZE, ORDER, SNAPLEN
+from .source import Source, open_source
 
-OBSOLETE_PACKET, SIMPLE_PACKET = 2, 3
-PCAP_US, PCAP_NS = 0xA1B2C3D4, 0xA1B23C4D
+PCAP_US, PCAP_NS, PCAP_MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
+PCAPS = {PCAP_US: (1000, 16), PCAP_NS: (1, 16), PCAP_MODIFIED: (1000, 24)}
+"""Nanoseconds of a tick, and bytes in front of a packet, by magic number."""
+PCAP_HEADER = 24
+LINKTYPE_MASK = 0x03FFFFFF
+"""Bits of a classic pcap file's network field that are the link type; the others tell of frame check sequences."""
+SHORTEST = 28
+"""Bytes of the shortest pcapng file: a section header."""
+BATCH_ROWS = 1 << 16
 _COMMENT = re.compile(rb"tunnel message kind=(\d+) length=(\d+) bytes")
 _DESCRIPTION = re.compile(r"each message was (\d+) bytes longer")
-INTERFACE_SIZE = 32
-"""Row of the interface table: whether Ethernet, point, framing, resolution (0 decimal, 1 binary), its exponent, and
-at 8 the offset in seconds."""
-DONE, MORE_ROOM, RARE, BROKEN = 0, 1, 2, 3
-STATE_POSITION, STATE_ROWS, STATE_STATUS, STATE_SKIPPED, STATE_DROPS = 0, 8, 16, 24, 32
+_WHY = {
+    scan.BAD_LENGTH: "its length is impossible",
+    scan.BAD_TRAILER: "the lengths before and behind it differ",
+    scan.BAD_PACKET: "its packet is larger than the block",
+    scan.BAD_INTERFACE: "it names an interface that there is not",
+}
+_U64_OPTIONS, _U32_OPTIONS = (8, 13, 16, 17), (10,)
+"""Options of an interface that are numbers: speeds and the counter of the file system; the time zone."""
 
 
-@kernel(I64(READ_ONLY, I64, I64))
-def _u16(data, at, swapped):
-    return u16(data, at) if swapped else u16le(data, at)
+class PcapReader:
+    """Reads one file; :meth:`blocks` gives its frames, what is known of the file stands in the attributes."""
 
-
-@kernel(I64(READ_ONLY, I64, I64))
-def _u32(data, at, swapped):
-    return u32(data, at) if swapped else u32le(data, at)
-
-
-@kernel(I64(I64, I64, I64, I64))
-def nanoseconds(ticks, binary, exponent, offset):
-    """Time of ``ticks`` of 10^-exponent (or 2^-exponent) seconds, plus ``offset`` seconds, in nanoseconds."""
-    if binary:
-        if exponent > 62:
-            return offset * 1_000_000_000
-        seconds = ticks >> exponent
-        rest = ticks - (seconds << exponent)
-        if exponent > 32:
-            rest >>= exponent - 32
-            exponent = 32
-        return (seconds + offset) * 1_000_000_000 + ((rest * 1_000_000_000) >> exponent)
-    factor = 1
-    for _ in range(min(abs(9 - exponent), 18)):
-        factor *= 10
-    return (ticks * factor if exponent <= 9 else ticks // factor) + offset * 1_000_000_000
-
-
-@kernel(I64(BYTES, I64, I64, I64, I64, I64, I64, I64, I64, I64))
-def _put_row(index, row, now, off, captured, size, identity, point, direction, message_len):
-    d = s.INDEX_SIZE * row
-    seg.put_t_ns(index, d, now)
-    seg.put_off(index, d, off)
-    seg.put_cap_len(index, d, captured)
-    seg.put_frame_len(index, d, size)
-    seg.put_frame_id(index, d, identity)
-    seg.put_message_len(index, d, message_len)
-    seg.put_point(index, d, point)
-    seg.put_direction(index, d, direction)
-    seg.put_kind(index, d, 0)
-    return 0
-
-
-@entry
-@kernel(I64(READ_ONLY, I64, READ_ONLY, I64, BYTES, BYTES))
-def scan_pcapng(data, swapped, interfaces, count, index, state):
-    """Describe packets from the position in ``state`` on, to a full index, a rare block or the end; returns why."""
-    at = u64le(state, STATE_POSITION)
-    row = u64le(state, STATE_ROWS)
-    room = len(index) // s.INDEX_SIZE
-    why = DONE
-    while at < len(data):
-        if at + 12 > len(data):
-            why = BROKEN
-            break
-        kind = _u32(data, at, swapped)
-        size = _u32(data, at + 4, swapped)
-        if kind == SECTION or kind == INTERFACE or kind == STATISTICS:
-            why = RARE
-            break
-        if size < 12 or size & 3 or size > limits.CAPTURE_BLOCK or at + size > len(data):
-            why = BROKEN
-            break
-        if _u32(data, at + size - 4, swapped) != size:
-            why = BROKEN
-            break
-        if kind == PACKET or kind == OBSOLETE_PACKET or kind == SIMPLE_PACKET:
-            if row == room:
-                why = MORE_ROOM
-                break
-            if size < (16 if kind == SIMPLE_PACKET else 32):
-                why = BROKEN
-                break
-            which, now, options = 0, 0, at + size - 4
-            if kind == SIMPLE_PACKET:
-                length = _u32(data, at + 8, swapped)
-                captured = min(length, size - 16)
-                off = at + 12
-            else:
-                which = _u32(data, at + 8, swapped) if kind == PACKET else _u16(data, at + 8, swapped)
-                ticks = (_u32(data, at + 12, swapped) << 32) | _u32(data, at + 16, swapped)
-                captured, length = _u32(data, at + 20, swapped), _u32(data, at + 24, swapped)
-                off = at + 28
-                options = off + ((captured + 3) & ~3)
-                if options > at + size - 4:
-                    why = BROKEN
-                    break
-                if which < count:
-                    f = INTERFACE_SIZE * which
-                    now = nanoseconds(ticks, u8(interfaces, f + 3), u8(interfaces, f + 4), u64le(interfaces, f + 8))
-            if which >= count or not u8(interfaces, INTERFACE_SIZE * which):
-                put_u64le(state, STATE_SKIPPED, u64le(state, STATE_SKIPPED) + 1)
-                at += size
-                continue
-            direction, identity, comment = s.UNKNOWN_DIRECTION, 0, 0
-            while options + 4 <= at + size - 4:
-                code, width = _u16(data, options, swapped), _u16(data, options + 2, swapped)
-                if code == 0 or options + 4 + width > at + size - 4:
-                    break
-                if code == 2 and width == 4:
-                    flags = _u32(data, options + 4, swapped) & 3
-                    direction = 0 if flags == OUTBOUND else 1 if flags == INBOUND else s.UNKNOWN_DIRECTION
-                elif code == 5 and width == 8 and kind == PACKET:
-                    low, high = _u32(data, options + 4, swapped), _u32(data, options + 8, swapped)
-                    identity = (high << 32) | low if not swapped else (low << 32) | high
-                elif code == 1 and comment == 0:
-                    comment = options
-                options += 4 + ((width + 3) & ~3)
-            f = INTERFACE_SIZE * which
-            framing = u8(interfaces, f + 2)
-            length = max(length, captured)
-            _put_row(
-                index,
-                row,
-                now,
-                off,
-                captured,
-                length,
-                identity,
-                u8(interfaces, f + 1),
-                direction,
-                framing + length if framing else 0,
-            )
-            if comment and captured == 0 and framing:
-                seg.put_off(index, s.INDEX_SIZE * row, comment + 4)
-                seg.put_kind(index, s.INDEX_SIZE * row, seg.KIND_UNKNOWN)
-            row += 1
-        at += size
-    put_u64le(state, STATE_POSITION, at)
-    put_u64le(state, STATE_ROWS, row)
-    return why
-
-
-@entry
-@kernel(I64(READ_ONLY, I64, I64, BYTES, BYTES))
-def scan_pcap(data, swapped, factor, index, state):
-    """Describe packets of a classic pcap file from the position in ``state`` on; ``factor`` ns are one tick."""
-    at = u64le(state, STATE_POSITION)
-    row = u64le(state, STATE_ROWS)
-    room = len(index) // s.INDEX_SIZE
-    why = DONE
-    while at < len(data):
-        if at + 16 > len(data):
-            why = BROKEN
-            break
-        captured, length = _u32(data, at + 8, swapped), _u32(data, at + 12, swapped)
-        if captured > limits.CAPTURE_BLOCK or at + 16 + captured > len(data):
-            why = BROKEN
-            break
-        if row == room:
-            why = MORE_ROOM
-            break
-        now = _u32(data, at, swapped) * 1_000_000_000 + _u32(data, at + 4, swapped) * factor
-        _put_row(index, row, now, at + 16, captured, max(length, captured), 0, 0, s.UNKNOWN_DIRECTION, 0)
-        row += 1
-        at += 16 + captured
-    put_u64le(state, STATE_POSITION, at)
-    put_u64le(state, STATE_ROWS, row)
-    return why
-
-
-class _Reader:
-    """Reads one file: the kernels describe the packets, this does what is rare."""
-
-    def __init__(self, data: np.ndarray):
-        self.data = data
-        self.index = np.zeros(s.INDEX_SIZE * max(16, len(data) // 128), np.uint8)
-        self.state = np.zeros(64, np.uint8)
-        self.interfaces = np.zeros(INTERFACE_SIZE * limits.CAPTURE_INTERFACES, np.uint8)
-        self.count = 0
-        self.order = "<"
+    def __init__(self, source: Source, name: str):
+        self._source, self._name = source, name
+        self._data = np.empty(0, np.uint8)
+        self._end = 0
+        self._base = 0
+        self._final = False
+        self._keep = False
+        self._state = np.zeros(64, np.uint8)
+        self._numbers = self._state.view(np.int64)
+        self._table = np.zeros(scan.INTERFACE_SIZE * limits.CAPTURE_INTERFACES, np.uint8)
+        self._count = 0
+        self._order = "<"
+        self._pcap: tuple[int, int, int, int] | None = None
+        self.rows = 0
         self.meta: dict[str, Any] = {}
         self.drops: dict[str, int] = {}
+        self.undissected: dict[str, int] = {}
+        self.interfaces: list[Interface] = []
+        self.section: tuple[tuple[int, bytes], ...] = ()
         self.snap = 0
         self.warning: str | None = None
 
+    # The window -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _at(self) -> int:
+        return int(self._numbers[0])
+
     @property
     def position(self) -> int:
-        return int(self.state[:8].view(np.int64)[0])
+        """Bytes of the (unpacked) file that were gone over."""
+        return self._base + self._at
 
-    @position.setter
-    def position(self, value: int) -> None:
-        self.state[:8] = np.frombuffer(np.int64(value).tobytes(), np.uint8)
+    def hold(self, data: np.ndarray) -> None:
+        """Take all of a file that is in memory as the one window."""
+        self._data, self._end, self._final = data, len(data), True
 
-    def capture(self) -> Capture:
-        rows = int(self.state[8:16].view(np.int64)[0])
-        index = self.index[: s.INDEX_SIZE * rows]
-        self._messages(index.view(s.INDEX))
-        skipped = int(self.state[24:32].view(np.int64)[0])
-        drops = dict(self.drops)
-        if skipped:
-            drops["not-ethernet"] = skipped
-        return Capture((Block(self.data, index, 0, s.INDEX_SIZE, rows),), self.meta, drops, self.snap, self.warning)
+    def _fill(self, need: int, window: int) -> bool:
+        """Have at least ``need`` bytes from the position on; False when the file ends before."""
+        if self._final:
+            return self._end - self._at >= need
+        left = self._end - self._at
+        size = max(window, need)
+        if self._keep or len(self._data) < size:
+            data = np.empty(size, np.uint8)
+        else:
+            data = self._data
+        data[:left] = self._data[self._at : self._end]
+        wanted = len(data) - left
+        got = self._source.read_into(data[left:])
+        self._final = got < wanted
+        if self._keep and self._final:
+            data = data[: left + got].copy()  # a small file must not hold a whole window
+        self._base += self._at
+        self._data, self._end = data, left + got
+        self._numbers[0] = 0
+        return self._end >= need
+
+    # Packets --------------------------------------------------------------------------------------------------------
+
+    def blocks(self, rows: int = BATCH_ROWS, window: int = CAPTURE_WINDOW, keep: bool = False) -> Iterator[Block]:
+        """The frames, ``rows`` at most at once. Without ``keep`` a block's arrays are used again for the next one."""
+        self._keep = keep
+        if not self._begin(window):
+            return
+        index = np.empty(0, np.uint8)
+        while True:
+            if keep or not len(index):
+                index = np.zeros(s.INDEX_SIZE * rows, np.uint8)
+            self._numbers[1] = 0
+            why = self._scan(index)
+            done = int(self._numbers[1])
+            if done:
+                self._messages(index[: s.INDEX_SIZE * done].view(s.INDEX))
+                self.rows += done
+                part = index[: s.INDEX_SIZE * done].copy() if keep and done < rows // 2 else index
+                yield Block(self._data, part, 0, s.INDEX_SIZE, done)
+            if why == scan.RARE:
+                if not self._rare(window):
+                    break
+            elif why == scan.MORE_DATA or (why == scan.DONE and not self._final):
+                need = int(self._numbers[3])
+                if not self._fill(need, window):
+                    self._broken("cut", f"it needs {need:,} bytes and there are {self._end - self._at:,}")
+                    break
+            elif why != scan.MORE_ROOM:
+                if why != scan.DONE:
+                    self._broken("corrupt", _WHY[why])
+                break
+        self._finish()
+
+    def _scan(self, index: np.ndarray) -> int:
+        swapped = int(self._order == ">")
+        if self._pcap is None:
+            return scan.scan_pcapng(self._data, self._end, swapped, self._table, self._count, index, self._state)
+        return scan.scan_pcap(self._data, self._end, swapped, *self._pcap, index, self._state)
+
+    def _broken(self, how: str, why: str) -> None:
+        what = "block" if self._pcap is None else "packet"
+        where = "unpacked byte" if self._source.packing else "byte"
+        self.warning = f"the file is {how} at {where} {self.position}, in {what} {int(self._numbers[2]) + 1}: {why}"
+
+    def _finish(self) -> None:
+        if self._source.error:
+            also = f"; {self.warning}" if self.warning else ""
+            packed = f" after {self._base + self._end} unpacked bytes" if self._source.packing else ""
+            self.warning = f"{self._source.error}{packed}{also}"
+        self._end_section()
+
+    def _end_section(self) -> None:
+        """Count what came by interfaces whose link layer is not dissected."""
+        if self._pcap is not None:
+            self._undissected(self.interfaces[0].link, self.rows)
+        counts = self._table.view(np.int64).reshape(-1, scan.INTERFACE_SIZE // 8)[:, 3]
+        for number in range(self._count):
+            self._undissected(self.interfaces[number - self._count].link, int(counts[number]))
+        self._count = 0
+
+    def _undissected(self, linktype: int, number: int) -> None:
+        if number and linktype not in s.LINK_OF:
+            name = f"link type {linktype}"
+            self.undissected[name] = self.undissected.get(name, 0) + number
 
     def _messages(self, rows: np.ndarray) -> None:
         """Kind and length of tunnel messages without a frame, from their comments."""
         for i in np.flatnonzero(rows["kind"]).tolist():
             at = int(rows["off"][i])
-            match = _COMMENT.match(self.data[at : at + COMMENT_SIZE].tobytes())
-            rows["kind"][i], rows["message_len"][i] = 0, rows["message_len"][i]
+            match = _COMMENT.match(self._data[at : at + COMMENT_SIZE].tobytes())
+            rows["kind"][i] = 0
             if match:
                 rows["kind"][i], rows["message_len"][i] = int(match[1]) & 255, int(match[2]) & 0xFFFFFFFF
 
-    def _grow(self) -> None:
-        self.index = np.concatenate([self.index, np.zeros_like(self.index)])
+    # What is rare ---------------------------------------------------------------------------------------------------
 
-    def pcap(self, order: str, factor: int) -> Capture:
-        if len(self.data) < 24:
-            self.warning = "the file ends inside its header"
-            return self.capture()
-        (link,) = struct.unpack(order + "I", self.data[20:24].tobytes())
-        if link & 0x0FFFFFFF != ETHERNET:
-            raise UsageError(f"the capture's link type is {link & 0x0FFFFFFF}; only Ethernet (1) is read")
-        self.position = 24
-        while (why := scan_pcap(self.data, int(order == ">"), factor, self.index, self.state)) == MORE_ROOM:
-            self._grow()
-        if why == BROKEN:
-            self.warning = f"the file is cut or corrupt at byte {self.position}"
-        return self.capture()
+    def _begin(self, window: int) -> bool:
+        """Tell the kind of file; False when it ends inside its header."""
+        self._fill(window, window)
+        magic = self._data[: min(4, self._end)].tobytes()
+        if magic == struct.pack("<I", scan.SECTION):
+            if self._end >= SHORTEST or self._source.error:
+                return True
+            raise UsageError(f"{self._name}: not a pcapng or pcap file (it has {self._end} bytes)")
+        for order in "<>":
+            for kind, (factor, header) in PCAPS.items():
+                if magic == struct.pack(order + "I", kind):
+                    return self._begin_pcap(order, factor, header)
+        if self._source.error:
+            raise UsageError(f"{self._name}: {self._source.error}, before any capture")
+        raise UsageError(f"{self._name}: not a pcapng or pcap file")
 
-    def pcapng(self) -> Capture:
-        while True:
-            why = scan_pcapng(self.data, int(self.order == ">"), self.interfaces, self.count, self.index, self.state)
-            if why == MORE_ROOM:
-                self._grow()
-            elif why == DONE:
-                return self.capture()
-            elif why == BROKEN or not self._rare():
-                self.warning = f"the file is cut or corrupt at byte {self.position}"
-                return self.capture()
-
-    def _rare(self) -> bool:
-        """Take in a section header, interface or statistics block; False when it is broken."""
-        at, data = self.position, self.data
-        if at + 12 > len(data):
+    def _begin_pcap(self, order: str, factor: int, header: int) -> bool:
+        self._order = order
+        if self._end < PCAP_HEADER:
+            self.warning = f"the file is cut at byte {self._end}, inside its header"
             return False
-        raw = data[at : at + 12].tobytes()
-        if struct.unpack(self.order + "I", raw[:4])[0] == SECTION:
+        snap, network = struct.unpack(order + "II", self._data[16:24].tobytes())
+        linktype = network & LINKTYPE_MASK
+        most = min(max(snap, PCAP_SNAP_MAX), limits.CAPTURE_BLOCK)
+        self._pcap = (factor, header, most, s.LINK_OF.get(linktype, s.OTHER_LINK))
+        self.interfaces = [Interface(linktype, snap)]
+        self.snap = snap if snap < SNAPLEN else 0
+        self._numbers[0] = PCAP_HEADER
+        return True
+
+    def _rare(self, window: int) -> bool:
+        """Take in a section header, interface or statistics block; False when it is broken."""
+        if not self._fill(12, window):
+            self._broken("cut", "it needs 12 bytes")
+            return False
+        raw = self._data[self._at : self._at + 12].tobytes()
+        if struct.unpack(self._order + "I", raw[:4])[0] == scan.SECTION:
             orders = [o for o in "<>" if struct.unpack(o + "I", raw[8:12])[0] == ORDER]
             if not orders:
+                self._broken("corrupt", "a section header without its byte-order magic")
                 return False
-            self.order, self.count = orders[0], 0
-        kind, size = struct.unpack(self.order + "II", raw[:8])
-        if size < 12 or size % 4 or size > limits.CAPTURE_BLOCK or at + size > len(data):
+            self._end_section()
+            self._order = orders[0]
+        kind, size = struct.unpack(self._order + "II", raw[:8])
+        if size < 12 or size % 4 or size > limits.CAPTURE_BLOCK:
+            self._broken("corrupt", _WHY[scan.BAD_LENGTH])
             return False
-        body = data[at + 8 : at + size - 4].tobytes()
-        if kind == SECTION:
-            comment = dict(self._options(body[16:])).get(1)
-            if comment is not None:
-                self._take_meta(comment)
-        elif kind == INTERFACE:
-            if len(body) < 8 or self.count >= limits.CAPTURE_INTERFACES:
+        if not self._fill(size, window):
+            self._broken("cut", f"it needs {size:,} bytes and there are {self._end - self._at:,}")
+            return False
+        body = self._data[self._at + 8 : self._at + size - 4].tobytes()
+        if self._data[self._at + size - 4 : self._at + size].tobytes() != struct.pack(self._order + "I", size):
+            self._broken("corrupt", _WHY[scan.BAD_TRAILER])
+            return False
+        if kind == scan.SECTION:
+            self._section(self._options(body[16:]))
+        elif kind == scan.INTERFACE:
+            if len(body) < 8 or self._count >= limits.CAPTURE_INTERFACES or len(self.interfaces) >= 65535:
+                self._broken("corrupt", "an interface too short, or one too many")
                 return False
             self._interface(body)
         elif len(body) >= 12:
-            self._statistics(dict(self._options(body[12:])))
-        self.position = at + size
+            self._statistics(self._options(body[12:]))
+        self._numbers[0] += size
+        self._numbers[2] += 1
         return True
 
     def _options(self, raw: bytes) -> list[tuple[int, bytes]]:
-        """Options of a block, the first of each code last, so that ``dict`` keeps it."""
+        """Options of a block, in order."""
         out, at = [], 0
         while at + 4 <= len(raw):
-            code, size = struct.unpack_from(self.order + "HH", raw, at)
+            code, size = struct.unpack_from(self._order + "HH", raw, at)
             if code == 0 or at + 4 + size > len(raw):
                 break
             out.append((code, raw[at + 4 : at + 4 + size]))
             at += 4 + size + (-size % 4)
-        return out[::-1]
+        return out
 
-    def _take_meta(self, comment: bytes) -> None:
-        try:
-            meta = json.loads(comment)
-        except (ValueError, RecursionError):
-            meta = None
-        self.meta = meta if isinstance(meta, dict) else {"comment": comment.decode("utf-8", "replace")}
+    def _section(self, options: list[tuple[int, bytes]]) -> None:
+        """Options of a section header: the first comment that is ours is the meta; later sections add comments."""
+        kept = []
+        for code, value in options:
+            if code == 1 and not self.meta and (meta := _json_object(value)):
+                self.meta = meta
+            elif (code, value) != (4, b"aero_lab") and (code == 1 or not self.interfaces):
+                kept.append((code, value))
+        self.section += tuple(kept)
 
     def _interface(self, body: bytes) -> None:
-        link, _, snap = struct.unpack_from(self.order + "HHI", body)
-        options = dict(self._options(body[8:]))
-        name = options.get(2, b"").decode("utf-8", "replace")
-        match = _DESCRIPTION.search(options.get(3, b"").decode("utf-8", "replace")) if name == "tunnel" else None
-        resolution = options.get(9, b"\x06")[:1] or b"\x06"
-        offset = options.get(14, b"")
-        seconds = struct.unpack(self.order + "q", offset)[0] if len(offset) == 8 else 0
-        seconds = max(-(1 << 33), min(seconds, 1 << 33))
+        linktype, _, snap = struct.unpack_from(self._order + "HHI", body)
+        kept, first = [], {}
+        for code, value in self._options(body[8:]):
+            first.setdefault(code, value)
+            if self._order == ">" and code in _U64_OPTIONS + _U32_OPTIONS:
+                value = value[::-1]
+            if code not in (9, 14):  # resolution and offset: times are ns now
+                kept.append((code, value))
+        name = first.get(2, b"").decode("utf-8", "replace")
+        match = _DESCRIPTION.search(first.get(3, b"").decode("utf-8", "replace")) if name == "tunnel" else None
+        resolution = first.get(9, b"\x06")[:1] or b"\x06"
+        offset = first.get(14, b"")
+        seconds = struct.unpack(self._order + "q", offset)[0] if len(offset) == 8 else 0
+        seconds = max(-(1 << 32), min(seconds, 1 << 32))
+        self.interfaces.append(Interface(linktype, snap, tuple(kept)))
         row = struct.pack(
-            "<BBBBBxxxq16x", link == ETHERNET, s.POINT_OF.get(name, 0), min(int(match[1]), 255) if match else 0,
-            resolution[0] >> 7, resolution[0] & 127, seconds,
+            "<BBBBBxxxqIIq", s.LINK_OF.get(linktype, s.OTHER_LINK), s.POINT_OF.get(name, 0),
+            min(int(match[1]), 255) if match else 0, resolution[0] >> 7, resolution[0] & 127, seconds, snap,
+            len(self.interfaces), 0,
         )  # fmt: skip
-        at = INTERFACE_SIZE * self.count
-        self.interfaces[at : at + INTERFACE_SIZE] = np.frombuffer(row, np.uint8)
-        self.count += 1
-        if snap != SNAPLEN:
+        at = scan.INTERFACE_SIZE * self._count
+        self._table[at : at + scan.INTERFACE_SIZE] = np.frombuffer(row, np.uint8)
+        self._count += 1
+        if 0 < snap < SNAPLEN:
             self.snap = snap
 
-    def _statistics(self, options: dict[int, bytes]) -> None:
-        try:
-            named = json.loads(options.get(1, b"null"))
-        except (ValueError, RecursionError):
-            named = None
-        if isinstance(named, dict) and all(isinstance(v, int) for v in named.values()):
+    def _statistics(self, options: list[tuple[int, bytes]]) -> None:
+        found = dict(options[::-1])
+        named = _json_object(found.get(1, b""))
+        if named and all(isinstance(v, int) for v in named.values()):
             self.drops.update({str(k): v for k, v in named.items()})
-        elif len(options.get(5, b"")) == 8:
-            (dropped,) = struct.unpack(self.order + "q", options[5])
+        elif len(found.get(5, b"")) == 8:
+            (dropped,) = struct.unpack(self._order + "q", found[5])
             if dropped > 0:
                 self.drops["dropped"] = self.drops.get("dropped", 0) + dropped
 
 
-def read_pcap(path: str | Path) -> Capture:
-    """Read a pcapng or pcap file. Interfaces named ``nic``, ``tunnel``, ``egress`` are those points, others ``nic``.
+def _json_object(text: bytes) -> dict[str, Any]:
+    """What a comment says when it is a JSON object, else nothing."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
-    Raises :class:`~aero_lab.errors.UsageError` when the file is neither. A file that breaks off is read as far as it
-    goes; ``Capture.warning`` says where.
+
+def _load(reader: PcapReader, most_bytes: int, keep_window: bool) -> Capture:
+    blocks, held, data = [], 0, None
+    for block in reader.blocks(window=8 * CAPTURE_WINDOW, keep=True):
+        held += len(block.index) + (0 if block.data is data else len(block.data))
+        data = block.data
+        if held > most_bytes and not keep_window or len(blocks) * BATCH_ROWS * s.INDEX_SIZE > most_bytes:
+            reader.warning = (
+                f"stopped at byte {reader.position}, after {reader.rows - block.count} frames: the whole file takes more "
+                f"than {most_bytes:,} bytes of memory; iter_capture reads it in parts"
+            )
+            break
+        blocks.append(block)
+    return Capture(
+        tuple(blocks), reader.meta, reader.drops, reader.snap, reader.warning, tuple(reader.interfaces), reader.section,
+        reader.undissected,
+    )  # fmt: skip
+
+
+def load_pcap(path: str | Path, most_bytes: int = CAPTURE_READ_BYTES) -> Capture:
+    """Read a pcapng or pcap file, plain or packed (gzip, zstd), as a :class:`.capture.Capture`, bytes and all.
+
+    Interfaces named ``nic``, ``tunnel``, ``egress`` are those points, others ``nic``. A file that breaks off is read as
+    far as it goes, and so is one that would take more than ``most_bytes`` of memory; ``Capture.warning`` says where.
+
+    Raises :class:`~aero_lab.errors.UsageError` when the file is neither.
     """
-    return parse_pcap(np.fromfile(path, np.uint8), str(path))
+    source = open_source(path)
+    try:
+        reader = PcapReader(source, str(path))
+        return _load(reader, most_bytes, False)
+    finally:
+        source.close()
 
 
-def parse_pcap(data: np.ndarray | bytes, name: str = "these bytes") -> Capture:
-    """:func:`read_pcap` from memory."""
-    array = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
-    magic = array[:4].tobytes()
-    reader = _Reader(array)
-    if magic == struct.pack("<I", SECTION):
-        return reader.pcapng()
-    for order in "<>":
-        for kind, factor in ((PCAP_US, 1000), (PCAP_NS, 1)):
-            if magic == struct.pack(order + "I", kind):
-                return reader.pcap(order, factor)
-    raise UsageError(f"{name}: not a pcapng or pcap file")
+def parse_pcap(data: np.ndarray | bytes, name: str = "these bytes", most_bytes: int = CAPTURE_READ_BYTES) -> Capture:
+    """:func:`load_pcap` from memory."""
+    source = open_source(data)
+    reader = PcapReader(source, name)
+    if not source.packing:
+        reader.hold(np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data)
+    return _load(reader, most_bytes, not source.packing)

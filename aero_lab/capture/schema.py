@@ -199,11 +199,23 @@ COLUMN = {column.name: column for column in COLUMNS}
 INDEX_SIZE = 64
 INDEX = np.dtype(
     {
-        "names": ["t_ns", "off", "cap_len", "frame_len", "frame_id", "message_len", "point", "direction", "kind"],
-        "formats": ["<i8", "<i8", "<u4", "<u4", "<i8", "<u4", "u1", "u1", "u1"],
-        "offsets": [0, 8, 16, 20, 24, 32, 36, 37, 38],
+        "names": ["t_ns", "off", "cap_len", "frame_len", "frame_id", "message_len", "point", "direction", "kind",
+                  "link", "flags", "opt_len", "opt_off", "interface", "swapped"],
+        "formats": ["<i8", "<i8", "<u4", "<u4", "<i8", "<u4", "u1", "u1", "u1", "u1", "<u4", "<u4", "<i8", "<u2", "u1"],
+        "offsets": [0, 8, 16, 20, 24, 32, 36, 37, 38, 39, 40, 44, 48, 56, 58],
         "itemsize": INDEX_SIZE,
     }
-)
+)  # fmt: skip
 """``off`` is where the frame's bytes begin in its data array; ``message_len`` 0 means no message around it; ``kind`` is
-the type byte of a tunnel message (0: it holds the frame)."""
+the type byte of a tunnel message (0: it holds the frame); ``link`` is a number of :data:`LINKS`. Of frames from files:
+``flags`` is ``epb_flags``, ``opt_off`` and ``opt_len`` say where in the data array the packet's options are (``swapped``:
+in big-endian order), ``interface`` is the number of its interface in :attr:`.capture.Capture.interfaces` + 1."""
+
+ETHERNET, RAW_IP, NULL, LOOP, LINUX_SLL, LINUX_SLL2, OTHER_LINK = 0, 1, 2, 3, 4, 5, 255
+LINKS = {
+    ETHERNET: ("Ethernet", 1), RAW_IP: ("raw IP", 101), NULL: ("BSD loopback", 0), LOOP: ("OpenBSD loopback", 108),
+    LINUX_SLL: ("Linux cooked v1", 113), LINUX_SLL2: ("Linux cooked v2", 276),
+}  # fmt: skip
+"""Link layers that are dissected: name and LINKTYPE of the file formats."""
+LINK_OF = {number: link for link, (_, number) in LINKS.items()} | {12: RAW_IP, 14: RAW_IP, 228: RAW_IP, 229: RAW_IP}
+"""The other way round. Raw IP has several numbers."""

@@ -19,7 +19,7 @@ from ..compiled.memory import i64_native_field as native
 from ..compiled.registry import BYTES, I64, READ_ONLY, entry, kernel
 from ..rings import frame_ring as ring_of
 from .access import store_field
-from .schema import INDEX_SIZE
+from .schema import ETHERNET, INDEX_SIZE
 
 HEADER_SIZE = 64
 COUNT = 0
@@ -35,6 +35,9 @@ MESSAGE_HEADER, KIND_FRAME, KIND_UNKNOWN = 4, 0, 255
 put_t_ns, put_off, put_frame_id = store_field(0, 8), store_field(8, 8), store_field(24, 8)
 put_cap_len, put_frame_len, put_message_len = store_field(16, 4), store_field(20, 4), store_field(32, 4)
 put_point, put_direction, put_kind = store_field(36, 1), store_field(37, 1), store_field(38, 1)
+put_link, put_flags, put_opt_len, put_opt_off = store_field(39, 1), store_field(40, 4), store_field(44, 4), store_field(48, 8)
+put_interface = store_field(56, 8)
+"""The interface, and behind it whether the options are big-endian, in one store."""
 
 
 @kernel(I64(BYTES, I64))
@@ -59,6 +62,11 @@ def describe(segment, off, captured, size, now, identity, message_len, point, di
     put_point(segment, d, point)
     put_direction(segment, d, direction)
     put_kind(segment, d, kind)
+    put_link(segment, d, ETHERNET)
+    put_flags(segment, d, 0)
+    put_opt_len(segment, d, 0)
+    put_opt_off(segment, d, 0)
+    put_interface(segment, d, 0)
     put_used(segment, 0, off + captured)
     if captured < size:
         put_cut(segment, 0, cut(segment, 0) + 1)
