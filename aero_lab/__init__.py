@@ -23,7 +23,10 @@ _PUBLIC = {
     "analysis": (".analysis", None),
     "plot": (".viz", None),
     "probe": (".experiment.probe", "probe"),
-    "read_pcap": (".capture", "read_pcap"),
+    **{
+        name: (".capture", name)
+        for name in ("iter_capture", "read_capture", "read_pcap", "write_capture", "write_pcap", "write_pcapng")
+    },
     "warmup": (".compiled.registry", "warmup"),
     "AeroLabError": (".errors", "AeroLabError"),
     "UsageError": (".errors", "UsageError"),
@@ -37,17 +40,22 @@ __all__ = [
     "analysis",
     "compare",
     "filter",
+    "iter_capture",
     "plot",
     "probe",
+    "read_capture",
     "read_pcap",
     "warmup",
+    "write_capture",
+    "write_pcap",
+    "write_pcapng",
 ]
 
 if TYPE_CHECKING:
     from . import analysis
     from . import viz as plot
     from .analysis import filter
-    from .capture import read_pcap
+    from .capture import iter_capture, read_capture, read_pcap, write_capture, write_pcap, write_pcapng
     from .compiled.registry import warmup
     from .errors import AeroLabError, UsageError
     from .experiment.compare import compare

@@ -180,3 +180,6 @@ bound."""
 PCAP_SNAP_MAX = 262_144
 """Largest packet of a classic pcap file whose header allows no larger one (libpcap's MAXIMUM_SNAPLEN): a length beyond
 that is called corrupt."""
+CAPTURE_IDENTITIES = 1 << 18
+"""Frames that are known again at another point: the latest so many at least, and as many again at most (two tables of
+12 MB): what is under way at once even at a million frames a second and a quarter of a second."""

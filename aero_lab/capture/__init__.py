@@ -1,23 +1,28 @@
 """Capture: what passed the points of the pipeline, as columns and as files.
 
 :class:`Recorder` taps the rings of a running lab into bounded memory; :class:`Capture` is what it holds, or what
-:func:`read_pcap` found in a file. Either gives ``frames()``, a DataFrame of one row a frame and point
-(``docs/columns.md``), and writes pcapng and parquet. Compiled parts: :mod:`.segment` (the tap), :mod:`.columns` (the
-dissector), :mod:`.causes`, :mod:`.pcapng`, :mod:`.pcap_reader`.
+:func:`load_pcap` found in a file. Either gives ``frames()``, a DataFrame of one row a frame and point
+(``docs/columns.md``), and writes pcapng and parquet. :func:`read_pcap` goes from a file to columns at once, and
+:func:`iter_capture` in groups of rows. Compiled parts: :mod:`.segment` (the tap), :mod:`.columns` (the dissector),
+:mod:`.causes`, :mod:`.pcapng`, :mod:`.pcap_scan`.
 """
 
-from .capture import Capture
-from .parquet import load_parquet, save_parquet
-from .pcap_reader import parse_pcap, read_pcap
-from .pcapng import write_pcapng
+from .capture import Capture, Interface
+from .files import iter_capture, read_pcap, write_pcap, write_pcapng
+from .parquet import read_capture, write_capture
+from .pcap_reader import load_pcap, parse_pcap
 from .recorder import Recorder
 
 __all__ = [
     "Capture",
+    "Interface",
     "Recorder",
-    "load_parquet",
+    "iter_capture",
+    "load_pcap",
     "parse_pcap",
+    "read_capture",
     "read_pcap",
-    "save_parquet",
+    "write_capture",
+    "write_pcap",
     "write_pcapng",
 ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import UsageError
 from . import schema as s
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def _joined(tables: list[np.ndarray]) -> np.ndarray:
 
 
 def _gathered(sources: list[np.ndarray], owner: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Bytes and options of the frames of ``index``, of which frame ``i`` lies in source ``owner[i]``, one after another;
-    the index then says where."""
+    """Bytes and options of the frames of ``index``, of which frame ``i`` lies in source ``owner[i]``, one after
+    another; the index then says where."""
     parts = []
     for where, size in (("off", "cap_len"), ("opt_off", "opt_len")):
         parts.append((index[where].copy(), index[size].astype(np.int64)))
@@ -127,6 +128,20 @@ class Capture:
                 at -= block.count
         raise IndexError(f"no frame {number}: the capture has {len(self)}")
 
+    def select(self, numbers: np.ndarray) -> Capture:
+        """The frames of these numbers (counted from 1), in this order, without copying their bytes."""
+        at = np.asarray(numbers, np.int64) - 1
+        if len(at) and not 0 <= int(at.min()) <= int(at.max()) < len(self):
+            wrong = at[(at < 0) | (at >= len(self))][0] + 1
+            raise UsageError(f"no frame {wrong}: the capture has {len(self)}")
+        owner = np.repeat(np.arange(len(self.blocks)), [block.count for block in self.blocks])[at]
+        rows, blocks = self.descriptors()[at], []
+        starts = np.flatnonzero(np.diff(owner, prepend=-1)).tolist()
+        for first, end in zip(starts, [*starts[1:], len(at)]):
+            index = _joined([rows[first:end]]).view(np.uint8)
+            blocks.append(Block(self.blocks[int(owner[first])].data, index, 0, s.INDEX_SIZE, end - first))
+        return replace(self, blocks=tuple(blocks), drops={})
+
     def frames(self) -> pd.DataFrame:
         """One row a frame and point, with the columns of ``docs/columns.md``."""
         from .frames import to_frames
@@ -152,15 +167,15 @@ class Capture:
 
     def save(self, path: str | Path) -> Path:
         """Write a pcapng file with one interface a point; the same capture gives the same bytes. Returns the path."""
-        from .pcapng import write_pcapng
+        from .pcapng import write_capture_pcapng
 
-        return write_pcapng(path, self)
+        return write_capture_pcapng(path, self)
 
     def save_parquet(self, path: str | Path) -> Path:
         """Write the columns as parquet, with schema and :attr:`meta` inside. Returns the path."""
-        from .parquet import save_parquet
+        from .parquet import write_capture
 
-        return save_parquet(path, self.frames(), self.meta)
+        return write_capture(path, self.frames(), self.meta)
 
     @staticmethod
     def merged(*captures: Capture) -> Capture:

@@ -22,14 +22,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..bounds import CAPTURE_IDENTITIES
 from ..causes import Cause
-from ..compiled.memory import i64_native, put_i64_native, u8
+from ..compiled.memory import copy, i64_native, i64_native_field, put_i64_native, put_i64_native_field, u8
+from ..compiled.records import new_records
 from ..compiled.registry import BYTES, I64, entry, kernel, record_type, records_type
-from ..limits import MS
+from ..limits import CAPTURE_HALF_FLOWS, MS
 from ..wire import ipv4, tcp
 from . import columns as c
 from . import schema as s
-from .access import put_u8, put_u32le, put_u64le, u16le, u32le, u64le
+from .access import load_field, put_u8, put_u32le, put_u64le, store_field, u16le, u32le, u64le
 from .tables import mixed
 
 REORDER_WINDOW = 3 * MS
@@ -52,7 +54,7 @@ ARP, DHCP, DNS, ICMP = int(Cause.ARP), int(Cause.DHCP), int(Cause.DNS), int(Caus
 BROADCAST, FRAMING = int(Cause.BROADCAST), int(Cause.TUNNEL_FRAMING)
 
 A_CAUSE = s.AT["cause"]
-A_DELAY, A_SEEN = s.AT["tunnel_delay"], s.AT["seen"]
+A_DELAY = s.AT["tunnel_delay"]
 M32 = 0xFFFFFFFF
 POINTS = len(s.POINTS)
 HALVES_OF_FLOW = 2 * POINTS
@@ -238,31 +240,93 @@ def _plain_cause(out, rows, row, has):
     return BROADCAST if group else PAYLOAD
 
 
-@kernel(I64(BYTES, I64, I64, BYTES))
-def _origin(out, rows, row, seen):
-    """Row in which the frame of this identity and direction was first seen; ``seen`` is a hash table of rows + 1."""
-    identity, direction = u64le(out, rows * c.A_ID + 8 * row), u8(out, rows * c.A_DIRECTION + row)
-    mask = (len(seen) >> 2) - 1
-    at = mixed(identity, direction, 0) & mask
+# Identities: what is remembered of a frame that was seen, so that it is known again at another point. A power of two of
+# slots; 0 in the set of points marks a free one.
+IDENTITY_SIZE = 24
+seen_id, put_seen_id = i64_native_field(0), put_i64_native_field(0)
+seen_time, put_seen_time = i64_native_field(8), put_i64_native_field(8)
+seen_len, put_seen_len = load_field(16, 4), store_field(16, 4)
+seen_cause, put_seen_cause = load_field(20, 1), store_field(20, 1)
+seen_points, put_seen_points = load_field(21, 1), store_field(21, 1)
+seen_point, put_seen_point = load_field(22, 1), store_field(22, 1)
+seen_direction, put_seen_direction = load_field(23, 1), store_field(23, 1)
+FIRST_IDENTITIES = 1 << 15
+FLOWS_NUMBERED, NEXT_HALF, IDENTITIES = 0, 8, 16
+"""Where the world has how many flows were numbered, the next half to give, and the identities in the table."""
+
+
+@kernel(I64(BYTES, I64, I64))
+def _identity(seen, identity, direction):
+    """Offset of the slot of a frame, or of the free one where it belongs. Eight frames that follow each other are
+    neighbours in the table, as they are in a capture."""
+    mask = len(seen) // IDENTITY_SIZE - 1
+    at = ((mixed(identity >> 3, direction, 0) << 3) | (identity & 7)) & mask
     while True:
-        held = u32le(seen, 4 * at)
-        if held == 0:
-            put_u32le(seen, 4 * at, row + 1)
-            return row
-        other = held - 1
-        if u64le(out, rows * c.A_ID + 8 * other) == identity and u8(out, rows * c.A_DIRECTION + other) == direction:
-            return other
+        slot = IDENTITY_SIZE * at
+        if seen_points(seen, slot) == 0:
+            return slot
+        if seen_id(seen, slot) == identity and seen_direction(seen, slot) == direction:
+            return slot
         at = (at + 1) & mask
 
 
 @entry
-@kernel(I64(BYTES, I64, I64, I64, BYTES, BYTES, HALVES, BYTES, BYTES))
-def classify(out, rows, first, number, world, conversations, halves, slots, seen):
+@kernel(I64(BYTES, BYTES))
+def move_identities(seen, larger):
+    """Put what one table of identities remembers into an empty larger one; returns how many."""
+    moved = 0
+    for i in range(len(seen) // IDENTITY_SIZE):
+        slot = IDENTITY_SIZE * i
+        if seen_points(seen, slot) != 0:
+            copy(larger, _identity(larger, seen_id(seen, slot), seen_direction(seen, slot)), seen, slot, IDENTITY_SIZE)
+            moved += 1
+    return moved
+
+
+@kernel(I64(BYTES, I64, I64, I64, BYTES, I64, I64))
+def _again(out, rows, row, why, seen, slot, now):
+    """Cause of a row whose frame is remembered at ``slot``, where this sighting is noted; sets the row's delay."""
+    point = u8(out, rows * c.A_POINT + row)
+    if seen_len(seen, slot) != u32le(out, rows * c.A_LEN + 4 * row):
+        return why
+    points = seen_points(seen, slot)
+    put_seen_points(seen, slot, points | (1 << point))
+    if seen_point(seen, slot) != point:
+        put_u64le(out, rows * A_DELAY + 8 * row, now - seen_time(seen, slot))
+        put_u32le(out, rows * c.A_HAS + 4 * row, u32le(out, rows * c.A_HAS + 4 * row) | s.HAS_DELAY)
+    return DUPLICATE if points & (1 << point) else seen_cause(seen, slot)
+
+
+@kernel(I64(BYTES, I64, I64, I64, BYTES, BYTES, BYTES, I64))
+def _recognised(out, rows, row, why, world, seen, older, now):
+    """Cause of a row whose frame may have been seen before, at another point or at this one; remembers it."""
+    identity, direction = u64le(out, rows * c.A_ID + 8 * row), u8(out, rows * c.A_DIRECTION + row)
+    slot = _identity(seen, identity, direction)
+    if seen_points(seen, slot) != 0:
+        return _again(out, rows, row, why, seen, slot, now)
+    before = _identity(older, identity, direction)
+    if seen_points(older, before) != 0:
+        return _again(out, rows, row, why, older, before, now)
+    point = u8(out, rows * c.A_POINT + row)
+    put_i64_native(world, IDENTITIES, i64_native(world, IDENTITIES) + 1)
+    put_seen_id(seen, slot, identity)
+    put_seen_time(seen, slot, now)
+    put_seen_len(seen, slot, u32le(out, rows * c.A_LEN + 4 * row))
+    put_seen_cause(seen, slot, why)
+    put_seen_points(seen, slot, 1 << point)
+    put_seen_point(seen, slot, point)
+    put_seen_direction(seen, slot, direction)
+    return why
+
+
+@entry
+@kernel(I64(BYTES, I64, I64, I64, BYTES, BYTES, HALVES, BYTES, BYTES, BYTES))
+def classify(out, rows, first, number, world, conversations, halves, slots, seen, older):
     """Set ``cause`` and ``tunnel_delay`` of rows ``first`` to ``first + number`` and number their flows by connection.
 
-    ``world`` holds the flows numbered and the next half to give; ``conversations`` has :data:`FLOW_STATE` bytes for
-    each number that the dissector gave; ``slots`` four bytes for each half of each connection; ``seen`` is a power of
-    two of four-byte slots, more than there are rows with an identity.
+    The rest is state that goes on from call to call: ``world`` holds counters; ``conversations`` has :data:`FLOW_STATE`
+    bytes for each number that the dissector gave; ``slots`` four bytes for each half of each connection; ``seen`` the
+    identities seen lately and ``older`` those before, with room in ``seen`` for each row, at most half full.
     """
     for i in range(number):
         row = first + i
@@ -296,15 +360,63 @@ def classify(out, rows, first, number, world, conversations, halves, slots, seen
         if not has & s.HAS_TCP:
             why = _plain_cause(out, rows, row, has)
         if has & s.HAS_ID:
-            origin = _origin(out, rows, row, seen)
-            if origin == row:
-                put_u8(out, rows * A_SEEN + row, 1 << point)
-            elif u32le(out, rows * c.A_LEN + 4 * origin) == u32le(out, rows * c.A_LEN + 4 * row):
-                points = u8(out, rows * A_SEEN + origin)
-                why = DUPLICATE if points & (1 << point) else u8(out, rows * A_CAUSE + origin)
-                put_u8(out, rows * A_SEEN + origin, points | (1 << point))
-                if u8(out, rows * c.A_POINT + origin) != point:
-                    put_u64le(out, rows * A_DELAY + 8 * row, now - u64le(out, rows * c.A_TIME + 8 * origin))
-                    put_u32le(out, rows * c.A_HAS + 4 * row, has | s.HAS_DELAY)
+            why = _recognised(out, rows, row, why, world, seen, older, now)
         put_u8(out, rows * A_CAUSE + row, why)
     return number
+
+
+class State:
+    """What the classification remembers from chunk to chunk. It grows with the conversations of a capture, not with its
+    frames: of frames only the latest are known again."""
+
+    def __init__(self) -> None:
+        self.world = np.zeros(64, np.uint8)
+        self._numbers = self.world.view(np.int64)
+        self.conversations = np.zeros(64 * FLOW_STATE, np.uint8)
+        self.slots = np.zeros(64 * 4 * HALVES_OF_FLOW, np.uint8)
+        self.halves = new_records(HALF, CAPTURE_HALF_FLOWS)  # untouched pages cost nothing
+        self._conversations = 0
+        self.seen = np.zeros(IDENTITY_SIZE * FIRST_IDENTITIES, np.uint8)
+        self.older = np.zeros(IDENTITY_SIZE, np.uint8)
+
+    def classify(self, out: np.ndarray, rows: int, number: int, conversations: int) -> None:
+        """Classify the first ``number`` rows of a chunk, after ``conversations`` were numbered in all."""
+        has = _column(out, rows, number, "has")
+        syns = int(np.count_nonzero((has & s.HAS_TCP != 0) & (_column(out, rows, number, "tcp_flags") & 0x12 == 0x02)))
+        known = len(self.conversations) // FLOW_STATE
+        new = max(0, conversations - self._conversations)
+        self._conversations = max(conversations, self._conversations)
+        if conversations > known:
+            self.conversations = _larger(self.conversations, FLOW_STATE * max(conversations, 2 * known))
+        connections = int(self._numbers[0]) + new + syns
+        if 4 * HALVES_OF_FLOW * connections > len(self.slots):
+            self.slots = _larger(self.slots, max(4 * HALVES_OF_FLOW * connections, 2 * len(self.slots)))
+        self._make_room(int(np.count_nonzero(has & s.HAS_ID)))
+        classify(
+            out, rows, 0, number, self.world, self.conversations, self.halves, self.slots, self.seen, self.older
+        )  # fmt: skip
+
+    def _make_room(self, more: int) -> None:
+        """Have room in the table of identities for ``more``."""
+        wanted = 2 * (int(self._numbers[2]) + more)
+        slots = len(self.seen) // IDENTITY_SIZE
+        if wanted <= slots:
+            return
+        if wanted > 2 * CAPTURE_IDENTITIES:  # remember two generations, then forget the elder
+            self.older, self._numbers[2] = self.seen, 0
+            self.seen = np.zeros(max(len(self.seen), IDENTITY_SIZE << (2 * more).bit_length()), np.uint8)
+            return
+        larger = np.zeros(IDENTITY_SIZE << max(slots.bit_length() + 1, wanted.bit_length()), np.uint8)
+        move_identities(self.seen, larger)
+        self.seen = larger
+
+
+def _column(out: np.ndarray, rows: int, number: int, name: str) -> np.ndarray:
+    at, width = rows * s.AT[name], s.WIDTH[name]
+    return out[at : at + width * number].view(s.RAW[name])
+
+
+def _larger(array: np.ndarray, size: int) -> np.ndarray:
+    out = np.zeros(size, np.uint8)
+    out[: len(array)] = array
+    return out

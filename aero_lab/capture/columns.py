@@ -12,7 +12,7 @@ from ..compiled.memory import u8, u16, u32
 from ..compiled.registry import BYTES, I64, READ_ONLY, entry, kernel
 from ..wire import arp, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, udp
 from . import schema as s
-from .access import load_field, put_u8, put_u16le, put_u32le, put_u64le
+from .access import load_field, put_u8, put_u16le, put_u32le, put_u64le, u32le
 from .tables import has_space, intern
 
 MAC, FLOW, IPV4, IPV6 = 4, 8, 12, 13
@@ -20,6 +20,9 @@ MAC, FLOW, IPV4, IPV6 = 4, 8, 12, 13
 NAMES_A_FRAME = 5
 MAX_EXTENSION_HEADERS = 8
 MAX_DHCP_OPTIONS = 64
+LOOPBACK_HEADER, SLL_HEADER, SLL2_HEADER = 4, 16, 20
+AF_INET, AF_INET6_LINUX, AF_INET6_BSD, AF_INET6_FREEBSD, AF_INET6_DARWIN = 2, 10, 24, 28, 30
+"""Address families in BSD loopback headers: IPv6 has a number of its own in each system."""
 DHCP_OPTIONS, DHCP_COOKIE, DHCP_MESSAGE_TYPE = 240, 0x63825363, 53
 PORT_DNS, PORT_DHCP_SERVER, PORT_DHCP_CLIENT, PORT_MDNS, PORT_LLMNR = 53, 67, 68, 5353, 5355
 
@@ -265,6 +268,34 @@ def _ip(data, at, end, captured, out, rows, row, names, guest):
     return has
 
 
+@kernel(I64(READ_ONLY, I64, I64, I64, I64, BYTES, I64, I64, BYTES, I64))
+def _network(data, kind, at, captured, end, out, rows, row, names, guest):
+    """Columns of what follows the link header: ``kind`` is the EtherType of what is at ``at``."""
+    has = 0
+    for _ in range(2):
+        if (kind == ethernet.TYPE_VLAN or kind == ethernet.TYPE_QINQ) and at + ethernet.VLAN_TAG_SIZE <= captured:
+            if kind == ethernet.TYPE_VLAN and not has & s.HAS_VLAN:
+                put_u16le(out, rows * A_VLAN + 2 * row, u16(data, at) & 0x0FFF)
+                has |= s.HAS_VLAN
+            kind = u16(data, at + 2)
+            at += ethernet.VLAN_TAG_SIZE
+    if kind == ethernet.TYPE_IPV4 or kind == ethernet.TYPE_IPV6:
+        has |= _ip(data, at, end, captured, out, rows, row, names, guest)
+    elif kind == ethernet.TYPE_ARP and at + 8 <= captured:
+        put_u16le(out, rows * A_OPCODE + 2 * row, arp.get_op(data, at))
+        has |= s.HAS_ARP
+        if (
+            at + arp.SIZE <= captured
+            and arp.get_htype(data, at) == 1
+            and arp.get_ptype(data, at) == ethernet.TYPE_IPV4
+            and arp.get_lengths(data, at) == 0x0604
+        ):
+            put_u32le(out, rows * A_ARP_SRC + 4 * row, intern(names, 0, arp.get_spa(data, at), IPV4))
+            put_u32le(out, rows * A_ARP_DST + 4 * row, intern(names, 0, arp.get_tpa(data, at), IPV4))
+            has |= s.HAS_ARP_IP
+    return has
+
+
 @kernel(I64(READ_ONLY, I64, I64, I64, BYTES, I64, I64, BYTES))
 def _frame(data, at, captured, end, out, rows, row, names):
     """Columns of the Ethernet frame at ``at``; returns what was found."""
@@ -281,32 +312,37 @@ def _frame(data, at, captured, end, out, rows, row, names):
     if kind < 1536:  # 802.3: a length, then LLC
         return has
     put_u16le(out, rows * A_TYPE + 2 * row, kind)
-    has |= s.HAS_TYPE
+    direction = u8(out, rows * A_DIRECTION + row)
+    guest = src + 1 if direction == 0 else dst + 1 if direction == 1 else 0
     at += ethernet.HEADER_SIZE
-    for _ in range(2):
-        if (kind == ethernet.TYPE_VLAN or kind == ethernet.TYPE_QINQ) and at + ethernet.VLAN_TAG_SIZE <= captured:
-            if kind == ethernet.TYPE_VLAN and not has & s.HAS_VLAN:
-                put_u16le(out, rows * A_VLAN + 2 * row, u16(data, at) & 0x0FFF)
-                has |= s.HAS_VLAN
-            kind = u16(data, at + 2)
-            at += ethernet.VLAN_TAG_SIZE
-    if kind == ethernet.TYPE_IPV4 or kind == ethernet.TYPE_IPV6:
-        direction = u8(out, rows * A_DIRECTION + row)
-        guest = src + 1 if direction == 0 else dst + 1 if direction == 1 else 0
-        has |= _ip(data, at, end, captured, out, rows, row, names, guest)
-    elif kind == ethernet.TYPE_ARP and at + 8 <= captured:
-        put_u16le(out, rows * A_OPCODE + 2 * row, arp.get_op(data, at))
-        has |= s.HAS_ARP
-        if (
-            at + arp.SIZE <= captured
-            and arp.get_htype(data, at) == 1
-            and arp.get_ptype(data, at) == ethernet.TYPE_IPV4
-            and arp.get_lengths(data, at) == 0x0604
-        ):
-            put_u32le(out, rows * A_ARP_SRC + 4 * row, intern(names, 0, arp.get_spa(data, at), IPV4))
-            put_u32le(out, rows * A_ARP_DST + 4 * row, intern(names, 0, arp.get_tpa(data, at), IPV4))
-            has |= s.HAS_ARP_IP
-    return has
+    return has | s.HAS_TYPE | _network(data, kind, at, captured, end, out, rows, row, names, guest)
+
+
+@kernel(I64(READ_ONLY, I64, I64, I64, I64, BYTES, I64, I64, BYTES))
+def _other_link(data, link, at, captured, end, out, rows, row, names):
+    """The same for frames of the other link layers: the network header and what follows; no link addresses."""
+    kind, size = 0, 0
+    if link == s.RAW_IP:
+        kind = ethernet.TYPE_IPV4  # the packet says its version itself
+    elif link == s.NULL or link == s.LOOP:
+        size = LOOPBACK_HEADER
+        if at + size <= captured:
+            family = u32(data, at)  # of NULL in the order of the machine that captured
+            if link == s.NULL and family > 0xFFFF:
+                family = u32le(data, at)
+            if family == AF_INET or family == AF_INET6_LINUX or family == AF_INET6_BSD:
+                kind = ethernet.TYPE_IPV4
+            elif family == AF_INET6_FREEBSD or family == AF_INET6_DARWIN:
+                kind = ethernet.TYPE_IPV4
+    elif link == s.LINUX_SLL:
+        size = SLL_HEADER
+        if at + size <= captured:
+            kind = u16(data, at + 14)
+    elif link == s.LINUX_SLL2:
+        size = SLL2_HEADER
+        if at + size <= captured:
+            kind = u16(data, at)
+    return _network(data, kind, at + size, captured, end, out, rows, row, names, 0)
 
 
 @entry
@@ -332,7 +368,11 @@ def dissect(data, index, start, step, number, out, rows, row, names):
         put_u8(out, rows * A_POINT + to, u8(index, d + 36))
         put_u8(out, rows * A_DIRECTION + to, u8(index, d + 37))
         put_u8(out, rows * A_KIND + to, u8(index, d + 38))
-        has = _frame(data, off, off + captured, off + size, out, rows, to, names)
+        link = u8(index, d + 39)
+        if link == s.ETHERNET:
+            has = _frame(data, off, off + captured, off + size, out, rows, to, names)
+        else:
+            has = _other_link(data, link, off, off + captured, off + size, out, rows, to, names)
         if index_message_len(index, d) > 0:
             has |= s.HAS_MESSAGE
         if index_frame_id(index, d) != 0:

@@ -1,9 +1,9 @@
 """pcapng and classic pcap files, plain or packed with gzip or zstd, read whole or window by window.
 
-What is read: both byte orders, sections of differing order, any time resolution and offset, enhanced, simple and obsolete
-packet blocks with their options; other blocks are skipped. Of classic pcap the microsecond, nanosecond and "modified"
-(Kuznetzov's) kinds. A file that breaks off gives what came before, and the warning says where. The kernels of
-:mod:`.pcap_scan` go over the packets; this does what is rare.
+What is read: both byte orders, sections of differing order, any time resolution and offset, enhanced, simple and
+obsolete packet blocks with their options; other blocks are skipped. Of classic pcap the microsecond, nanosecond and
+"modified" (Kuznetzov's) kinds. A file that breaks off gives what came before, and the warning says where. The kernels
+of :mod:`.pcap_scan` go over the packets; this does what is rare.
 
 Formats: draft-ietf-opsawg-pcapng, draft-ietf-opsawg-pcap.
 """
@@ -328,8 +328,8 @@ def _load(reader: PcapReader, most_bytes: int, keep_window: bool) -> Capture:
         data = block.data
         if held > most_bytes and not keep_window or len(blocks) * BATCH_ROWS * s.INDEX_SIZE > most_bytes:
             reader.warning = (
-                f"stopped at byte {reader.position}, after {reader.rows - block.count} frames: the whole file takes more "
-                f"than {most_bytes:,} bytes of memory; iter_capture reads it in parts"
+                f"stopped at byte {reader.position}, after {reader.rows - block.count} frames: the whole file takes "
+                f"more than {most_bytes:,} bytes of memory; iter_capture reads it in parts"
             )
             break
         blocks.append(block)

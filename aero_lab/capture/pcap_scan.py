@@ -1,7 +1,7 @@
 """The compiled loops that describe the packets of a pcapng or pcap file and leave the frames where they lie.
 
-They go over what of a file is in memory and stop, with the position in ``state``, where the index is full, where a block
-reaches beyond what is there, and at what is rare (Python reads section headers, interfaces and statistics).
+They go over what of a file is in memory and stop, with the position in ``state``, where the index is full, where a
+block reaches beyond what is there, and at what is rare (Python reads section headers, interfaces and statistics).
 
 Formats: draft-ietf-opsawg-pcapng, draft-ietf-opsawg-pcap.
 """
@@ -21,12 +21,12 @@ OPT_END, OPT_COMMENT, OPT_FLAGS, OPT_PACKET_ID = 0, 1, 2, 5
 
 INTERFACE_SIZE = 32
 """Row of the interface table: link (:data:`.schema.LINKS`), point, framing, resolution (0 decimal, 1 binary), its
-exponent; at 8 the offset in seconds, at 16 the snap length (4 bytes), at 20 its number in the capture + 1 (4 bytes), at 24
-the packets it had."""
+exponent; at 8 the offset in seconds, at 16 the snap length (4 bytes), at 20 its number in the capture + 1 (4 bytes), at
+24 the packets it had."""
 DONE, MORE_ROOM, RARE, MORE_DATA, BAD_LENGTH, BAD_TRAILER, BAD_PACKET, BAD_INTERFACE = range(8)
-"""Why a scan stopped: everything described; the index is full; a section, interface or statistics block; the file goes on
-beyond what is there; or the block is corrupt: an impossible length, two lengths that differ, a packet larger than its
-block, a packet of an interface that there is not."""
+"""Why a scan stopped: everything described; the index is full; a section, interface or statistics block; the file goes
+on beyond what is there; or the block is corrupt: an impossible length, two lengths that differ, a packet larger than
+its block, a packet of an interface that there is not."""
 STATE_POSITION, STATE_ROWS, STATE_BLOCKS, STATE_NEED = 0, 8, 16, 24
 """Where the scan is, rows described, blocks passed (or records), and bytes wanted from the position on."""
 LATEST = 1 << 62

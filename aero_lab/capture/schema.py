@@ -77,13 +77,13 @@ RAW: dict[str, str] = {
     "eth_type": "u2", "vlan_id": "u2", "ip_id": "u2", "ip_frag": "u2", "srcport": "u2", "dstport": "u2",
     "tcp_flags": "u2", "tcp_window_size": "u2", "tcp_len": "u2", "mss": "u2", "udp_length": "u2",
     "icmp_ident": "u2", "icmp_seq": "u2", "arp_opcode": "u2", "dns_id": "u2",
-    "point": "u1", "direction": "u1", "kind": "u1", "side": "u1", "group": "u1", "cause": "u1", "seen": "u1",
+    "point": "u1", "direction": "u1", "kind": "u1", "side": "u1", "group": "u1", "cause": "u1",
     "ip_version": "u1", "ip_proto": "u1", "ip_ttl": "u1", "ip_dsfield": "u1", "ip_flags": "u1", "tcp_hdr_len": "u1",
     "wscale": "u1", "sack_count": "u1", "icmp_type": "u1", "icmp_code": "u1", "dhcp_type": "u1", "dns_response": "u1",
 }  # fmt: skip
 """Raw columns, widest first. Addresses and flows are numbers into the tables of the dissection; ``side`` is 1 when the
-sender is the second of its conversation's two ends; ``group`` is 1 for frames to a multicast or broadcast MAC address;
-``seen`` has a bit for each point at which the frame first seen in this row was seen."""
+sender is the second of its conversation's two ends; ``group`` is 1 for frames to a multicast or broadcast MAC
+address."""
 
 WIDTH = {name: np.dtype(raw).itemsize for name, raw in RAW.items()}
 
@@ -208,7 +208,7 @@ INDEX = np.dtype(
 )  # fmt: skip
 """``off`` is where the frame's bytes begin in its data array; ``message_len`` 0 means no message around it; ``kind`` is
 the type byte of a tunnel message (0: it holds the frame); ``link`` is a number of :data:`LINKS`. Of frames from files:
-``flags`` is ``epb_flags``, ``opt_off`` and ``opt_len`` say where in the data array the packet's options are (``swapped``:
+``flags`` is ``epb_flags``, ``opt_off`` and ``opt_len`` where in the data array the packet's options are (``swapped``:
 in big-endian order), ``interface`` is the number of its interface in :attr:`.capture.Capture.interfaces` + 1."""
 
 ETHERNET, RAW_IP, NULL, LOOP, LINUX_SLL, LINUX_SLL2, OTHER_LINK = 0, 1, 2, 3, 4, 5, 255

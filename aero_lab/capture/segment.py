@@ -35,7 +35,12 @@ MESSAGE_HEADER, KIND_FRAME, KIND_UNKNOWN = 4, 0, 255
 put_t_ns, put_off, put_frame_id = store_field(0, 8), store_field(8, 8), store_field(24, 8)
 put_cap_len, put_frame_len, put_message_len = store_field(16, 4), store_field(20, 4), store_field(32, 4)
 put_point, put_direction, put_kind = store_field(36, 1), store_field(37, 1), store_field(38, 1)
-put_link, put_flags, put_opt_len, put_opt_off = store_field(39, 1), store_field(40, 4), store_field(44, 4), store_field(48, 8)
+put_link, put_flags, put_opt_len, put_opt_off = (
+    store_field(39, 1),
+    store_field(40, 4),
+    store_field(44, 4),
+    store_field(48, 8),
+)
 put_interface = store_field(56, 8)
 """The interface, and behind it whether the options are big-endian, in one store."""
 

@@ -35,7 +35,7 @@ class Source:
     def read_into(self, target: np.ndarray) -> int:
         """Fill an array of bytes; fewer only where the data ends."""
         done = 0
-        view = memoryview(target)
+        view = memoryview(target)  # type: ignore[arg-type]
         while done < len(target):
             try:
                 number = self._read(view[done:])
@@ -68,7 +68,8 @@ class Gzip(Source):
 
     def _read(self, view: memoryview) -> int:
         while not self._over:
-            if not self._packed and not (self._packed := self._file.read(PACKED)):
+            self._packed = self._packed or self._file.read(PACKED)
+            if not self._packed:
                 self._over = True
                 if self._began:
                     self.error = "the gzip data is cut"
@@ -117,7 +118,9 @@ class Zstd(Source):
                 # A piece that cannot be had whole is lost whole: come back and take what there is byte by byte.
                 if self._piece == 1:
                     cut = "Truncated" in str(error)
-                    self.error = self.error or ("the zstd data is cut" if cut else f"the zstd data is corrupt ({error})")
+                    self.error = self.error or (
+                        "the zstd data is cut" if cut else f"the zstd data is corrupt ({error})"
+                    )
                     return 0
                 self._piece = 1
                 self._return()
@@ -135,9 +138,9 @@ class Zstd(Source):
 def open_source(data: str | Path | bytes | np.ndarray) -> Source:
     """A source for a path, or for bytes that are in memory; packed data is known by how it begins."""
     if isinstance(data, bytes | np.ndarray):
-        file: BinaryIO = io.BytesIO(data)
+        file: BinaryIO = io.BytesIO(data)  # type: ignore[arg-type]
     else:
-        file = open(data, "rb")  # noqa: SIM115
+        file = open(data, "rb")
     head = file.read(4)
     file.seek(0)
     if head[:2] == GZIP:

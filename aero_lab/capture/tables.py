@@ -97,6 +97,12 @@ def new_table(keys: int) -> np.ndarray:
     return table
 
 
+def family_count(table: np.ndarray, family: int) -> int:
+    """Keys of a family."""
+    at = FAMILIES + 8 * family
+    return int(table[at : at + 8].view(np.int64)[0])
+
+
 def entries(table: np.ndarray, family: int) -> list[tuple[int, int, int]]:
     """Keys ``(hi, lo, tag)`` of a family in the order of their numbers."""
     rows = table[HEADER_SIZE:].view(np.int64).reshape(-1, 4)

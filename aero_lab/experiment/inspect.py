@@ -20,12 +20,12 @@ class Inspection:
 
     def __init__(self, path: str | Path, point: str | None = None):
         from ..analysis import acks, by_cause, flows
-        from ..capture import read_pcap
+        from ..capture import load_pcap
 
         if not Path(path).is_file():
             raise UsageError(f"there is no file {path}")
         self.path = Path(path)
-        self.capture = read_pcap(path)
+        self.capture = load_pcap(path)
         self.frames: pandas.DataFrame = self.capture.frames()
         seen = [str(name) for name in self.frames["point"].unique()] if len(self.frames) else []
         if point is not None and point not in seen:

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aero_lab import analysis
-from aero_lab.capture import Recorder, causes, read_pcap
-from aero_lab.capture import frames as frames_module
+from aero_lab.capture import Recorder, causes, load_pcap
 from aero_lab.causes import Cause
 
 from . import naive, tshark
@@ -33,7 +32,7 @@ def test_each_row_of_a_download_has_its_cause_at_both_points():
 
 def test_a_file_gives_the_same_causes(tmp_path):
     recorder = record()
-    again = read_pcap(recorder.save(tmp_path / "a.pcapng")).frames()
+    again = load_pcap(recorder.save(tmp_path / "a.pcapng")).frames()
     assert again.cause.tolist() == recorder.frames().cause.tolist()
 
 
@@ -204,7 +203,7 @@ def test_sequence_numbers_wrap():
 
 def test_state_of_many_flows_is_bounded(monkeypatch):
     """The oldest flow is forgotten: its data, seen before, counts as new; nothing else changes."""
-    monkeypatch.setattr(frames_module, "CAPTURE_HALF_FLOWS", 8)
+    monkeypatch.setattr(causes, "CAPTURE_HALF_FLOWS", 8)
     data = [segment(True, 1000, 1, data=b"x" * 10, port=2000 + i) for i in range(20)]
     rows = [(i, True, frame) for i, frame in enumerate(data)]
     assert causes_of([*rows, (50, True, data[19]), (51, True, data[0])]) == ["payload"] * 20 + [

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aero_lab.capture import Capture, Recorder, load_parquet, parse_pcap, pcap_reader, read_pcap, save_parquet
+from aero_lab.capture import Capture, Recorder, load_pcap, parse_pcap, pcap_scan, read_capture, write_capture
 from aero_lab.capture import schema as s
 from aero_lab.errors import UsageError
 
@@ -65,7 +65,7 @@ def test_what_is_written_comes_back(tmp_path):
     recorder.add_message(b"\xa2\x03\x7f\0error", "rx", 7 * 10**9)
     recorder.add(b"short", "egress", "tx", 8 * 10**9)
     path = recorder.save(tmp_path / "a.pcapng")
-    capture = read_pcap(path)
+    capture = load_pcap(path)
     pd.testing.assert_frame_equal(capture.frames(), recorder.frames())
     assert capture.meta == recorder.meta and capture.drops == {} and capture.warning is None
     assert capture.save(tmp_path / "b.pcapng").read_bytes() == path.read_bytes()
@@ -83,7 +83,7 @@ def test_snap_length_and_drops_are_in_the_file(tmp_path):
     recorder = Recorder(snap=50, most_bytes=1 << 17)
     for i in range(2000):
         recorder.add(every_kind()[14], "nic", "rx", i)
-    capture = read_pcap(recorder.save(tmp_path / "a.pcapng"))
+    capture = load_pcap(recorder.save(tmp_path / "a.pcapng"))
     assert capture.snap == 50 and capture.drops == recorder.drops and recorder.drops["full"] > 0
     pd.testing.assert_frame_equal(capture.frames(), recorder.frames())
 
@@ -97,7 +97,7 @@ def big_endian_pcapng(frames):
 
     out = block(0x0A0D0D0A, struct.pack(">IHHq", 0x1A2B3C4D, 1, 0, -1))
     out += block(1, struct.pack(">HHI", 1, 0, 0)) + block(0x0BAD, b"nobody knows")
-    out += block(1, struct.pack(">HHI", 113, 0, 0)) + block(
+    out += block(1, struct.pack(">HHI", 127, 0, 0)) + block(
         1, struct.pack(">HHI", 1, 0, 0) + struct.pack(">HHB3xHH", 9, 1, 0x8A, 0, 0)
     )
     for i, frame in enumerate(frames):
@@ -117,7 +117,7 @@ def test_a_file_of_another_writer():
     assert rows["frame_len"][:5].tolist() == [len(f) + 7 for f in frames]
     assert capture.frame(6) == capture.frame(7) == frames[0]
     assert rows["t_ns"][6] == 2_500_000_000  # 2560 / 2^10 s
-    assert capture.drops == {"not-ethernet": 1} and capture.warning is None
+    assert capture.drops == {} and capture.undissected == {"link type 127": 1} and capture.warning is None
     assert capture.frames().direction.isna().all()
 
 
@@ -145,7 +145,7 @@ def test_scapy_writes_and_we_read(tmp_path):
     wrpcap(str(tmp_path / "a.pcap"), packets)
     wrpcapng(str(tmp_path / "a.pcapng"), packets)
     for name in ("a.pcap", "a.pcapng"):
-        capture = read_pcap(tmp_path / name)
+        capture = load_pcap(tmp_path / name)
         assert [capture.frame(i + 1) for i in range(len(capture))] == list(every_kind())
         assert capture.descriptors()["t_ns"].tolist() == [(100 + i) * 10**9 for i in range(len(packets))]
 
@@ -156,8 +156,8 @@ def test_scapy_writes_and_we_read(tmp_path):
      (1, 32, 3 << 31, 1_500_000_000), (1, 40, 3 << 39, 1_500_000_000), (1, 63, 5, 0), (0, 127, 5, 0)],
 )  # fmt: skip
 def test_time_resolutions(binary, exponent, ticks, expected):
-    assert int(pcap_reader.nanoseconds(ticks, binary, exponent, 0)) == expected
-    assert int(pcap_reader.nanoseconds(ticks, binary, exponent, -1)) == expected - 10**9
+    assert int(pcap_scan.nanoseconds(ticks, binary, exponent, 0)) == expected
+    assert int(pcap_scan.nanoseconds(ticks, binary, exponent, -1)) == expected - 10**9
 
 
 def test_a_file_that_is_cut_gives_what_came_before(tmp_path):
@@ -215,12 +215,16 @@ def test_something_else_is_called_by_its_name(tmp_path, data):
     path = tmp_path / "other.bin"
     path.write_bytes(data)
     with pytest.raises(UsageError, match="other.bin: not a pcapng or pcap file"):
-        read_pcap(path)
+        load_pcap(path)
 
 
-def test_another_link_type_is_refused():
-    with pytest.raises(UsageError, match="link type is 113"):
-        parse_pcap(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 96, 113))
+def test_frames_of_another_link_layer_are_rows_without_values_and_counted():
+    record = struct.pack("<IIII", 5, 6, 4, 9) + b"raw!"
+    capture = parse_pcap(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 96, 127) + 3 * record)
+    assert capture.undissected == {"link type 127": 3} and capture.warning is None
+    frames = capture.frames()
+    assert frames.frame_len.tolist() == [9] * 3 and frames.frame_cap_len.tolist() == [4] * 3
+    assert frames.eth_src.isna().all() and frames.ip_src.isna().all() and set(frames.cause) == {"unknown"}
 
 
 def test_parquet_keeps_types_categories_and_says_what_columns_mean(tmp_path):
@@ -228,22 +232,22 @@ def test_parquet_keeps_types_categories_and_says_what_columns_mean(tmp_path):
 
     recorder = record(meta={"seed": 3})
     path = recorder.save_parquet(tmp_path / "a.parquet")
-    frames, meta = load_parquet(path)
+    frames = read_capture(path)
     pd.testing.assert_frame_equal(frames, recorder.frames())
-    assert meta == {"seed": 3}
+    assert frames.attrs["meta"] == {"seed": 3}
     schema = pq.read_schema(path)
-    about = json.loads(schema.metadata[b"aero_lab"])
+    about = json.loads(pq.read_metadata(path).metadata[b"aero_lab"])
     assert about["schema"] == s.SCHEMA_VERSION and about["columns"]["tcp_seq"]["wireshark"] == "tcp.seq_raw"
     assert schema.field("tunnel_delay").metadata[b"unit"] == b"ns"
 
 
 def test_parquet_of_some_columns_and_of_others(tmp_path):
     frames = record().frames()[["frame_time", "cause"]].assign(mine=1.5)
-    path = save_parquet(tmp_path / "a.parquet", frames)
-    pd.testing.assert_frame_equal(load_parquet(path)[0], frames)
+    path = write_capture(tmp_path / "a.parquet", frames)
+    pd.testing.assert_frame_equal(read_capture(path), frames)
     frames.to_parquet(tmp_path / "b.parquet")
     with pytest.raises(UsageError, match="no capture of aero_lab's"):
-        load_parquet(tmp_path / "b.parquet")
+        read_capture(tmp_path / "b.parquet")
 
 
 def test_two_processes_write_the_same_bytes(tmp_path):

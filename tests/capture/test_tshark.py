@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from aero_lab.capture import Recorder, read_pcap
+from aero_lab.capture import Recorder, load_pcap
 from aero_lab.capture import schema as s
 
 from . import tshark
@@ -45,7 +45,7 @@ def test_each_kind_of_frame(tmp_path, snap):
         recorder.add_message(b"\xa2\x03\0\0" + frame, direction, 1_700_000_000_123_457_000 + 1001 * i, frame_id=i + 1)
     path = recorder.save(tmp_path / "all.pcapng")
     assert differences(path, recorder.frames()) == []
-    assert differences(path, read_pcap(path).frames()) == []
+    assert differences(path, load_pcap(path).frames()) == []
 
 
 def test_random_header_values(tmp_path):

@@ -107,10 +107,10 @@ def test_over_a_websocket_the_wire_is_measured(websocket):
 
 
 def test_over_a_websocket_frames_are_paired(websocket):
-    from aero_lab.capture import read_pcap
+    from aero_lab.capture import load_pcap
 
     table, _ = websocket
-    frames = read_pcap(table.runs[0].capture).frames()
+    frames = load_pcap(table.runs[0].capture).frames()
     for direction in ("tx", "rx"):
         nic, tunnel = (
             frames[(frames["point"] == point) & (frames["direction"] == direction) & frames["frame_id"].notna()]
@@ -144,10 +144,10 @@ def test_frames_that_do_not_match_are_not_paired():
 
 
 def test_both_ends_are_in_one_capture(real):
-    from aero_lab.capture import read_pcap
+    from aero_lab.capture import load_pcap
 
     table, _ = real
-    frames = read_pcap(table.runs[0].capture).frames()
+    frames = load_pcap(table.runs[0].capture).frames()
     assert set(frames["point"].unique()) == {"nic", "tunnel"}
     frames = frames[frames["frame_len"] > 0]  # PINGs hold none
     at = {

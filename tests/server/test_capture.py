@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from aero_lab.capture import read_pcap
+from aero_lab.capture import load_pcap
 from aero_lab.framing.l2_tunnel import FRAME, encode_frame, encode_ping
 from aero_lab.limits import MS, SECOND
 from aero_lab.rings import FrameRing
@@ -59,7 +59,7 @@ async def test_each_tunnel_has_its_file(tmp_path):
             packets = [body for kind, body in blocks(path.read_bytes()) if kind == 6]
             frames = [(body[-8:-4], body[20 : 20 + struct.unpack_from("<I", body, 12)[0]]) for body in packets]
             assert frames == [(struct.pack("<I", 1), GATEWAY_ARP), (struct.pack("<I", 2), answer)] * 3
-            assert len(read_pcap(path).frames()) == 6
+            assert len(load_pcap(path).frames()) == 6
         assert r.count("l2_capture_frames_total") == 12
         assert r.count("l2_capture_bytes_total") == sum(path.stat().st_size for path in files)
         assert r.count("l2_capture_frames_dropped_total") == r.count("l2_capture_errors_total") == 0
