@@ -78,12 +78,12 @@ def test_each_frame_has_its_two_sightings(link):
 def test_a_saved_capture_gives_the_same_table(tmp_path):
     capture, _ = run("rtt=40ms, loss=3%, duplicate=2%, rate=5Mbit/s")
     table = analysis.join(capture.frames())
-    from aero_lab.capture.parquet import load_parquet
+    from aero_lab.capture import read_capture
     from aero_lab.capture.pcap_reader import parse_pcap
 
     again = parse_pcap(capture.save(tmp_path / "a.pcapng").read_bytes()).frames()
     pd.testing.assert_frame_equal(analysis.join(again), table)
-    pd.testing.assert_frame_equal(analysis.join(load_parquet(capture.save_parquet(tmp_path / "a.parquet"))[0]), table)
+    pd.testing.assert_frame_equal(analysis.join(read_capture(capture.save_parquet(tmp_path / "a.parquet"))), table)
 
 
 def test_a_link_that_only_delays_is_all_transport():
