@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..limits import MS
-from .select import at_point, need
+from .select import at_point, need, oriented
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def acks(frames: pd.DataFrame, point: str | None = None) -> Acks:
     import pandas as pd
 
     need(frames, "tcp_len", "frame_len", "cause", "flow_id")
-    rows: Any = at_point(frames, point)
+    rows: Any = oriented(at_point(frames, point))
     rows = rows[rows["tcp_len"].notna()]
     length = rows["frame_len"].to_numpy(np.int64)
     pure = (rows["cause"] == "ack").to_numpy(bool)
@@ -86,7 +86,7 @@ def _steps(rows: Any) -> tuple[Any, Any]:
 
 def _chatter(rows: Any, pure: np.ndarray) -> tuple[int, np.ndarray]:
     """How many pure ACKs stretch, and the times between those of one flow and direction, in ns."""
-    if "tcp_ack" not in rows.columns or "direction" not in rows.columns or not pure.any():
+    if "tcp_ack" not in rows.columns or not pure.any():
         return 0, np.zeros(0, np.int64)
     full = rows["tcp_len"].astype(np.int64).groupby(rows["flow_id"].astype("Int64")).max()
     only = rows[pure].assign(tcp_ack=rows["tcp_ack"][pure].astype(np.int64))
@@ -110,8 +110,8 @@ def thinned(
     """
     import pandas as pd
 
-    need(frames, "tcp_len", "tcp_ack", "frame_len", "frame_time", "direction", "cause", "flow_id")
-    rows: Any = at_point(frames, point)
+    need(frames, "tcp_len", "tcp_ack", "frame_len", "frame_time", "cause", "flow_id")
+    rows: Any = oriented(at_point(frames, point))
     rows = rows[rows["tcp_len"].notna()]
     data = int((rows["tcp_len"] > 0).sum())
     total = int(rows["frame_len"].sum())

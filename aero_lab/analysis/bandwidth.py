@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..limits import MS, SECOND, US
-from .select import at_point, need
+from .select import at_point, need, oriented
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,8 @@ def by_cause(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
     """Frames and bytes by cause and direction at one point; the bytes add up to those on that wire, exactly.
 
     At the NIC a frame's bytes are its own. At the tunnel they are those of its message (``tunnel_bytes``), and the
-    framing around the frame is a cause of its own. Columns: ``frames``, ``bytes``, ``share`` of the bytes.
+    framing around the frame is a cause of its own. Columns: ``frames``, ``bytes``, ``share`` of the bytes. A direction
+    that a capture does not tell is ``?``.
     """
     import pandas as pd
 
@@ -81,7 +82,8 @@ def bandwidth(
     ----------
     interval: width of each step, as ``"10ms"`` or in seconds; a round one that gives about 100 steps when None.
     point: ``"nic"``, ``"tunnel"`` or ``"egress"``; the first that was recorded when None.
-    direction: ``"tx"`` or ``"rx"``; both together when None.
+    direction: ``"tx"`` or ``"rx"``; both together when None. In captures that do not tell the direction, ``tx`` is
+        what the client of each flow sent.
 
     Returns one row an interval, indexed by its start in seconds since the first frame (``time_s``), and one column a
     cause in Mbit/s. ``attrs["interval_ns"]`` is the interval. Each column times the interval adds up to the bytes of
@@ -92,6 +94,7 @@ def bandwidth(
     need(frames, "frame_time", "frame_len", "cause")
     rows: Any = at_point(frames, point)
     if direction is not None:
+        rows = oriented(rows)
         rows = rows[rows["direction"] == direction]
     times = rows["frame_time"].to_numpy(np.int64)
     start = int(times.min()) if len(times) else 0

@@ -168,7 +168,7 @@ def _each(guest: np.ndarray, sent: np.ndarray, row: np.ndarray, came: np.ndarray
 def split(sent: np.ndarray, came: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """``transport_delay, queue_delay, hol_delay`` of frames in the order in which they were sent, ns."""
     if not len(sent):
-        return (np.zeros(0, np.int64),) * 3
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64)
     delay = came - sent
     floor, base = floor_of(length, delay)
     service = floor - base

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..limits import MS
+from .join import PARTS, join
 from .rtt import rtt
-from .select import ORDER, at_point, need
+from .select import COMPUTED, ORDER, at_point, need, oriented
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PERCENTILES = (50, 90, 99)
+PART_NAMES = {"transport_delay": "transport", "queue_delay": "queue", "hol_delay": "head of line"}
 
 
 def latency(frames: Any) -> pd.DataFrame:
@@ -23,6 +25,7 @@ def latency(frames: Any) -> pd.DataFrame:
     hop                      from, to
     =======================  ===================================================================================
     tunnel up, tunnel down   a frame's first sighting at one end, its sighting at the other (``tunnel_delay``)
+    tunnel up: transport     and ``: queue``, ``: head of line``: its parts, see :func:`~aero_lab.analysis.join.join`
     guest acknowledges       data passes the NIC towards the guest, its acknowledgement passes it back
     proxy acknowledges       the same at the tunnel's far end, for data from the guest
     guest to proxy and back  data from the guest passes the NIC, its acknowledgement comes back
@@ -31,25 +34,37 @@ def latency(frames: Any) -> pd.DataFrame:
     DNS                      query to answer at the first point
     =======================  ===================================================================================
 
-    A hop without samples is left out. Percentiles are linear interpolations.
+    A hop without samples is left out. Percentiles are linear interpolations. In a capture that does not tell
+    directions, somebody else's, the round trips are those of the ends of each flow: ``client acknowledges``, ``server
+    acknowledges``.
     """
     import pandas as pd
 
-    need(frames, "frame_time", "direction", "cause")
+    need(frames, "frame_time", "cause")
+    frames = oriented(frames)
     points = [p for p in ORDER if "point" not in frames.columns or (frames["point"] == p).any()]
     found: dict[str, np.ndarray] = {}
     if "tunnel_delay" in frames.columns:
         for way, name in (("tx", "tunnel up"), ("rx", "tunnel down")):
             rows: Any = frames[(frames["direction"] == way) & frames["tunnel_delay"].notna()]
             found[name] = rows["tunnel_delay"].to_numpy(np.int64) / MS
+    if {"frame_id", "point"} <= set(frames.columns) and {"nic", "tunnel"} <= set(points):
+        joined = join(frames)
+        for way, name in (("tx", "tunnel up"), ("rx", "tunnel down")):
+            both: Any = joined[(joined["direction"] == way) & joined["tunnel_delay"].notna()]
+            found |= {f"{name}: {PART_NAMES[part]}": both[part].to_numpy(np.int64) / MS for part in PARTS}
+    foreign = frames.attrs.get("direction") == COMPUTED
     for point, names in (
         ("nic", {"rx": "guest acknowledges", "tx": "guest to proxy and back"}),
         ("tunnel", {"tx": "proxy acknowledges", "rx": "proxy to guest and back"}),
     ):
-        if "point" in frames.columns and point in points:
+        if foreign:
+            names = {"rx": "client acknowledges", "tx": "server acknowledges"}
+        if point in points and "tcp_len" in frames.columns and (point == "nic" or "point" in frames.columns):
             samples = rtt(frames, point)
             for way, name in names.items():
-                found[name] = samples.loc[samples["direction"] == way, "rtt_ms"].to_numpy(float)
+                values = samples.loc[samples["direction"] == way, "rtt_ms"].to_numpy(float)
+                found[name] = np.concatenate([found[name], values]) if foreign and name in found else values
     first: Any = at_point(frames)
     found["connect"] = _connects(first)
     found["DNS"] = _lookups(first)

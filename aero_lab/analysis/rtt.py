@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..limits import MS, SECOND
-from .select import at_point, need
+from .select import at_point, need, oriented
 from .sequence import stream, tcp_flows
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def rtt(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
     import pandas as pd
 
     need(frames, "frame_time", "flow_id", "tcp_len")
-    rows: Any = at_point(frames, point)
+    rows: Any = oriented(at_point(frames, point))
     start = int(rows["frame_time"].min()) if len(rows) else 0
     parts = []
     for flow in tcp_flows(rows):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from .select import at_point, need
+from .select import at_point, need, oriented
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ class Stream:
     before)."""
     acks: Any
     """DataFrame, one row a segment of the other direction that acknowledges: ``time, ack, edge`` (the right edge of
-    the window it offers), ``sack_left, sack_right`` (first block, -1 without one)."""
+    the window it offers), ``sack_left, sack_right`` (first block, -1 without one), ``size`` of its own data."""
     other: tuple[str, str] = ("", "")
     """Sender and receiver as ``address:port``."""
 
@@ -68,7 +68,6 @@ def stream(
         frames,
         "frame_time",
         "flow_id",
-        "direction",
         "tcp_seq",
         "tcp_ack",
         "tcp_len",
@@ -76,7 +75,7 @@ def stream(
         "tcp_window_size",
         "cause",
     )
-    rows: Any = at_point(frames, point)
+    rows: Any = oriented(at_point(frames, point))
     known = tcp_flows(rows)
     if flow_id is None and known:
         flow_id = known[0]
@@ -110,7 +109,14 @@ def stream(
     again = rows["cause"].isin(SENT_AGAIN).to_numpy(bool)[mine]
     segments: Any = pd.DataFrame({"time": times[mine], "seq": begins, "end": begins + length, "again": again})
     acks: Any = pd.DataFrame(
-        {"time": times[theirs], "ack": acked, "edge": acked + offered, "sack_left": left, "sack_right": right}
+        {
+            "time": times[theirs],
+            "ack": acked,
+            "edge": acked + offered,
+            "sack_left": left,
+            "sack_right": right,
+            "size": size[theirs],
+        }
     )
     return Stream(int(flow_id), direction, segments, acks, named)  # type: ignore[arg-type]
 

@@ -6,19 +6,22 @@ A gap is looked for where the data is received (at the NIC for data to the guest
 it, when both points were recorded), between one segment of data and the next, while the stream is open. What ended the
 gap, and what was known when it began, names its cause; the first that fits counts:
 
-1. **zero window**: the receiver's offered window had no room for a segment when the gap began.
-2. **RTO**: the sender sent something again, and nothing had told it of a loss: no SACK block and fewer than three
-   duplicate ACKs since the last progress.
-3. **head of line**: the segment that ended the gap had been sent earlier and waited in the tunnel for half of the gap
-   or more, and others came out with it at once: they stood behind one that was missing.
-4. **tunnel queue**: the same, alone: it stood in a queue that drained at its rate.
-5. **loss recovery**: the sender sent something again because it was told.
-6. **delayed ACK and Nagle**: the last segment before the gap was short, was not acknowledged, and the next one
-   was sent right after its acknowledgement.
-7. **application idle**: everything sent had been acknowledged for most of the gap: nobody had anything to send.
-8. **waiting for ACKs**: data was under way and the sender waited for acknowledgements: its congestion window.
+1. **zero window**: the receiver's offered window had no room for a segment when the gap began, and opened in it.
+2. **head of line**: the segment that ended the gap, not one that was sent again, waited in the tunnel for half of the
+   gap or more beyond what the path takes, and others came out with it at once: they stood behind one that was missing.
+3. **tunnel queue**: the same, alone: it stood in a queue that drained at its rate.
+4. **RTO**: the segment that ended the gap was sent again, and nothing had told the sender of a loss: no SACK block and
+   fewer than three duplicate ACKs since the last progress. (A tail loss probe is a timer's, too.)
+5. **loss recovery**: it was sent again because the sender was told.
+6. **delayed ACK and Nagle**: the last segment before the gap was short, its acknowledgement was held back, and the
+   next one was sent the moment that came.
+7. **waiting for ACKs**: the sender sent on when an acknowledgement came, and because of it: its congestion window, or
+   a window that the receiver offered, was all under way.
+8. **application idle**: the sender could have sent, and had nothing to send.
 
-Rules 3 and 4 need both points; with one they cannot be told from the others, and a gap falls to what else fits.
+Rules 2 and 3 need both points (they use :func:`~aero_lab.analysis.join.join`); with one a gap falls to what else fits.
+Rules 6 to 8 look at what the sender saw when both points were recorded. With one they go by the acknowledgement's share
+of the gap: 6 when it took more than half and the answer to it less than a quarter, 8 when it took less than half.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ import numpy as np
 
 from ..limits import MS, SECOND
 from .bandwidth import duration_ns
-from .select import at_point, need
+from .join import join
+from .select import at_point, need, oriented
 from .sequence import Stream, stream, tcp_flows
 
 if TYPE_CHECKING:
@@ -47,7 +51,11 @@ LABELS = (
 )
 AT_LEAST = 100 * MS
 TOGETHER = 1 * MS
-"""Segments that leave the tunnel within this time of each other came out at once."""
+"""Segments that leave the tunnel within this time of each other came out at once, and what a sender does within this
+time of an acknowledgement it does because of it."""
+HELD_BACK = 10 * MS
+"""An acknowledgement that comes so long after its data was delayed on purpose: the least that stacks wait is 40 ms
+(Linux), and no receiver takes so long to answer at once."""
 COLUMNS = ("start_s", "ms", "flow_id", "direction", "label", "seq")
 
 
@@ -60,24 +68,27 @@ def stalls(frames: Any, at_least: str | float | None = None, point: str | None =
     """
     import pandas as pd
 
-    need(frames, "frame_time", "flow_id", "direction", "tcp_seq", "tcp_len", "cause")
+    need(frames, "frame_time", "flow_id", "tcp_seq", "tcp_len", "cause")
+    frames = oriented(frames)
     least = AT_LEAST if at_least is None else duration_ns(at_least)
     seen = set(frames["point"].unique()) if "point" in frames.columns else set()
+    both = point is None and {"nic", "tunnel"} <= seen
     begin = int(frames["frame_time"].min()) if len(frames) else 0
+    delays = join(frames) if both and "frame_id" in frames.columns else None
     rows: list[tuple] = []
     for direction, receiver, sender in (("rx", "nic", "tunnel"), ("tx", "tunnel", "nic")):
         here = point or (receiver if receiver in seen else None)
-        both = point is None and {"nic", "tunnel"} <= seen
         at_receiver: Any = at_point(frames, here)
         for flow in tcp_flows(at_receiver):
             own = frames[frames["flow_id"] == flow]
             arrived = stream(own, flow, direction, here)
-            if not len(arrived.segments):
+            gaps = _gaps(arrived, least)
+            if not gaps:
                 continue
-            sent = stream(own, flow, direction, sender) if both else arrived
-            delays = _delays(own, direction, here) if both else {}
-            for start, end, at in _gaps(arrived, least):
-                label = _label(arrived, sent, delays, start, end, at)
+            sent = stream(own, flow, direction, sender) if both else None
+            held = _held(delays, flow, direction) if delays is not None else {}
+            for start, end, at in gaps:
+                label = _label(arrived, sent, held, start, end, at)
                 first = int(arrived.segments["seq"].iloc[at])
                 rows.append(((start - begin) / SECOND, (end - start) / MS, flow, direction, label, first))
     table: Any = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -91,46 +102,69 @@ def _gaps(found: Stream, least: int) -> list[tuple[int, int, int]]:
     return [(int(times[i]), int(times[i + 1]), int(i + 1)) for i in wide]
 
 
-def _delays(rows: Any, direction: str, point: str | None) -> dict[int, int]:
-    """Time in the tunnel of each segment that arrived, by its time of arrival (the longest, if several)."""
-    there = rows[(rows["direction"] == direction) & (rows["point"] == point) & rows["tunnel_delay"].notna()]
+def _held(delays: Any, flow: int, direction: str) -> dict[int, int]:
+    """Longest wait in the tunnel beyond what the path takes, of what came out at each moment."""
+    own = delays[(delays["flow_id"] == flow) & (delays["direction"] == direction) & delays["tunnel_delay"].notna()]
+    wait = (own["queue_delay"] + own["hol_delay"]).to_numpy(np.int64)
     out: dict[int, int] = {}
-    for when, wait in zip(there["frame_time"].tolist(), there["tunnel_delay"].tolist()):
-        out[when] = max(out.get(when, 0), int(wait))
+    for when, longest in zip(own["arrived_time"].tolist(), wait.tolist()):
+        out[when] = max(out.get(when, 0), longest)
     return out
 
 
-def _label(arrived: Stream, sent: Stream, delays: dict[int, int], start: int, end: int, at: int) -> str:
+def _label(arrived: Stream, sent: Stream | None, held: dict[int, int], start: int, end: int, at: int) -> str:
     gap = end - start
     segments, acks = arrived.segments, arrived.acks
     ended = segments.iloc[at]
+    first, last = int(ended["seq"]), int(ended["end"])
     before = segments.iloc[:at]
     reached = int(before["end"].max())
     mss = int((segments["end"] - segments["seq"]).max())
     known = acks[acks["time"] <= start + TOGETHER]
-    if len(known):
+    if len(known) and not ended["again"]:
         edge = int(known["edge"].max())
         opened = acks[(acks["time"] > start) & (acks["time"] <= end) & (acks["edge"] > edge)]
-        if edge - reached < min(mss, int(ended["end"] - ended["seq"])) and len(opened):
+        if edge - reached < min(mss, last - first) and len(opened):
             return "zero window"
-    wait = delays.get(int(ended["time"]), 0)
-    copies = sent.segments[(sent.segments["seq"] <= int(ended["seq"])) & (sent.segments["end"] > int(ended["seq"]))]
+    along = segments[(segments["time"] >= end) & (segments["time"] <= end + TOGETHER)]
+    in_tunnel = "head of line" if len(along) > 1 else "tunnel queue"
+    waited = 2 * held.get(int(ended["time"]), 0) >= gap
+    if waited and not ended["again"]:
+        return in_tunnel
+    origin = arrived if sent is None else sent
+    copies = origin.segments[(origin.segments["seq"] <= first) & (origin.segments["end"] > first)]
     first_sent = int(copies["time"].iloc[0]) if len(copies) else end
-    if (ended["again"] or len(copies) > 1) and 2 * (first_sent - start) < gap:
-        told = acks[(acks["time"] >= start - gap) & (acks["time"] < end) & (acks["ack"] <= int(ended["end"]))]
+    if ended["again"] and 2 * (first_sent - start) < gap:
+        told = acks[(acks["time"] >= start - gap) & (acks["time"] < end) & (acks["ack"] <= last)]
         repeats = int((told["ack"] == told["ack"].max()).sum()) - 1 if len(told) else 0
         if not (told["sack_right"] > told["ack"]).any() and repeats < 3:
             return "RTO"
-        if 2 * wait < gap:
+        if not waited:
             return "loss recovery"
-    if 2 * wait >= gap:
-        along = segments[(segments["time"] >= end) & (segments["time"] <= end + TOGETHER)]
-        return "head of line" if len(along) > 1 else "tunnel queue"
-    last = before.iloc[-1]
-    acked = acks[(acks["ack"] >= reached) & (acks["time"] <= end)]
+    if waited:
+        return in_tunnel
+    return _of_the_sender(arrived, sent, start, end, before, reached, mss, first_sent)
+
+
+def _of_the_sender(
+    arrived: Stream, sent: Stream | None, start: int, end: int, before: Any, reached: int, mss: int, first_sent: int
+) -> str:
+    """Why a sender that lost nothing, and had a window, did not send."""
+    gap = end - start
+    acked = arrived.acks[(arrived.acks["ack"] >= reached) & (arrived.acks["time"] <= end)]
     if not len(acked):
         return "waiting for ACKs"
     done = int(acked["time"].iloc[0])
-    if done - start > gap // 2 and int(last["end"] - last["seq"]) < mss and 4 * (end - done) <= gap:
-        return "delayed ACK and Nagle"
-    return "application idle" if 2 * (done - start) <= gap else "waiting for ACKs"
+    short = int(before["end"].iloc[-1] - before["seq"].iloc[-1]) < mss
+    if sent is None:
+        if short and done - start > gap // 2 and 4 * (end - done) <= gap:
+            return "delayed ACK and Nagle"
+        return "application idle" if 2 * (done - start) <= gap else "waiting for ACKs"
+    # Did an acknowledgement, one that brought no data of its own to answer, let the next segment go?
+    earlier = sent.acks[sent.acks["time"] < first_sent - TOGETHER]
+    came = sent.acks[(sent.acks["time"] >= first_sent - TOGETHER) & (sent.acks["time"] <= first_sent)]
+    came = came[(came["size"] == 0) & (came["ack"] > (int(earlier["ack"].max()) if len(earlier) else -1))]
+    if not len(came):
+        return "application idle"
+    held_back = short and done - start >= HELD_BACK and int(came["ack"].max()) >= reached
+    return "delayed ACK and Nagle" if held_back else "waiting for ACKs"
