@@ -14,6 +14,8 @@ from .select import at_point, need, oriented
 if TYPE_CHECKING:
     import pandas as pd
 
+TIMESTAMPS = 12
+"""Bytes of the timestamps option with its padding (RFC 7323 appendix A)."""
 SENT_AGAIN = ("retransmission", "duplicate")
 
 
@@ -32,6 +34,8 @@ class Stream:
     the window it offers), ``sack_left, sack_right`` (first block, -1 without one), ``size`` of its own data."""
     other: tuple[str, str] = ("", "")
     """Sender and receiver as ``address:port``."""
+    full: int = 0
+    """Bytes of a full segment: what the receiver announced, less the room for timestamps, or the largest one seen."""
 
 
 def unwrapped(numbers: np.ndarray, base: int) -> np.ndarray:
@@ -118,7 +122,8 @@ def stream(
             "size": size[theirs],
         }
     )
-    return Stream(int(flow_id), direction, segments, acks, named)  # type: ignore[arg-type]
+    full = max(int(size[mine].max()) if mine.any() else 0, _announced(rows, ways, flags, direction) - TIMESTAMPS)
+    return Stream(int(flow_id), direction, segments, acks, named, full)  # type: ignore[arg-type]
 
 
 def _blocks(rows: Any, theirs: np.ndarray, wire: np.ndarray, acked: np.ndarray) -> list[np.ndarray]:
@@ -132,6 +137,14 @@ def _blocks(rows: Any, theirs: np.ndarray, wire: np.ndarray, acked: np.ndarray) 
             edge[has] = acked[has] + (chosen[has] - wire[has] + (1 << 31)) % (1 << 32) - (1 << 31)
         out.append(edge)
     return out
+
+
+def _announced(rows: Any, ways: np.ndarray, flags: np.ndarray, direction: str) -> int:
+    """MSS in the SYN of the acknowledging side; 0 when it was not seen."""
+    if "tcp_options_mss_val" not in rows.columns:
+        return 0
+    told = rows["tcp_options_mss_val"].to_numpy(np.int64, na_value=0)[(flags & 2 > 0) & (ways != direction)]
+    return int(told[0]) if len(told) else 0
 
 
 def _shift(rows: Any, ways: np.ndarray, flags: np.ndarray, direction: str) -> int:

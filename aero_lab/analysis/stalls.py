@@ -119,7 +119,7 @@ def _label(arrived: Stream, sent: Stream | None, held: dict[int, int], start: in
     first, last = int(ended["seq"]), int(ended["end"])
     before = segments.iloc[:at]
     reached = int(before["end"].max())
-    mss = int((segments["end"] - segments["seq"]).max())
+    mss = arrived.full
     known = acks[acks["time"] <= start + TOGETHER]
     if len(known) and not ended["again"]:
         edge = int(known["edge"].max())
