@@ -18,8 +18,10 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from .clock import Node, Scheduler, VirtualClock
@@ -262,7 +264,10 @@ class RealEngine:
 
 
 class VirtualEngine:
-    """Turns nodes in virtual time, on the caller's thread, while somebody waits."""
+    """Turns nodes in virtual time, on the caller's thread, while somebody waits.
+
+    Other threads may :meth:`call` meanwhile: they are served between two instants.
+    """
 
     virtual = True
 
@@ -270,6 +275,8 @@ class VirtualEngine:
         self.clock = VirtualClock(start)
         self.scheduler = Scheduler(self.clock)
         self._closing: list[Callable[[], None]] = []
+        self._turn = threading.RLock()  # whoever touches the nodes
+        self._asked: deque[tuple[Future, Callable[[], Any]]] = deque()
         self.closed = False
 
     def now(self) -> int:
@@ -280,30 +287,64 @@ class VirtualEngine:
         self.scheduler.add(*nodes)
 
     def call(self, function: Callable[..., T], *args: Any) -> T:
-        """Call the function; there is no other thread."""
-        return function(*args)
+        """Call the function where nothing else touches the nodes, and return its result."""
+        future: Future | None = None
+        while True:
+            if self._turn.acquire(blocking=False):
+                try:
+                    if future is None or future.cancel():
+                        return function(*args)
+                finally:
+                    self._turn.release()
+            elif future is None:
+                future = Future()
+                self._asked.append((future, partial(function, *args)))
+            try:
+                return future.result(0.05)  # type: ignore[union-attr]
+            except TimeoutError:
+                if future.done():  # type: ignore[union-attr]
+                    raise
+
+    def _serve(self) -> None:
+        """Between two instants: what other threads asked for."""
+        while self._asked:
+            future, function = self._asked.popleft()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(function())
+                except BaseException as error:
+                    future.set_exception(error)
 
     def run(self, start: Callable[[], Waitable], timeout: int = NEVER) -> Any:
         """Start a task and drive the scheduler until it is done; ``timeout`` is virtual time."""
         if self.closed:
             raise EngineStopped("the lab is closed")
-        task = start()
-        limit = NEVER if timeout >= NEVER else self.now() + timeout
-        try:
-            if not self.scheduler.run(lambda: task.done, limit):
-                raise TimedOut(
-                    f"not done within {timeout / SECOND:g} s of virtual time"
-                    if limit < NEVER
-                    else "not done, and nothing more is going to happen"
-                )
-        finally:
-            if not task.done:
-                task.cancel()
-        return task.value()
+
+        def done() -> bool:
+            if self._asked:
+                self._serve()
+            return task.done
+
+        with self._turn:
+            task = start()
+            limit = NEVER if timeout >= NEVER else self.now() + timeout
+            try:
+                if not self.scheduler.run(done, limit):
+                    raise TimedOut(
+                        f"not done within {timeout / SECOND:g} s of virtual time"
+                        if limit < NEVER
+                        else "not done, and nothing more is going to happen"
+                    )
+            finally:
+                if not task.done:
+                    task.cancel()
+                self._serve()
+            return task.value()
 
     def advance(self, duration: int) -> None:
         """Let ``duration`` nanoseconds of virtual time go by."""
-        self.scheduler.run(self.now() + duration)
+        with self._turn:
+            self.scheduler.run(self.now() + duration)
 
     def loaded(self) -> None:
         """Nothing is loaded ahead of its use: virtual time does not wait for it."""

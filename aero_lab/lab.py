@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .lan.restoring import Restored
     from .link import Link
     from .tunnels import WebSocketTunnels
+    from .widgets.dashboard import Dashboard
 
 
 class Lab:
@@ -118,6 +119,7 @@ class Lab:
         self.capture.enabled = capture
         self._tap = NicTap(self.capture)
         self._injectors: dict[str, Injector] = {}
+        self._dashboard: Dashboard | None = None
         self._audit = Audit(epoch_ns=self.capture.epoch_ns)
         self._tunnels: WebSocketTunnels | None = None
         if self.transport == "websocket":
@@ -434,6 +436,15 @@ class Lab:
             config = self._world.lan_config(self.mtu, self.ipv6)
             self._watcher = Lan(config, make_egress, self._rng(0, "lan"), self._engine.now())
         return self._watcher
+
+    def dashboard(self) -> Dashboard:
+        """The lab's dashboard, live in a notebook: throughput, frames, ACKs, RTT, drops by reason, active flows, and
+        buttons to start and stop the recording of frames and to save them. Always the same one."""
+        from .widgets.dashboard import Dashboard
+
+        if self._dashboard is None:
+            self._dashboard = Dashboard(self)
+        return self._dashboard
 
     @property
     def audit(self) -> pandas.DataFrame:

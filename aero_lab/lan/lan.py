@@ -155,6 +155,11 @@ class Lan:
         counted = self.counters
         return {name: n for name, n in counted.items() if name.startswith("stack.drop.") or name in _DROPS}
 
+    @property
+    def drops(self) -> dict[str, int]:
+        """The part of :attr:`counters` that counts drops, by reason."""
+        return self._dropped()
+
     def abandon(self) -> None:
         """Let go of all sockets without a word to anyone, as a process does that dies."""
         stop = getattr(self.egress, "stop", None)  # virtual ones hold nothing

@@ -519,6 +519,13 @@ class Stack:
             )
         return rows
 
+    def round_trips(self) -> list[int]:
+        """Smoothed round-trip times (RFC 6298), ns, of the open connections that have measured one."""
+        rows = self._tcb[: self._field(self._world[0], "conn_high")]
+        if PLAIN:
+            return [row.srtt for row in rows if row.state != State.CLOSED and row.srtt > 0]
+        return rows["srtt"][(rows["state"] != State.CLOSED) & (rows["srtt"] > 0)].tolist()
+
     def __repr__(self) -> str:
         return f"<Stack {self.config.role} {self.open_connections} connections, {len(self.rx)} in, {len(self.tx)} out>"
 

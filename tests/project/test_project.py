@@ -64,6 +64,7 @@ def test_floors_import_downwards_only():
                 "egress lan",
                 "paths guests viz driver",
                 "engine worlds",
+                "widgets",
                 "server",
                 "tunnels",
                 "handles injection forward lab experiment bench",
