@@ -7,5 +7,6 @@ place. :mod:`.live` is how a display changes while a cell computes.
 
 from .dashboard import Dashboard
 from .live import Live, in_a_notebook
+from .table import PacketTable, packets
 
-__all__ = ["Dashboard", "Live", "in_a_notebook"]
+__all__ = ["Dashboard", "Live", "PacketTable", "in_a_notebook", "packets"]

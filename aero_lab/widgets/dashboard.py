@@ -17,7 +17,7 @@ from ..limits import SECOND
 from ..tables import text_table
 from ..viz.style import span
 from .live import EVERY, Live, Shown
-from .pieces import DOWN, STYLE, TEXT, UP, lines, number, table, tile
+from .pieces import DOWN, STYLE, TEXT, UP, lines, number, own_keys, table, tile
 from .sampling import KEPT, AckCounter, History, Sample, take
 
 FLOW_COLUMNS = ("guest", "protocol", "from", "to", "name", "state", "up", "down")
@@ -65,13 +65,14 @@ class Dashboard(Shown):
     def rows(self) -> list[tuple[str, str]]:
         """The figures as text: name and value."""
         last, history = self.latest, self.history
-        ratio, (up, down) = history.acks_per_data_segment, history.frame_rate
+        ratio, rate = history.acks_per_data_segment, history.rate
+        up, down = rate("frames_up"), rate("frames_down")
         total = last.pure_acks / last.data_segments if last.data_segments else None
         return [
             ("lab", f"{self._title}: {self.state}"),
             ("guests", f"{last.guests}"),
-            ("throughput up", number(history.up[-1] if history.up else 0, "bit/s")),
-            ("throughput down", number(history.down[-1] if history.down else 0, "bit/s")),
+            ("throughput up", number(8 * rate("bytes_up"), "bit/s")),
+            ("throughput down", number(8 * rate("bytes_down"), "bit/s")),
             ("frames up", f"{last.frames_up:,} ({number(up)}/s)"),
             ("frames down", f"{last.frames_down:,} ({number(down)}/s)"),
             ("ACKs per data segment", _ratio(total if ratio is None else ratio)),
@@ -110,23 +111,22 @@ class Dashboard(Shown):
         colour = TEXT if self.state == "running" else UP
         return (
             f'<div class="al-box"><b>{escape(self._title)}</b> <span class="al-quiet">{time}{at}, '
-            f'{self.latest.guests} guests</span> <b style="color:{colour}">{escape(self.state)}</b></div>'
+            f'{_guests(self.latest.guests)}</span> <b style="color:{colour}">{escape(self.state)}</b></div>'
         )
 
     def tiles_html(self) -> str:
         """The figures and the picture."""
-        last, history = self.latest, self.history
-        up, down = (rates[-1] if rates else 0.0 for rates in (history.up, history.down))
-        frames_up, frames_down = history.frame_rate
+        last, history, rate = self.latest, self.history, self.history.rate
+        up, down = rate("frames_up"), rate("frames_down")
         ratio = history.acks_per_data_segment
         if ratio is None and last.data_segments:
             ratio = last.pure_acks / last.data_segments
         lost = sum(last.drops.values())
         tiles = [
-            tile(number(up, "bit/s"), "up", "Ethernet frames from the guests", UP),
-            tile(number(down, "bit/s"), "down", "Ethernet frames to the guests", DOWN),
-            tile(f"{number(frames_up)}/s", "frames up", f"{last.frames_up:,} frames since the beginning"),
-            tile(f"{number(frames_down)}/s", "frames down", f"{last.frames_down:,} frames since the beginning"),
+            tile(number(8 * rate("bytes_up"), "bit/s"), "up", "Ethernet frames from the guests", UP),
+            tile(number(8 * rate("bytes_down"), "bit/s"), "down", "Ethernet frames to the guests", DOWN),
+            tile(f"{number(up)}/s", "frames up", f"{last.frames_up:,} frames since the beginning"),
+            tile(f"{number(down)}/s", "frames down", f"{last.frames_down:,} frames since the beginning"),
             tile(_ratio(ratio), "ACKs / data segment", "pure ACKs per segment with payload, of the recorded frames"),
             tile(
                 "–" if last.rtt is None else span(last.rtt),
@@ -176,11 +176,14 @@ class Dashboard(Shown):
         self._fresh()
         wide = w.Layout(width="auto", margin="0")
         parts: dict[str, Any] = {name: w.HTML(layout=wide) for name in ("head", "tiles", "tables", "recording")}
-        start = w.Button(description="Start capture", icon="circle", tooltip="Record frames from now on")
-        stop = w.Button(description="Stop capture", icon="stop", tooltip="Record nothing from now on; what is there stays")
+        fits = w.Layout(width="auto")
+        start = w.Button(description="Start capture", icon="circle", tooltip="Record frames from now on", layout=fits)
+        stop = w.Button(
+            description="Stop capture", icon="stop", tooltip="Record no more; what there is stays", layout=fits
+        )
         path = w.Text(value="capture.pcapng", description="File", layout=w.Layout(width="260px"))
         path.style.description_width = "32px"
-        save = w.Button(description="Save", icon="download", tooltip="Write what was recorded as pcapng")
+        save = w.Button(description="Save", icon="download", tooltip="Write what was recorded as pcapng", layout=fits)
         said = w.HTML()
         # Bound weakly: the widgets are known to the kernel until it ends, and must not hold the lab so long.
         me = weakref.ref(self)
@@ -204,7 +207,10 @@ class Dashboard(Shown):
         self._parts = parts
         self._show()
         buttons = w.HBox([start, stop, path, save, parts["recording"]], layout=w.Layout(flex_flow="row wrap"))
-        return w.VBox([w.HTML(STYLE, layout=w.Layout(display="none")), parts["head"], parts["tiles"], buttons, said, parts["tables"]])
+        hidden = w.HTML(STYLE + own_keys("al-dashboard"), layout=w.Layout(display="none"))
+        box = w.VBox([hidden, parts["head"], parts["tiles"], buttons, said, parts["tables"]])
+        box.add_class("al-dashboard")
+        return box
 
     def press(self, act: str, path: str = "") -> str:
         """What a button does: ``"start"``, ``"stop"`` or ``"save"``; returns what came of it, in a line."""
@@ -257,6 +263,10 @@ class Dashboard(Shown):
         if self._widget is not None:
             self._widget.close()
             self._widget, self._parts = None, {}
+
+
+def _guests(number: int) -> str:
+    return f"{number} guest" + "s" * (number != 1)
 
 
 def _ratio(value: float | None) -> str:

@@ -17,21 +17,39 @@ TEXT = "var(--jp-ui-font-color1, #222222)"
 QUIET = "var(--jp-ui-font-color2, #616161)"
 LINE = "var(--jp-border-color2, #d9d9d9)"
 STYLE = f"""<style>
-.al-box {{ color: {TEXT}; line-height: 1.35; font-size: 13px; font-family: var(--jp-ui-font-family, sans-serif); }}
+.al-box {{ padding: 0 4px; color: {TEXT}; line-height: 1.35; font-size: 13px; font-family: var(--jp-ui-font-family, sans-serif); }}
 .al-box table {{ border-collapse: collapse; width: auto; margin: 0; font-size: 12px;
   font-variant-numeric: tabular-nums; }}
 .al-box th, .al-box td {{ padding: 1px 10px 1px 0; text-align: left; white-space: nowrap; border: 0;
   background: none; }}
 .al-box th {{ color: {QUIET}; font-weight: 600; border-bottom: 1px solid {LINE}; }}
 .al-box .al-n {{ text-align: right; }}
-.al-tiles {{ display: flex; flex-wrap: wrap; gap: 4px 28px; margin: 2px 0 6px 0; }}
-.al-tile {{ min-width: 86px; }}
-.al-tile b {{ display: block; font-size: 18px; font-weight: 600; font-variant-numeric: tabular-nums;
+.al-tiles {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(96px, 1fr)); gap: 4px 8px;
+  margin: 4px 0 8px 0; max-width: 860px; }}
+.al-tile b {{ display: block; font-size: 16px; font-weight: 600; font-variant-numeric: tabular-nums;
   white-space: nowrap; }}
 .al-tile span, .al-quiet {{ color: {QUIET}; font-size: 12px; }}
 .al-tables {{ display: flex; flex-wrap: wrap; gap: 10px 36px; align-items: flex-start; }}
 .al-tables h4 {{ margin: 4px 0 2px 0; font-size: 12px; font-weight: 600; color: {TEXT}; }}
 </style>"""
+
+
+def own_keys(box: str) -> str:
+    """Keeps JupyterLab's shortcuts away from what has the focus inside a box of widgets, found by its class.
+
+    In command mode an arrow key in a list would choose another cell, and a letter might delete one. JupyterLab looks
+    for an attribute on the element that has the focus; nothing but a script can set one on a widget's. Where scripts do
+    not run everything else works all the same.
+    """
+    # The picture fails to load before the widget is put into the page: so wait for that.
+    act = (
+        "let me = this, n = 0, timer = setInterval(() => { "
+        f"let box = me.closest('.{box}'); "
+        "if (box) box.addEventListener('focusin', "
+        "event => event.target.setAttribute('data-lm-suppress-shortcuts', 'true')); "
+        "if (box || ++n > 100) clearInterval(timer) }, 50)"
+    )
+    return f'<img src="data:," alt="" style="display:none" onerror="{act}">'
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[int] = ()) -> str:
@@ -73,8 +91,8 @@ def lines(
     series: Sequence[tuple[str, str, Sequence[float]]],
     ages: Sequence[float],
     span: float,
-    width: int = 560,
-    height: int = 84,
+    width: int = 820,
+    height: int = 100,
 ) -> str:
     """A picture of bit rates on one scale, the newest at the right.
 

@@ -18,6 +18,8 @@ FLOWS_SHOWN = 12
 """Newest live flows of which rows are made; the rest are only counted."""
 KEPT = 240
 """Samples kept: a minute of them."""
+SMOOTH = 4
+"""Samples that a figure is an average of: a second."""
 WINDOW = 40
 """Samples that a ratio is taken over: ten seconds."""
 FRAMES_AT_ONCE = 20_000
@@ -179,7 +181,6 @@ class History:
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         self.up: deque[float] = deque(maxlen=KEPT)
         self.down: deque[float] = deque(maxlen=KEPT)
-        self.frame_rate = (0.0, 0.0)
 
     def add(self, sample: Sample) -> None:
         """Take the next sample. One of the same moment replaces the last: in virtual time nothing passed between."""
@@ -193,10 +194,14 @@ class History:
         seconds = (sample.now - last.now) / SECOND
         self.up.append(8 * max(0, sample.bytes_up - last.bytes_up) / seconds)
         self.down.append(8 * max(0, sample.bytes_down - last.bytes_down) / seconds)
-        self.frame_rate = (
-            max(0, sample.frames_up - last.frames_up) / seconds,
-            max(0, sample.frames_down - last.frames_down) / seconds,
-        )
+
+    def rate(self, counter: str) -> float:
+        """By how much a counter grew in a second of the lab's time, over the last :data:`SMOOTH` samples."""
+        if len(self.samples) < 2:
+            return 0.0
+        first, last = self.samples[max(0, len(self.samples) - 1 - SMOOTH)], self.samples[-1]
+        grown = getattr(last, counter) - getattr(first, counter)
+        return max(0, grown) * SECOND / (last.now - first.now)
 
     @property
     def ages(self) -> list[float]:
