@@ -21,6 +21,7 @@ _PUBLIC = {
     "filter": (".analysis", "filter"),
     "compare": (".experiment.compare", "compare"),
     "analysis": (".analysis", None),
+    "packets": (".widgets.table", "packets"),
     "plot": (".viz", None),
     "probe": (".experiment.probe", "probe"),
     **{
@@ -41,6 +42,7 @@ __all__ = [
     "compare",
     "filter",
     "iter_capture",
+    "packets",
     "plot",
     "probe",
     "read_capture",
@@ -62,6 +64,7 @@ if TYPE_CHECKING:
     from .experiment.probe import probe
     from .lab import Lab
     from .link import Link
+    from .widgets.table import packets
 
 
 def __getattr__(name: str) -> Any:

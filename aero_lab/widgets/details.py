@@ -70,7 +70,7 @@ def _fields(layer: Packet, data: bytes, at: int, size: int) -> list[Detail]:
         end = start
         if known:
             try:
-                rest, _ = field.getfield(layer, rest)
+                rest, _ = field.getfield(layer, rest)  # type: ignore[arg-type]
                 # A field of bits ends in the middle of a byte, which is its as well.
                 end = at + size - _left(rest) + (isinstance(rest, tuple) and rest[1] > 0)
             except Exception:  # whatever scapy's field meets in bytes that it does not like
@@ -96,7 +96,7 @@ def _value(layer: Packet, field: Any) -> str:
 
 
 def hex_html(data: bytes, start: int | None = None, end: int | None = None, length: int | None = None) -> str:
-    """The bytes as hexadecimal and ASCII, those from ``start`` to ``end`` marked; ``length`` is the frame's real one."""
+    """The bytes as hexadecimal and ASCII, those from ``start`` to ``end`` marked; ``length`` is that of the frame."""
     shown = data[:MOST_HEX]
     marked = range(start, end) if start is not None and end is not None else range(0)
     lines = []

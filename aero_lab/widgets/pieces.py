@@ -17,7 +17,8 @@ TEXT = "var(--jp-ui-font-color1, #222222)"
 QUIET = "var(--jp-ui-font-color2, #616161)"
 LINE = "var(--jp-border-color2, #d9d9d9)"
 STYLE = f"""<style>
-.al-box {{ padding: 0 4px; color: {TEXT}; line-height: 1.35; font-size: 13px; font-family: var(--jp-ui-font-family, sans-serif); }}
+.al-box {{ padding: 0 4px; color: {TEXT}; line-height: 1.35; font-size: 13px;
+  font-family: var(--jp-ui-font-family, sans-serif); }}
 .al-box table {{ border-collapse: collapse; width: auto; margin: 0; font-size: 12px;
   font-variant-numeric: tabular-nums; }}
 .al-box th, .al-box td {{ padding: 1px 10px 1px 0; text-align: left; white-space: nowrap; border: 0;
