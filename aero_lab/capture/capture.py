@@ -128,6 +128,15 @@ class Capture:
                 at -= block.count
         raise IndexError(f"no frame {number}: the capture has {len(self)}")
 
+    def link(self, number: int) -> int:
+        """Link layer of frame ``number``, a number of :data:`.schema.LINKS`."""
+        at = number - 1
+        for block in self.blocks:
+            if 0 <= at < block.count:
+                return int(block.descriptors()[at]["link"])
+            at -= block.count
+        raise IndexError(f"no frame {number}: the capture has {len(self)}")
+
     def select(self, numbers: np.ndarray) -> Capture:
         """The frames of these numbers (counted from 1), in this order, without copying their bytes."""
         at = np.asarray(numbers, np.int64) - 1

@@ -29,21 +29,30 @@ _SCAPY = {number: name for name, number in _DIRECTIONS.items()}
 SECOND = 10**9
 
 
-def parse_frame(data: bytes, t_ns: int | None = None) -> Packet:
+def parse_frame(data: bytes, t_ns: int | None = None, link: int = s.ETHERNET) -> Packet:
     """A frame as scapy reads it: ``Ether``, or ``Dot3`` for an 802.3 length; what makes no sense in it, and what is too
-    short for that, is ``Raw``."""
+    short for that, is ``Raw``. Frames of other link layers (:data:`.schema.LINKS`) are scapy's layer for that."""
+    from scapy.config import conf
     from scapy.layers import dhcp, dhcp6, dns, inet6  # noqa: F401 - what is above IP is known once it was imported
-    from scapy.layers.l2 import Ether
     from scapy.packet import Raw
     from scapy.utils import EDecimal
 
+    _, number = s.LINKS.get(link, ("", -1))
+    layer: Any = conf.l2types.num2layer.get(number, Raw)
     try:
-        packet = Ether(data) if len(data) >= ethernet.HEADER_SIZE else Raw(data)
+        packet = layer(data) if len(data) >= (ethernet.HEADER_SIZE if link == s.ETHERNET else 1) else Raw(data)
     except Exception:  # its innards report what they meet in many ways
         packet = Raw(data)
     if t_ns is not None:
         packet.time = EDecimal(t_ns) / SECOND
     return packet
+
+
+def _link_of(packet: Any) -> int:
+    """The link layer that a packet begins with; Ethernet for what has none and for bytes."""
+    name = type(packet).__name__
+    return {"IP": s.RAW_IP, "IPv6": s.RAW_IP, "Loopback": s.NULL, "CookedLinux": s.LINUX_SLL,
+            "CookedLinuxV2": s.LINUX_SLL2}.get(name, s.ETHERNET)  # fmt: skip
 
 
 def to_packets(capture: Capture, selection: Any = None) -> list[Packet]:
@@ -61,7 +70,7 @@ def to_packets(capture: Capture, selection: Any = None) -> list[Packet]:
         row = descriptors[number - 1]
         if not row["frame_len"]:
             continue
-        packet = parse_frame(capture.frame(number), int(row["t_ns"]))
+        packet = parse_frame(capture.frame(number), int(row["t_ns"]), int(row["link"]))
         packet.wirelen = int(row["frame_len"])
         packet.sniffed_on = s.POINTS[row["point"]]
         packet.direction = _SCAPY.get(int(row["direction"]))
@@ -82,11 +91,13 @@ def from_packets(packets: Iterable[Any]) -> Capture:
         point = s.POINT_OF.get(getattr(packet, "sniffed_on", None) or "", 0)
         direction = _DIRECTIONS.get(getattr(packet, "direction", None) or 0, s.UNKNOWN_DIRECTION)
         length = max(getattr(packet, "wirelen", None) or 0, len(data))
-        rows.append((_nanoseconds(getattr(packet, "time", 0)), at, len(data), length, point, direction))
+        rows.append(
+            (_nanoseconds(getattr(packet, "time", 0)), at, len(data), length, point, direction, _link_of(packet))
+        )
         pieces.append(data)
         at += len(data)
     index = np.zeros(len(rows), s.INDEX)
-    for name, values in zip(("t_ns", "off", "cap_len", "frame_len", "point", "direction"), zip(*rows)):
+    for name, values in zip(("t_ns", "off", "cap_len", "frame_len", "point", "direction", "link"), zip(*rows)):
         index[name] = values
     raw = np.frombuffer(b"".join(pieces), np.uint8)
     block = Block(raw, index.view(np.uint8), 0, s.INDEX_SIZE, len(rows))

@@ -11,6 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from ..capture.scapy_packets import parse_frame
+from ..capture.schema import ETHERNET
 
 if TYPE_CHECKING:
     from scapy.packet import Packet
@@ -37,10 +38,10 @@ class Detail:
     end: int | None = None
 
 
-def details(data: bytes) -> list[Detail]:
-    """Layers and fields of a frame, in order."""
+def details(data: bytes, link: int = ETHERNET) -> list[Detail]:
+    """Layers and fields of a frame of a link layer, in order."""
     out: list[Detail] = []
-    layer: Any = parse_frame(data)
+    layer: Any = parse_frame(data, link=link)
     at = 0
     for _ in range(MOST_LAYERS):
         if not layer or len(out) >= MOST_FIELDS:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..analysis.display_filter import FilterError, compile_filter
+from ..capture.schema import ETHERNET
 from ..errors import UsageError
 from ..tables import text_table
 from .details import Detail, details, hex_html
@@ -64,7 +65,7 @@ class PacketTable(Shown):
         """What is wrong with the filter that was asked for last; the one before it is still in force."""
         self._widgets: dict[str, Any] = {}
         self._shown_details: list[Detail] = []
-        self._shown_frame: tuple[bytes, int] = (b"", 0)
+        self._shown_frame: tuple[bytes, int, int] = (b"", 0, ETHERNET)
         self.refresh()
         if filter:
             self.apply(filter)
@@ -115,19 +116,21 @@ class PacketTable(Shown):
         chosen = self.order[self.first : self.first + number]
         return [cells(row, self.start) for row in rows_of(self.frames, chosen)]
 
-    def frame(self, line: int) -> tuple[bytes, int]:
-        """Bytes kept of the frame in this line of the page, and its real length; no bytes when they are not known."""
+    def frame(self, line: int) -> tuple[bytes, int, int]:
+        """Bytes kept of the frame in this line of the page (none when they are not known), its real length, and its
+        link layer."""
         at = self.order[self.first + line]
         length = int(self.frames["frame_len"].iloc[at]) if "frame_len" in self.frames.columns else 0
         capture = self._capture
         if capture is None:
             self._capture = capture = _behind(self.frames)
         if capture is None or "frame_number" not in self.frames.columns:
-            return b"", length
+            return b"", length, ETHERNET
+        number = int(self.frames["frame_number"].iloc[at])
         try:
-            return capture.frame(int(self.frames["frame_number"].iloc[at])), length
+            return capture.frame(number), length, capture.link(number)
         except IndexError:
-            return b"", length
+            return b"", length, ETHERNET
 
     @property
     def position(self) -> str:
@@ -283,11 +286,11 @@ class PacketTable(Shown):
         """A row was chosen: show its fields and bytes."""
         box = self._widgets
         if line is None:
-            self._shown_details, self._shown_frame = [], (b"", 0)
+            self._shown_details, self._shown_frame = [], (b"", 0, ETHERNET)
             texts: list[str] = []
         else:
-            self._shown_frame = data, _ = self.frame(line)
-            self._shown_details = details(data) if data else []
+            self._shown_frame = data, _, link = self.frame(line)
+            self._shown_details = details(data, link) if data else []
             texts = ["    " * detail.depth + detail.text for detail in self._shown_details]
             if not data:
                 texts = ["the bytes of this frame are not at hand"]
@@ -299,7 +302,7 @@ class PacketTable(Shown):
 
     def _field(self, line: int | None) -> None:
         """A field was chosen: mark its bytes."""
-        data, length = self._shown_frame
+        data, length, _ = self._shown_frame
         chosen = self._shown_details[line] if line is not None and line < len(self._shown_details) else None
         start, end = (chosen.start, chosen.end) if chosen is not None else (None, None)
         self._widgets["bytes"].value = hex_html(data, start, end, length) if data else ""

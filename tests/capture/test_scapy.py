@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aero_lab.capture import Capture, Recorder
+from aero_lab.capture import schema as s
 from aero_lab.errors import UsageError
 
 from .packets import every_kind
@@ -122,6 +123,19 @@ def test_what_scapy_wrote_is_what_we_read(tmp_path):
     capture.save(tmp_path / "ours.pcapng")
     back = Capture.from_scapy(rdpcap(str(tmp_path / "ours.pcapng")))
     assert [back.frame(n + 1) for n in range(len(back))] == [capture.frame(n + 1) for n in range(len(capture))]
+
+
+def test_other_link_layers_come_and_go():
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.inet6 import IPv6
+    from scapy.layers.l2 import CookedLinux, CookedLinuxV2
+
+    above = IP(src="10.0.2.15", dst="10.0.2.2") / UDP(sport=1, dport=2)
+    made = [above, IPv6(src="fd00::1", dst="fd00::2") / UDP(), CookedLinux() / above, CookedLinuxV2() / above]
+    capture = Capture.from_scapy(made)
+    assert [s.LINKS[capture.link(n)][1] for n in (1, 2, 3, 4)] == [101, 101, 113, 276]
+    assert capture.frames()["srcport"].notna().all() and capture.frames()["eth_src"].isna().all()
+    assert [(type(p), bytes(p)) for p in capture.to_scapy()] == [(type(p), bytes(p)) for p in made]
 
 
 @settings(max_examples=60, deadline=None)

@@ -78,13 +78,13 @@ def test_one_that_nobody_holds_goes_away():
 
         def refresh(self) -> None: ...
 
-    holder = Holder()
-    holder.live.start()
-    live = holder.live
-    wait(lambda: live.refreshes > 1)
-    del live
-    gone = weakref.ref(holder)
-    del holder
+    def forgotten() -> weakref.ref:
+        holder = Holder()
+        holder.live.start()
+        wait(lambda: holder.live.refreshes > 1)
+        return weakref.ref(holder)
+
+    gone = forgotten()
 
     def freed() -> bool:
         gc.collect()
