@@ -1,8 +1,8 @@
 """Unsigned 64-bit arithmetic for kernels, on ``int64`` bit patterns.
 
-A mantissa of the x87 fills 64 bits. numba turns ``uint64`` beside ``int64`` into ``float64``, so here a 64-bit number is the
-``int64`` with the same bits and these functions say what is done with them. Sums and products wrap. As everywhere in
-compiled code (:mod:`..compiled.memory`) each intrinsic has a plain twin, which gives the same signed number.
+A significand of the x87 fills 64 bits. numba turns ``uint64`` beside ``int64`` into ``float64``, so here a 64-bit
+number is the ``int64`` with the same bits and these functions say what is done with them. Sums and products wrap. As
+everywhere in compiled code (:mod:`..compiled.memory`) each intrinsic has a plain twin, which gives the same number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Basic arithmetic of the x87: add, multiply, divide, square root, compare, round to integer, remainder, scale, extract.
+"""Basic arithmetic of the x87: add, multiply, divide, square root, compare, round, remainder, scale, extract.
 
 Numbers, flags and control word are those of :mod:`.x87_float`. Each operation is exact before its one rounding.
 """

@@ -11,9 +11,11 @@ from .x87_float import (
     DE,
     IE,
     INFINITE,
+    OE,
     PE,
     QUIET,
     SNAN,
+    UE,
     UNSUPPORTED,
     ZERO,
     add,
@@ -63,6 +65,8 @@ def narrow(man, se, width, fraction, cw):
     exponent, man = unpacked(man, se)
     least = BIAS + 1 - (special >> 1)
     man, exponent, flags = round_at(se >> 15, exponent, man, 0, 63 - fraction, least, least + special - 2, cw)
+    if flags & (OE | UE) & ~cw:
+        flags &= OE | UE  # nothing gets stored, so nothing was rounded
     return sign | shl(exponent - least + 1, fraction) | (shr(man, 63 - fraction) & ((1 << fraction) - 1)), flags
 
 
@@ -89,8 +93,8 @@ def whole(man, se, cw):
 
 @kernel(PAIR(I64, I64, I64, I64))
 def to_integer(man, se, width, cw):
-    """The integer of ``width`` bits (16, 32, 64) nearest in the control word's direction, and flags; what does not fit gives the
-    smallest one and IE (SDM 8.5.1.2)."""
+    """The integer of ``width`` bits (16, 32, 64) in the control word's direction, and flags; what does not fit gives
+    the smallest one and IE (SDM 8.5.1.2)."""
     value, flags, fits = whole(man, se, cw)
     limit = shl(1, width - 1)
     if se >> 15:
@@ -104,7 +108,7 @@ def to_integer(man, se, width, cw):
 
 
 DECIMALS = 10**18
-"""First integer that packed decimal does not hold (SDM 4.2.2... eighteen digits)."""
+"""First integer that packed decimal does not hold: it has eighteen digits (SDM 4.7)."""
 
 
 @kernel(TRIPLE(I64, I64, I64))

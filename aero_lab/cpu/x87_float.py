@@ -1,10 +1,11 @@
 """Extended-precision numbers: classes, NaNs and the one place where results are rounded.
 
 A number is two ``int64``: the 64 bits of its significand (``man``, the integer bit included) and ``se``, sign and
-exponent as the high word of the 80-bit format (sign ``<< 15 |`` exponent, bias 16383). Everything here is pure: numbers and the control word
-in, ``(man, se, flags)`` out. ``flags`` are exception bits as in the status word, plus :data:`C1` when the magnitude was rounded up.
+exponent as the high word of the 80-bit format (sign ``<< 15 |`` exponent, bias 16383). Everything here is pure: numbers
+and the control word in, ``(man, se, flags)`` out. ``flags`` are exception bits as in the status word, plus :data:`C1`
+when the magnitude was rounded up.
 
-Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapters 4.8 and 8, in this package "SDM".
+Source: Intel 64 and IA-32 Architectures Software Developer's Manual ("SDM"), volume 1, chapters 4.8 and 8.
 What it leaves open was settled by what processors do.
 """
 
@@ -112,7 +113,7 @@ def round_at(sign, exponent, high, low, drop, least, most, cw):
     carried = rounded == 0
     if carried:
         rounded = TOP
-    flags = 0
+    inexact = (PE | (C1 if how & 1 else 0)) if how else 0
     if exponent < least:
         tiny = exponent < least - 1 or not carried
         if not tiny or cw & UE:
@@ -121,13 +122,12 @@ def round_at(sign, exponent, high, low, drop, least, most, cw):
             high &= -unit
             if how & 1:
                 high = add(high, unit)
-            if how:
-                flags = PE | (UE if tiny else 0) | (C1 if how & 1 else 0)
+            flags = (PE | (UE if tiny else 0) | (C1 if how & 1 else 0)) if how else 0
             return high, least if high < 0 else least - 1, flags
-        flags = UE
-        exponent += WRAP
+        exponent += WRAP + carried
         if exponent < least:
             return 0, least - 1, UE | PE
+        return rounded, exponent, UE | inexact
     exponent += carried
     if exponent > most:
         if cw & OE:
@@ -135,13 +135,11 @@ def round_at(sign, exponent, high, low, drop, least, most, cw):
             if mode == 0 or (mode == 1 and sign != 0) or (mode == 2 and sign == 0):
                 return INF_MAN, most + 1, OE | PE | C1
             return -unit, most, OE | PE
-        flags = OE
         exponent -= WRAP
         if exponent > most:
             return INF_MAN, most + 1, OE | PE | C1
-    if how:
-        flags |= PE | (C1 if how & 1 else 0)
-    return rounded, exponent, flags
+        return rounded, exponent, OE | inexact
+    return rounded, exponent, inexact
 
 
 @kernel(TRIPLE(I64, I64, I64, I64, I64))

@@ -1,16 +1,16 @@
 """x87 instructions with a memory operand of 2 to 10 bytes: loads, stores, arithmetic, control word.
 
-The operand's raw bits lie in ``x_lo`` (bits 0..63) and ``x_hi`` (64..79). What loads is :func:`load_form`, after its bytes have
-arrived. What stores is :func:`store_form`, which changes nothing but those two fields and says which exceptions it met;
-:func:`stored` does the rest when the bytes have reached memory, or at once when they are not to.
-Instructions are named by ``esc``, the low three bits of their first byte (D8..DF), and ``reg``, bits 3..5 of the second.
+The operand's raw bits lie in ``x_lo`` (bits 0..63) and ``x_hi`` (64..79). What loads is :func:`load_form`, after its
+bytes have arrived. What stores is :func:`store_form`, which changes nothing but those two fields and says which
+exceptions it met; :func:`stored` does the rest when the bytes have reached memory, or at once when they are not to.
+Instructions are named by ``esc``, the low three bits of the first byte (D8..DF), and ``reg``, bits 3..5 of the second.
 """
 
 from __future__ import annotations
 
 from ..compiled.registry import I64, VOID, kernel
 from .state import C
-from .x87_arith import EQUAL, GREATER, LESS, UNORDERED, add_x, compare_x, div_x, integer_x, mul_x
+from .x87_arith import UNORDERED, add_x, compare_x, div_x, integer_x, mul_x
 from .x87_convert import from_decimal, narrow, to_decimal, to_integer, widen
 from .x87_float import DE, IE, NAN_MAN, NAN_SE, OE, QNAN, QUIET, SNAN, UE, ZE, kind
 from .x87_stack import (
@@ -58,14 +58,17 @@ def _forms() -> tuple[int, ...]:
 
 MEMORY_FORMS = _forms()
 """By ``esc * 8 + reg``."""
+KEPT_BACK = 4
+"""With an order: an exception that is not masked forbids what would follow."""
+ORDER_CODES = (C0, C3, 0, C0 | C2 | C3)
 KEEP_OUT = 1 << 16
 """Among the flags of :func:`store_form`: an exception keeps the bytes out of memory."""
 
 
 @kernel(I64(C, I64, I64, I64, I64, I64, I64))
 def arithmetic(c, operation, into, bm, be, denormal, pops):
-    """``ST(0) op b`` into ST(``into``); ``operation`` as the instructions number it. ``denormal`` says that b was before it was
-    widened. Whether it took place."""
+    """``ST(0) op b`` into ST(``into``); ``operation`` as the instructions number it, ``denormal`` is DE when b was
+    denormal before it was widened. Whether it took place."""
     am, ae = c.st_man[c.ftop], c.st_exp[c.ftop]
     if operation == 0:
         man, se, flags = add_x(am, ae, bm, be, 0, c.fcw)
@@ -88,29 +91,26 @@ def arithmetic(c, operation, into, bm, be, denormal, pops):
     return 1
 
 
-@kernel(I64(C, I64))
-def conditions(c, order):
-    """Set C3, C2, C0 as a comparison has them (SDM table 8-6)."""
-    codes = 0 if order == GREATER else C0 if order == LESS else C3 if order == EQUAL else C0 | C2 | C3
+@kernel(I64(C, I64, I64, I64, I64, I64))
+def compare(c, bm, be, quiet, denormal, empty):
+    """Order of ST(0) and b, exceptions flagged; with :data:`KEPT_BACK` when one of them is not masked."""
+    if empty != 0:
+        order, flags = UNORDERED, IE | SF
+    else:
+        order, flags = compare_x(c.st_man[c.ftop], c.st_exp[c.ftop], bm, be, quiet)
+        if order != UNORDERED:
+            flags |= denormal
+    return order | (KEPT_BACK if refused(c, flags) else 0)
+
+
+@kernel(VOID(C, I64, I64))
+def compared(c, order, pops):
+    """Set C3, C2, C0 as a comparison has them (SDM table 8-6), unmasked exceptions or not; these forbid the pop."""
+    codes = ORDER_CODES[order & 3]
     c.fsw = (c.fsw & ~(C0 | C2 | C3)) | codes
-    return codes
-
-
-@kernel(I64(C, I64, I64, I64, I64))
-def compared(c, bm, be, quiet, denormal):
-    """Order of ST(0) and b, exceptions flagged; -1 when one of them forbids the comparison."""
-    am, ae = c.st_man[c.ftop], c.st_exp[c.ftop]
-    order, flags = compare_x(am, ae, bm, be, quiet)
-    if order != UNORDERED:
-        flags |= denormal
-    return -1 if refused(c, flags) != 0 else order
-
-
-@kernel(I64(C))
-def compared_empty(c):
-    """The same where a register is empty."""
-    flag(c, IE | SF)
-    return UNORDERED if c.fcw & IE else -1
+    if order < KEPT_BACK:
+        for _ in range(pops):
+            pop(c)
 
 
 @kernel(VOID(C, I64, I64))
@@ -132,7 +132,7 @@ def load_form(c, esc, reg):
         else:
             man, se, denormal = widen(low, 64, 52)
     else:
-        if esc >= 6 and reg != 5:
+        if esc == 6 or (esc == 7 and reg == 0):
             low = (low ^ 0x8000) - 0x8000
         elif esc < 6:
             low = (low ^ 0x80000000) - 0x80000000
@@ -142,11 +142,7 @@ def load_form(c, esc, reg):
             man, denormal = man | QUIET, IE
         push(c, man, se, denormal)
     elif reg & 6 == 2:
-        order = compared(c, man, se, 0, denormal) if in_use(c, 0) else compared_empty(c)
-        if order >= 0:
-            conditions(c, order)
-            if reg & 1:
-                pop(c)
+        compared(c, compare(c, man, se, 0, denormal, 1 - in_use(c, 0)), reg & 1)
     elif in_use(c, 0):
         arithmetic(c, reg, 0, man, se, denormal, 0)
     else:

@@ -6,9 +6,6 @@ from ..compiled.registry import I64, VOID, kernel
 from .state import F_CF, F_PF, F_ZF, C
 from .wide import TRIPLE
 from .x87_arith import (
-    EQUAL,
-    GREATER,
-    LESS,
     PARTIAL,
     extract_x,
     remainder_x,
@@ -31,8 +28,23 @@ from .x87_float import (
     kind,
     rounding,
 )
-from .x87_memory import arithmetic, compared, compared_empty, conditions
-from .x87_stack import C0, C2, C3, CONDITIONS, SF, flag, fninit, in_use, pop, push, put_st, refused, underflow
+from .x87_memory import KEPT_BACK, arithmetic, compare, compared
+from .x87_stack import (
+    C0,
+    C2,
+    C3,
+    CONDITIONS,
+    SF,
+    flag,
+    fninit,
+    in_use,
+    pop,
+    push,
+    push_nothing,
+    put_st,
+    refused,
+    underflow,
+)
 from .x87_trans import arctangent, exp2_minus_1, log2_times, sine_cosine
 
 UNDEFINED = -1
@@ -41,6 +53,8 @@ STATUS_TO_AX = -2
 """FNSTSW AX: the caller writes the register."""
 SETS_FLAGS = 1 << 16
 """With ZF, PF and CF: what the caller sets these to, OF, SF and AF being cleared."""
+
+ORDER_FLAGS = (F_CF, F_ZF, 0, F_ZF | F_PF | F_CF)
 
 CONSTANTS = (
     (-(1 << 63), 0, BIAS),
@@ -63,11 +77,13 @@ def register_form(c, esc, modrm, eflags):
     at = (c.ftop + i) & 7
     if esc & 1 == 0 and esc != 2:
         if reg & 6 == 2 and esc != 6:
-            return compare_form(c, i, 0, reg & 1)
+            compared(c, against(c, i, 0), reg & 1)
+            return 0
         if esc == 6 and reg & 6 == 2:
             if reg == 3 and i != 1:
                 return UNDEFINED
-            return compare_form(c, i, 0, 2 if reg == 3 else 1)
+            compared(c, against(c, i, 0), 2 if reg == 3 else 1)
+            return 0
         into = 0 if esc == 0 else i
         if in_use(c, 0) and in_use(c, i):
             arithmetic(c, reg, into, c.st_man[at], c.st_exp[at], 0, esc == 6)
@@ -79,7 +95,10 @@ def register_form(c, esc, modrm, eflags):
             move_if(c, esc, reg, i, eflags)
             return 0
         if esc == 2:
-            return compare_form(c, 1, 1, 2) if modrm & 63 == 0x29 else UNDEFINED
+            if modrm & 63 != 0x29:
+                return UNDEFINED
+            compared(c, against(c, 1, 1), 2)
+            return 0
         if reg == 4:
             return control(c, i)
         return compare_flags(c, i, reg == 5, 0) if reg < 7 else UNDEFINED
@@ -87,13 +106,10 @@ def register_form(c, esc, modrm, eflags):
         if esc == 1:
             if in_use(c, i):
                 push(c, c.st_man[at], c.st_exp[at], 0)
-            elif in_use(c, 7):
-                push(c, 0, 0, 0)
             else:
-                flag(c, IE | SF)
-                if c.fcw & IE:
-                    push(c, NAN_MAN, NAN_SE, IE | SF)
+                push_nothing(c)
             return 0
+        flag(c, 0)
         c.ftag &= ~(1 << at)
         if esc == 7:
             pop(c)
@@ -105,16 +121,19 @@ def register_form(c, esc, modrm, eflags):
         if esc == 1 and reg == 2:
             return 0 if i == 0 else UNDEFINED
         man, se = c.st_man[c.ftop], c.st_exp[c.ftop]
+        flag(c, 0)
         if in_use(c, 0):
-            flag(c, 0)
             put_st(c, i, man, se)
-        elif underflow(c, i) == 0:
+        elif esc != 1 and underflow(c, i) == 0:  # the alias D9 D8 does not look whether there is a number
             return 0
         if reg == 3 or esc != 5:
             pop(c)
         return 0
     if esc == 5:
-        return compare_form(c, i, 1, reg & 1) if reg < 6 else UNDEFINED
+        if reg > 5:
+            return UNDEFINED
+        compared(c, against(c, i, 1), reg & 1)
+        return 0
     if reg == 4:
         return STATUS_TO_AX if i == 0 else UNDEFINED
     return compare_flags(c, i, reg == 5, 1) if reg < 7 else UNDEFINED
@@ -130,35 +149,23 @@ def control(c, i):
     return 0 if i < 5 else UNDEFINED
 
 
-@kernel(I64(C, I64, I64, I64))
-def compare_form(c, i, quiet, pops):
-    """FCOM and FUCOM of ST(0) and ST(i)."""
+@kernel(I64(C, I64, I64))
+def against(c, i, quiet):
+    """Compare ST(0) with ST(i)."""
     at = (c.ftop + i) & 7
-    if in_use(c, 0) and in_use(c, i):
-        order = compared(c, c.st_man[at], c.st_exp[at], quiet, 0)
-    else:
-        order = compared_empty(c)
-    if order >= 0:
-        conditions(c, order)
-        for _ in range(pops):
-            pop(c)
-    return 0
+    return compare(c, c.st_man[at], c.st_exp[at], quiet, 0, 1 - (in_use(c, 0) & in_use(c, i)))
 
 
 @kernel(I64(C, I64, I64, I64))
 def compare_flags(c, i, quiet, pops):
-    """FCOMI and FUCOMI."""
-    at = (c.ftop + i) & 7
-    if in_use(c, 0) and in_use(c, i):
-        order = compared(c, c.st_man[at], c.st_exp[at], quiet, 0)
-    else:
-        order = compared_empty(c)
-    if order < 0:
-        return 0
-    if pops:
+    """FCOMI and FUCOMI; C1 changes only when a register was empty."""
+    before = c.fsw & C1
+    order = against(c, i, quiet)
+    if in_use(c, 0) & in_use(c, i):
+        c.fsw |= before
+    if pops and order < KEPT_BACK:
         pop(c)
-    codes = 0 if order == GREATER else F_CF if order == LESS else F_ZF if order == EQUAL else F_ZF | F_PF | F_CF
-    return SETS_FLAGS | codes
+    return SETS_FLAGS | ORDER_FLAGS[order & 3]
 
 
 @kernel(VOID(C, I64, I64, I64, I64))
@@ -169,7 +176,6 @@ def move_if(c, esc, reg, i, eflags):
         underflow(c, 0)
         return
     mask = F_CF if reg == 0 else F_ZF if reg == 1 else F_CF | F_ZF if reg == 2 else F_PF
-    flag(c, 0)
     if (eflags & mask != 0) == (esc == 2):
         put_st(c, 0, c.st_man[at], c.st_exp[at])
 
@@ -229,16 +235,15 @@ def special(c, n):
         return 0
     if n == 2 or n == 3 or n == 6 or n == 7 or n == 15:
         return UNDEFINED
+    if n == 18 or n == 21 or n == 24 or n == 27 or n >= 30:
+        c.fsw &= ~C2
     two = n == 17 or n == 19 or n == 21 or n == 24 or n == 25 or n == 29
     if in_use(c, 0) == 0 or (two and in_use(c, 1) == 0):
         if n == 4:
-            order = compared_empty(c)
-            if order >= 0:
-                conditions(c, order)
-            return 0
-        if n == 20 or n == 18 or n == 27:
+            compared(c, compare(c, 0, 0, 0, 0, 1), 0)
+        elif n == 20 or n == 18 or n == 27:
             if underflow(c, 0):
-                push(c, NAN_MAN, NAN_SE, IE | SF)
+                push_nothing(c)
         elif n == 17 or n == 19 or n == 25:
             if underflow(c, 1):
                 pop(c)
@@ -252,16 +257,15 @@ def special(c, n):
         flag(c, 0)
         c.st_exp[c.ftop] = se ^ 0x8000 if n == 0 else se & 0x7FFF
     elif n == 4:
-        order = compared(c, 0, 0, 0, 0)
-        if order >= 0:
-            conditions(c, order)
+        compared(c, compare(c, 0, 0, 0, 0, 0), 0)
     elif n == 21 or n == 24:
         man, se, flags, whole = remainder_x(man, se, om, oe, n == 21, c.fcw)
-        if refused(c, flags) == 0:
+        if refused(c, flags & ~C1) == 0:
             put_st(c, 0, man, se)
-            codes = C2 if whole & PARTIAL else 0
-            codes |= (C0 if whole & 4 else 0) | (C3 if whole & 2 else 0) | (C1 if whole & 1 else 0)
-            c.fsw = (c.fsw & ~CONDITIONS) | codes
+            if kind(man, se) < QNAN:
+                codes = C2 if whole & PARTIAL else 0
+                codes |= (C0 if whole & 4 else 0) | (C3 if whole & 2 else 0) | (C1 if whole & 1 else 0)
+                c.fsw = (c.fsw & ~CONDITIONS) | codes
     elif n == 17 or n == 25:
         finish(c, 1, log2_times(man, se, om, oe, n == 25, c.fcw))
     elif n == 19:
@@ -310,10 +314,10 @@ def two_results(c, man, se, pm, pe, flags):
 @kernel(VOID(C, I64, I64, I64))
 def trigonometric(c, n, man, se):
     """FPTAN, FSINCOS, FSIN, FCOS; arguments from 2**63 up are left to the program (C2)."""
-    if kind(man, se) < INFINITE and se & 0x7FFF >= BIAS + 63:
+    full = in_use(c, 7) and n < 30
+    if not full and kind(man, se) < INFINITE and se & 0x7FFF >= BIAS + 63:
         c.fsw = (c.fsw & ~C1) | C2
         return
-    c.fsw &= ~C2
     if n == 30 or n == 31:
         finish(c, 0, sine_cosine(man, se, n - 30, c.fcw))
         return

@@ -1,7 +1,8 @@
 """The x87's registers as instructions see them: a stack, tags, status word, and how a result gets in or does not.
 
-Physical registers are ``st_man[i], st_exp[i]``; ``ftop`` is the one that is ST(0), bit ``i`` of ``ftag`` says that register ``i`` is
-in use. ``fsw`` holds exception flags, SF and condition codes; TOP, ES and B are put together when the word is read.
+Physical registers are ``st_man[i], st_exp[i]``; ``ftop`` is the one that is ST(0), bit ``i`` of ``ftag`` says that
+register ``i`` is in use. ``fsw`` holds exception flags, SF and condition codes; TOP, ES and B are put together when the
+word is read.
 
 An exception that is not masked before anything was computed (invalid, denormal, zero divide) leaves registers as they
 are; one after (overflow, underflow, precision) lets the result in (SDM 8.5). Either way the next waiting instruction
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 from ..compiled.registry import I64, VOID, kernel
 from .state import C
-from .x87_float import C1, DE, IE, NAN_MAN, NAN_SE, ZE
+from .x87_float import C1, DE, IE, NAN_MAN, NAN_SE, NORMAL, ZE, ZERO, kind
 
 SF = 0x40
 """Stack fault, bit of the status word."""
@@ -90,12 +91,42 @@ def push(c, man, se, flags):
         if ~c.fcw & IE:
             flag(c, flags)
             return
-    if refused(c, flags) == 0:
+    if refused(c, flags) == 0 or flags == DE:  # a denormal number is loaded even if that raises #MF
         c.ftop = (c.ftop - 1) & 7
         put_st(c, 0, man, se)
+
+
+@kernel(VOID(C))
+def push_nothing(c):
+    """A push whose source is empty: that is what gets flagged, even if there is no room either."""
+    flag(c, IE | SF)
+    if c.fcw & IE:
+        c.ftop = (c.ftop - 1) & 7
+        put_st(c, 0, NAN_MAN, NAN_SE)
 
 
 @kernel(VOID(C))
 def fninit(c):
     c.fcw, c.fsw, c.ftop, c.ftag = 0x37F, 0, 0, 0
     c.fip = c.fcs = c.fdp = c.fds = c.fop = 0
+
+
+@kernel(I64(C))
+def tag_word(c):
+    """Two bits a register, by what it holds: 0 valid, 1 zero, 2 special, 3 empty (SDM figure 8-7)."""
+    word = 0
+    for i in range(8):
+        tag = 3
+        if c.ftag >> i & 1:
+            k = kind(c.st_man[i], c.st_exp[i])
+            tag = 0 if k == NORMAL else 1 if k == ZERO else 2
+        word |= tag << (2 * i)
+    return word
+
+
+@kernel(VOID(C, I64, I64))
+def put_words(c, control, status):
+    """Load control and status word; bits that do not exist read as processors have them."""
+    c.fcw = (control & 0x1F3F) | 0x40
+    c.fsw = status & KEPT
+    c.ftop = (status >> 11) & 7

@@ -1,9 +1,9 @@
 """Transcendental instructions of the x87: FSIN, FCOS, FSINCOS, FPTAN, FPATAN, F2XM1, FYL2X, FYL2XP1.
 
 Each is a reduction of the argument to a small one, a short series in 64-bit fixed point, and a product of extended
-numbers, so the error is relative: a few units of the 64th bit, far below the 53rd. Arguments of the circular functions are
-reduced by 1/(2 pi) to 256 bits and not, as processors do, by a pi of 66 bits: near its multiples results are those of the
-mathematical function.
+numbers, so the error is relative: a few units of the 64th bit, far below the 53rd. Arguments of the circular functions
+are reduced by 1/(2 pi) to 256 bits and not, as processors do, by a pi of 66 bits: near its multiples results are those
+of the mathematical function.
 
 Numbers, flags and control word are those of :mod:`.x87_float`; precision control does not matter here. Where an
 argument's range is limited and the manual leaves what lies outside open, the functions go on (SDM volume 2, on each).
@@ -26,6 +26,7 @@ from .x87_float import (
     NAN_SE,
     PE,
     QNAN,
+    UE,
     ZE,
     ZERO,
     kind,
@@ -57,6 +58,13 @@ ATAN_SES = (0, BIAS - 4, BIAS - 3, BIAS - 2, BIAS - 2, BIAS - 1, BIAS - 1, BIAS 
 """Their exponents."""
 
 
+@kernel(TRIPLE(I64, I64, I64))
+def inexact(man, se, flags):
+    """A result that counts as rounded whether it was or not, and so as underflown when it is tiny."""
+    tiny = se & 0x7FFF == 0 and man >= 0
+    return man, se, flags | PE | (UE if tiny else 0)
+
+
 @kernel(I64(I64, I64))
 def fraction(man, exponent):
     """A number below 1 in units of 2**-64."""
@@ -66,8 +74,8 @@ def fraction(man, exponent):
 
 @kernel(TRIPLE(I64, I64))
 def reduced(man, exponent):
-    """``|x|`` as ``q`` quarter turns and a rest: significand and exponent of the rest's magnitude, ``q & 3`` with the rest's
-    sign as bit 2. ``x`` is normalised and below 2**63."""
+    """``|x|`` as ``q`` quarter turns and a rest: significand and exponent of the rest's magnitude, ``q & 3`` with the
+    rest's sign as bit 2. ``x`` is normalised and below 2**63."""
     if exponent < BIAS - 1:
         return man, exponent, 0
     high, a, b, c = 0, 0, 0, 0
@@ -102,7 +110,7 @@ def circular(sign, man, exponent, which, cw):
     angle = fraction(man, exponent)
     square = mul_high(angle, angle)
     odd = (which ^ quarter) & 1
-    # 1 - z/2!*... as nested factors: 1 - z/(n (n+1)) (1 - z/((n+2) (n+3)) (...)), from 2 for the sine and 1 for the cosine.
+    # The series as nested factors: 1 - z/(n (n+1)) (1 - z/((n+2) (n+3)) (...)); n is 2 for the sine, 1 for the cosine.
     value = TOP
     for k in range(20, 0, -2):
         n = k - odd
@@ -127,7 +135,7 @@ def sine_cosine(man, se, which, cw):
         return NAN_MAN, NAN_SE, IE
     if k == ZERO:
         return (TOP, ONE_SE, 0) if which == COSINE else (man, se, 0)
-    flags = PE | (DE if k == DENORMAL else 0)
+    flags = DE if k == DENORMAL else 0
     exponent, man = unpacked(man, se)
     sign = se >> 15
     if which == TANGENT:
@@ -136,7 +144,7 @@ def sine_cosine(man, se, which, cw):
         man, se, more = div_x(sm, ss, cm, cs, cw)
     else:
         man, se, more = circular(sign, man, exponent, which, cw)
-    return man, se, flags | more
+    return inexact(man, se, flags | more)
 
 
 @kernel(PAIR(I64, I64))
@@ -192,7 +200,7 @@ def arctangent(xm, xe, ym, ye, cw):
         steep = ay > ax or (ay == ax and below(xn, yn))
         if ay - ax < -70 and not left:  # the arctangent is its argument as far as it can be seen
             man, se, more = div_x(ym, ye, xm, xe, cw)
-            return man, se, more | PE
+            return inexact(man, se, more)
         if steep:
             ax, ay, xn, yn = ay, ax, yn, xn
         gap = max(ay - ax, -200)
@@ -203,7 +211,7 @@ def arctangent(xm, xe, ym, ye, cw):
         if left:
             man, se, _ = add_x(PI, BIAS + 1, man, se, 1, EXACT)
     man, se, more = rounded_to(sign, se, man, 0, cw)
-    return man, se, flags | more | PE
+    return inexact(man, se, flags | more)
 
 
 @kernel(TRIPLE(I64, I64, I64))
@@ -222,7 +230,7 @@ def exp2_minus_1(man, se, cw):
     if exponent >= BIAS:
         if exponent > BIAS or man != TOP:
             return man, se, PE
-        return (TOP, 0x8000 | (BIAS - 1), 0) if sign else (man, se, 0)
+        return (TOP, 0x8000 | (BIAS - 1), PE) if sign else (man, se, PE)
     power = mul_high(fraction(man, exponent), LN2)
     value = TOP
     for n in range(21, 1, -1):
@@ -230,7 +238,7 @@ def exp2_minus_1(man, se, cw):
         value = sub(TOP, step) if sign else add(TOP, step)
     exponent, man, _ = normalise(exponent, mul_high(man, LN2), mul(man, LN2))
     man, se, more = rounded_to(sign, exponent + 1, mul_high(man, value), mul(man, value), cw)
-    return man, se, more | PE | (DE if k == DENORMAL else 0)
+    return inexact(man, se, more | (DE if k == DENORMAL else 0))
 
 
 @kernel(PAIR(I64, I64))
@@ -301,7 +309,6 @@ def log2_times(xm, xe, ym, ye, plus_1, cw):
     elif exponent == BIAS and man == TOP:
         man = 0
     else:
-        flags |= PE if man != TOP else 0
         man, se = logarithm(exponent, man)
         exponent, sign = se & 0x7FFF, se >> 15
     if man == 0 or ky == ZERO or ky == INFINITE:
@@ -310,4 +317,4 @@ def log2_times(xm, xe, ym, ye, plus_1, cw):
     ey, ym = unpacked(ym, ye)
     sign ^= ye >> 15
     man, se, more = rounded_to(sign, exponent + ey - BIAS + 1, mul_high(man, ym), mul(man, ym), cw)
-    return man, se, flags | more | (PE if small else 0)
+    return inexact(man, se, flags | more)
