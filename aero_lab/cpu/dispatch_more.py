@@ -6,7 +6,7 @@ LLVM makes a jump table of each chain. There are two because numba's analysis re
 from __future__ import annotations
 
 from ..compiled.registry import kernel
-from . import op_descriptor, op_fpu, op_shift, op_string, op_system
+from . import op_descriptor, op_shift, op_string, op_system, x87
 from .operands import OP
 
 
@@ -134,11 +134,11 @@ def dispatch_more(c, k, ram, e):
     elif op == 289:
         return op_system.cpuid(c, k, ram, e)
     elif op == 290:
-        return op_fpu.x87_r(c, k, ram, e)
+        return x87.x87_r(c, k, ram, e)
     elif op == 291:
-        return op_fpu.x87_m(c, k, ram, e)
+        return x87.x87_m(c, k, ram, e)
     elif op == 292:
-        return op_fpu.fwait(c, k, ram, e)
+        return x87.fwait(c, k, ram, e)
     elif op == 293:
-        return op_fpu.fxsave(c, k, ram, e)
-    return op_fpu.fxrstor(c, k, ram, e)
+        return x87.fxsave(c, k, ram, e)
+    return x87.fxrstor(c, k, ram, e)

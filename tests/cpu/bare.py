@@ -1,0 +1,35 @@
+"""A core that runs a few instructions from the start of memory: flat 32-bit segments, no paging, CR0.NE set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from aero_lab.cpu.core import Core
+from aero_lab.cpu.execute import run
+from aero_lab.cpu.state import CR0_ET, CR0_NE, CR0_PE, CS, row
+
+CODE, STACK = 0x1000, 0x8000
+
+
+def flat(code: bytes, ram_size: int = 0x20000) -> tuple[Core, Any]:
+    """A core about to run ``code`` at :data:`CODE`, and its record."""
+    ram = np.zeros(ram_size, np.uint8)
+    ram[CODE : CODE + len(code)] = np.frombuffer(code, np.uint8)
+    core = Core(ram)
+    c = row(core.cpu)
+    for seg in range(6):
+        c.seg_sel[seg], c.seg_base[seg], c.seg_limit[seg], c.seg_attr[seg] = 16, 0, 0xFFFFFFFF, 0xC093
+    c.seg_sel[CS], c.seg_attr[CS] = 8, 0xC09B
+    c.cr0 = CR0_PE | CR0_ET | CR0_NE
+    c.eip, c.gpr[4] = CODE, STACK
+    core.refresh()
+    return core, c
+
+
+def go(core: Core, instructions: int) -> int:
+    """Run so many instructions: why it stopped."""
+    c = row(core.cpu)
+    c.until = c.icount + instructions
+    return run(*core.arrays)
