@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from ..compiled.registry import I64, VOID, kernel
+from ..compiled.registry import I64, VOID
 from .flags import carry, leave_flags, leave_logical
+from .inline import inlined, kernel, out_of_line
 from .state import C
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def add(c, a, b, bits):
     r = (a + b) & ((1 << bits) - 1)
@@ -14,6 +16,7 @@ def add(c, a, b, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def adc(c, a, b, bits):
     r = (a + b + carry(c)) & ((1 << bits) - 1)
@@ -21,6 +24,7 @@ def adc(c, a, b, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def sub(c, a, b, bits):
     r = (a - b) & ((1 << bits) - 1)
@@ -28,6 +32,7 @@ def sub(c, a, b, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def sbb(c, a, b, bits):
     r = (a - b - carry(c)) & ((1 << bits) - 1)
@@ -35,6 +40,7 @@ def sbb(c, a, b, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def and_(c, a, b, bits):
     r = a & b
@@ -42,6 +48,7 @@ def and_(c, a, b, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def or_(c, a, b, bits):
     r = a | b
@@ -49,6 +56,7 @@ def or_(c, a, b, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def xor(c, a, b, bits):
     r = a ^ b
@@ -56,6 +64,7 @@ def xor(c, a, b, bits):
     return r
 
 
+@inlined
 @kernel(VOID(C, I64))
 def _keep_carry(c, before):
     """Put the carry of ``before`` back and keep the overflow, for INC and DEC."""
@@ -63,6 +72,7 @@ def _keep_carry(c, before):
     c.faux ^= change | (change >> 1)
 
 
+@inlined
 @kernel(I64(C, I64, I64))
 def inc(c, a, bits):
     before = c.faux
@@ -71,6 +81,7 @@ def inc(c, a, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64))
 def dec(c, a, bits):
     before = c.faux
@@ -79,6 +90,7 @@ def dec(c, a, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64))
 def neg(c, a, bits):
     return sub(c, 0, a, bits)
@@ -88,6 +100,7 @@ def neg(c, a, bits):
 def arithmetic(c, which, a, b, bits):
     """One of the eight by its number in the opcode: ADD OR ADC SBB AND SUB XOR CMP; 8 is TEST. CMP and TEST give
     ``a``."""
+    out_of_line()
     if which == 0:
         return add(c, a, b, bits)
     if which == 1:

@@ -13,9 +13,10 @@ looked up by physical address, or decoded, and tagged. A TLB flush starts a new 
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, VOID, kernel
+from ..compiled.registry import BYTES, I64, VOID
 from .cells import cells, put_code_mask, row, seg_base, seg_limit
 from .decode import CROSSES, ENDS, FALL, UNDEFINED, decode
+from .inline import inlined, kernel, out_of_line
 from .limits import BLOCK_INSNS, BLOCKS, HASH_HEADS, INSNS, JUMP_ENTRIES, MAX_PAGES, SMC_PAGES
 from .memory import raise_error
 from .paging import forbid_writes, translate
@@ -55,15 +56,18 @@ def _hash(key):
 @kernel(VOID(K, B))
 def flush_blocks(k, blocks):
     """Drop all decoded code."""
+    out_of_line()
     for i in range(k.block_count):
         block = row(blocks, i)
         block.tag = -1
         block.alive = 0
-    for i in range(HASH_HEADS):
-        put_hash_head(k, i, 0)
-    for i in range(MAX_PAGES):
-        put_page_head(k, i, 0)
-        put_code_mask(k, i, 0)
+        put_hash_head(k, _hash(block.key), 0)
+        page = block.key >> (12 + MODE_BITS)
+        put_page_head(k, page, 0)
+        put_code_mask(k, page, 0)
+        if block.page2 >= 0:
+            put_page_head(k, block.page2, 0)
+            put_code_mask(k, block.page2, 0)
     k.block_count = 0
     k.insn_count = 0
     k.flushes += 1
@@ -72,6 +76,7 @@ def flush_blocks(k, blocks):
 @kernel(VOID(K, B, I64))
 def drop_page(k, blocks, page):
     """Drop the blocks of a physical page."""
+    out_of_line()
     at = page_head(k, page) - 1
     while at >= 0:
         block = row(blocks, at)
@@ -97,6 +102,7 @@ def drop_page(k, blocks, page):
 @kernel(VOID(K, B))
 def drop_written(k, blocks):
     """Drop the blocks of the pages that :func:`..memory.note_code_write` noted."""
+    out_of_line()
     if k.smc_count > SMC_PAGES:
         flush_blocks(k, blocks)
     else:
@@ -136,6 +142,7 @@ def _at_breakpoint(c, linear):
 @kernel(I64(C, K, B, INSN_TABLE, BYTES, I64, I64, I64))
 def _make(c, k, blocks, insns, ram, linear, physical, mode):
     """Decode the block at a physical address: its number, or ``FAULT``."""
+    out_of_line()
     if k.block_count >= BLOCKS or k.insn_count + BLOCK_INSNS + 2 > INSNS:
         flush_blocks(k, blocks)
     number = k.block_count
@@ -202,6 +209,7 @@ def _make(c, k, blocks, insns, ram, linear, physical, mode):
     return number
 
 
+@inlined
 @kernel(I64(C, K, I64, I64))
 def tag_of(c, k, linear, mode):
     return linear | (mode << 32) | (k.generation << (32 + MODE_BITS))
@@ -210,6 +218,7 @@ def tag_of(c, k, linear, mode):
 @kernel(I64(C, K, B, INSN_TABLE, BYTES, I64, I64))
 def _look_up(c, k, blocks, insns, ram, linear, mode):
     """Find a block by physical address or make it: its number, or ``FAULT``."""
+    out_of_line()
     k.lookups += 1
     if k.generation >= GENERATIONS:
         flush_blocks(k, blocks)

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from ..compiled.records import new_records
-from ..compiled.registry import VOID, kernel
+from ..compiled.registry import I64, VOID
+from .blocks import flush_blocks, written
+from .flags import eflags, set_eflags
+from .inline import kernel
 from .limits import BLOCKS, INSNS, MAX_PAGES
+from .paging import flush_tlb
 from .segments import refresh
 from .state import (
     BLOCK_DTYPE,
     CODE_DTYPE,
+    CODES,
     CPU_DTYPE,
     CPUS,
     CR0_CD,
@@ -21,6 +26,7 @@ from .state import (
     INSN_DTYPE,
     LDTR,
     TR,
+    B,
     row,
 )  # fmt: skip
 
@@ -52,6 +58,30 @@ class Core:
 @kernel(VOID(CPUS))
 def _refresh_first(cpu):
     refresh(cpu[0])
+
+
+@kernel(I64(CPUS))
+def read_eflags(cpu):
+    """EFLAGS of the first processor, arithmetic flags worked out."""
+    return eflags(cpu[0])
+
+
+@kernel(VOID(CPUS, I64))
+def write_eflags(cpu, flags):
+    set_eflags(cpu[0], flags)
+
+
+@kernel(VOID(CPUS, CODES, B, I64, I64))
+def code_written(cpu, code, blocks, address, size):
+    """Drop what was decoded from this memory: it was written to from Python."""
+    written(cpu[0], code[0], blocks, address, size)
+
+
+@kernel(VOID(CPUS, CODES, B))
+def forget_code(cpu, code, blocks):
+    """Drop everything decoded and the TLB: after memory or page tables were changed from Python."""
+    flush_blocks(code[0], blocks)
+    flush_tlb(cpu[0], code[0], 1)
 
 
 def reset(c: Any, ram_size: int) -> None:

@@ -8,7 +8,8 @@ operand size; jump targets as distances from the start of the block. What is no 
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, kernel
+from ..compiled.registry import BYTES, I64
+from .inline import kernel, out_of_line
 from .limits import INSN_BYTES
 from .opcodes import (
     ATTRIBUTES,
@@ -46,6 +47,7 @@ UNDEFINED, FALL, TOO_LONG = NUMBERS["undefined"], NUMBERS["fall"], NUMBERS["too_
 @kernel(I64(BYTES, I64, I64, I64, I64, I64))
 def code_bytes(ram, here, room, there, at, size):
     """``size`` bytes at ``at`` of code that lies at ``here`` for ``room`` bytes and then at ``there`` (-1: unknown)."""
+    out_of_line()
     value = 0
     for i in range(size):
         n = at + i
@@ -65,6 +67,7 @@ def sign_extended(value, bits):
 @kernel(I64(E, BYTES, I64, I64, I64, I64, I64, I64))
 def memory_operand32(e, ram, here, room, there, at, mod, rm):
     """The memory operand of 32-bit addressing: where its bytes end. A default segment of SS goes to ``seg``."""
+    out_of_line()
     if rm == 4:
         sib = code_bytes(ram, here, room, there, at, 1)
         at += 1
@@ -92,6 +95,7 @@ def memory_operand32(e, ram, here, room, there, at, mod, rm):
 @kernel(I64(E, BYTES, I64, I64, I64, I64, I64, I64))
 def memory_operand16(e, ram, here, room, there, at, mod, rm):
     """The same for 16-bit addressing."""
+    out_of_line()
     if rm == 6 and mod == 0:
         e.disp = code_bytes(ram, here, room, there, at, 2)
         return at + 2
@@ -120,6 +124,7 @@ def decode(e, ram, here, room, there, off, mode):
     ``room`` bytes are left in its page, ``there`` is where the next page is or -1; ``off`` is its distance from the
     start of the block.
     """
+    out_of_line()
     wide = 1 if mode & M_CODE32 else 0
     wide_address = wide
     seg = -1

@@ -17,10 +17,11 @@ its first operation; the region returns the same statuses as a handler.
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, VOID, kernel
+from ..compiled.registry import BYTES, I64, VOID
 from .blocks import _at_breakpoint, drop_written, find, tag_of
 from .cells import row, seg_base
 from .dispatch import dispatch
+from .inline import kernel
 from .interrupts import deliver_exception, interrupt
 from .limits import TRACE
 from .state import (

@@ -10,32 +10,38 @@ equals its sign otherwise, turns the parity over.
 
 from __future__ import annotations
 
-from ..compiled.registry import I64, VOID, kernel
+from ..compiled.registry import I64, VOID
+from .inline import inlined, kernel, out_of_line
 from .state import F_AF, F_ARITHMETIC, F_CF, F_OF, F_PF, F_SF, F_ZF, C
 
 M32 = 0xFFFFFFFF
 
 
+@inlined
 @kernel(I64(C))
 def carry(c):
     return (c.faux >> 31) & 1
 
 
+@inlined
 @kernel(I64(C))
 def overflow(c):
     return ((c.faux >> 31) ^ (c.faux >> 30)) & 1
 
 
+@inlined
 @kernel(I64(C))
 def zero(c):
     return 1 if (c.fres & M32) == 0 else 0
 
 
+@inlined
 @kernel(I64(C))
 def sign(c):
     return 1 if c.fres < 0 else 0
 
 
+@inlined
 @kernel(I64(C))
 def parity(c):
     p = c.fres & 0xFF
@@ -48,12 +54,14 @@ def parity(c):
 @kernel(I64(C))
 def arithmetic_flags(c):
     """CF, PF, AF, ZF, SF, OF at their places in EFLAGS."""
+    out_of_line()
     flags = carry(c) | (parity(c) << 2) | (((c.faux >> 3) & 1) << 4) | (zero(c) << 6) | (sign(c) << 7)
     return flags | (overflow(c) << 11)
 
 
 @kernel(VOID(C, I64))
 def set_arithmetic_flags(c, flags):
+    out_of_line()
     cf = flags & F_CF
     of = 1 if flags & F_OF else 0
     even = 1 if flags & F_PF else 0
@@ -75,10 +83,12 @@ def eflags(c):
 @kernel(VOID(C, I64))
 def set_eflags(c, flags):
     """All of EFLAGS, unconditionally."""
+    out_of_line()
     set_arithmetic_flags(c, flags)
     c.eflags = flags & 0x3F7FD7 & ~(F_ARITHMETIC | 2)
 
 
+@inlined
 @kernel(VOID(C, I64, I64, I64))
 def leave_flags(c, result, carries, bits):
     """What an addition or subtraction of ``bits`` leaves: its result and its vector of carries, both masked."""
@@ -87,6 +97,7 @@ def leave_flags(c, result, carries, bits):
     c.faux = ((carries << (32 - bits)) & 0xC0000000) | (carries & 8)
 
 
+@inlined
 @kernel(VOID(C, I64, I64))
 def leave_logical(c, result, bits):
     """What AND, OR, XOR and TEST leave: CF, OF and AF clear."""
@@ -95,6 +106,7 @@ def leave_logical(c, result, bits):
     c.faux = 0
 
 
+@inlined
 @kernel(VOID(C, I64, I64))
 def put_carry_overflow(c, cf, of):
     """Replace CF and OF, keep the others."""
@@ -104,6 +116,7 @@ def put_carry_overflow(c, cf, of):
 @kernel(I64(C, I64))
 def condition(c, code):
     """The condition ``code`` of Jcc, SETcc and CMOVcc (SDM volume 2, appendix B.1.4.7): 0 or 1."""
+    out_of_line()
     which = code >> 1
     if which == 0:
         met = overflow(c)

@@ -14,9 +14,6 @@ from .opcodes import CONDITIONS, NUMBERS
 
 HERE = Path(__file__).parent
 GENERATED = ("op_alu", "op_alu32", "op_jump")
-FIRST = 230
-"""Branches of the first level of the dispatch; numba's analysis recurses once a branch and gives up near 350."""
-WIDE = 120
 
 FUNCTION = {
     "add": "add", "or": "or_", "adc": "adc", "sbb": "sbb", "and": "and_", "sub": "sub", "xor": "xor", "cmp": "sub",
@@ -33,13 +30,13 @@ with an immediate, ``r`` and ``m`` alone. ``alu_`` handlers take the operation f
 
 from __future__ import annotations
 
-from ..compiled.registry import kernel
 '''
 
 IMPORTS = (
     (".alu", ("adc", "add", "and_", "arithmetic", "dec", "inc", "neg", "or_", "sbb", "sub", "xor")),
     (".cells", ("gpr", "put_gpr")),
     (".flags", ("carry", "overflow", "parity", "sign", "zero")),
+    (".inline", ("inlined", "kernel")),
     (".memory", ("load8", "load16", "load32", "modify8", "modify16", "modify32", "store8", "store16", "store32")),
     (".operands", ("OP", "address", "get8", "get16", "set8", "set16")),
     (".state", ("NEXT", "NOT_TAKEN", "TAKEN")),
@@ -127,7 +124,8 @@ def module(which: str) -> str:
     for name in NUMBERS:
         lines = body(name)
         if lines is not None and home(name) == which:
-            handlers += f"\n\n@kernel(OP)\ndef {name}(c, k, ram, e):\n" + "".join(f"    {line}\n" for line in lines)
+            handlers += "\n\n" + ("" if name.startswith("alu_") else "@inlined\n")
+            handlers += f"@kernel(OP)\ndef {name}(c, k, ram, e):\n" + "".join(f"    {line}\n" for line in lines)
     text = HEADER
     for origin, names in IMPORTS:
         used = [name for name in names if re.search(rf"\b{name}\b", handlers)]
@@ -137,43 +135,54 @@ def module(which: str) -> str:
     return text + handlers
 
 
-def homes() -> dict[str, str]:
-    """Handler -> module of every handler that is written by hand."""
+def homes() -> tuple[dict[str, str], set[str]]:
+    """Handler -> module of every handler that is written by hand, and those that are to be inlined."""
     found = {}
+    hot = set()
     for path in sorted([*HERE.glob("op_*.py"), *HERE.glob("x87.py")]):
         if path.stem in GENERATED:
             continue
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef) and node.args.args and [a.arg for a in node.args.args][-1] == "e":
                 found[node.name] = path.stem
-    return found
+                if any(isinstance(d, ast.Name) and d.id == "inlined" for d in node.decorator_list):
+                    hot.add(node.name)
+    return found, hot
 
 
 def dispatch_module(function: str) -> str:
     """The text of ``dispatch.py`` or ``dispatch_more.py``."""
-    where = homes()
+    where, hot = homes()
     modules = {name: home(name) if body(name) is not None else where[name] for name in NUMBERS}
+    hot |= {name for name in NUMBERS if body(name) is not None and not name.startswith("alu_")}
+    members = [name for name in NUMBERS if (name in hot) == (function == "dispatch")]
     text = '''"""The dispatch from operation number to handler: written by ``generate.py``, not by hand.
 
-LLVM makes a jump table of each chain. There are two because numba's analysis recurses once a branch.
+LLVM makes a jump table of each chain. What is hot is inlined into the first, all else is in the second, out of line;
+more than some 350 branches in one function are too much for numba's analysis, which recurses.
 """
 
 from __future__ import annotations
 
-from ..compiled.registry import kernel
 '''
-    names = list(NUMBERS)
-    members, start = (names[:FIRST], 0) if function == "dispatch" else (names[FIRST:], FIRST)
     text += "from . import " + ", ".join(sorted({modules[name] for name in members})) + "\n"
-    text += "from .dispatch_more import dispatch_more\n" if function == "dispatch" else ""
+    text += (
+        "from .dispatch_more import dispatch_more\nfrom .inline import inlined, kernel\n"
+        if function == "dispatch"
+        else ""
+    )
+    text += "" if function == "dispatch" else "from .inline import kernel, out_of_line\n"
     text += "from .operands import OP\n"
-    text += f"\n\n@kernel(OP)\ndef {function}(c, k, ram, e):\n    op = e.op\n"
+    text += "\n\n@inlined" if function == "dispatch" else "\n"
+    text += f"\n@kernel(OP)\ndef {function}(c, k, ram, e):\n"
+    text += "" if function == "dispatch" else "    out_of_line()\n"
+    text += "    op = e.op\n"
     for i, name in enumerate(members):
         call = f"return {modules[name]}.{name}(c, k, ram, e)\n"
         if i == len(members) - 1 and function == "dispatch_more":
             text += f"    {call}"
         else:
-            text += f"    {'elif' if i else 'if'} op == {start + i}:\n        {call}"
+            text += f"    {'elif' if i else 'if'} op == {NUMBERS[name]}:\n        {call}"
     if function == "dispatch":
         text += "    return dispatch_more(c, k, ram, e)\n"
     return text

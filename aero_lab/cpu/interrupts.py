@@ -7,9 +7,10 @@ selector, so a double fault through one ends in shutdown.
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, kernel
+from ..compiled.registry import BYTES, I64
 from .cells import gpr, put_gpr, seg_attr, seg_base, seg_limit, sel
 from .flags import eflags
+from .inline import kernel, out_of_line
 from .memory import linear_address, probe_linear, raise_error, store_linear, system_load
 from .segments import (
     check_stack_segment,
@@ -104,6 +105,7 @@ def interrupt(c, k, ram, vector, software, error):
 
     ``software`` is set for INT n, INT3 and INTO; ``error`` is -1 if there is no error code.
     """
+    out_of_line()
     if not c.cr0 & CR0_PE:
         return _real_mode(c, k, ram, vector)
     ext = 0 if software else 1
@@ -246,6 +248,7 @@ def _contributory(vector):
 @kernel(I64(C, K, BYTES))
 def deliver_exception(c, k, ram):
     """Deliver the pending exception, as a double fault if a handler cannot be entered: 0, or -1 for shutdown."""
+    out_of_line()
     vector = c.exc_vector
     error = c.exc_error
     for _ in range(4):

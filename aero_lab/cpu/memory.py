@@ -11,8 +11,9 @@ and an access that leaves its page compares the tag with the page of its last by
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, VOID, kernel
+from ..compiled.registry import BYTES, I64, VOID
 from .cells import code_mask, rbase, seg_attr, seg_base, seg_limit, tlb, wbase
+from .inline import inlined, kernel, out_of_line
 from .limits import SMC_PAGES
 from .paging import allow_writes, put_ram8, put_ram16, put_ram32, ram8, ram16, ram32, translate
 from .state import (
@@ -47,6 +48,7 @@ def raise_error(c, vector, error):
 @kernel(I64(C, I64, I64, I64, I64))
 def linear_address(c, seg, ea, size, write):
     """Check an access against its segment (SDM volume 3, 5.3-5.5): the linear address, or ``FAULT``."""
+    out_of_line()
     attr = seg_attr(c, seg)
     limit = seg_limit(c, seg)
     good = (attr & 0x80) != 0
@@ -67,6 +69,7 @@ def linear_address(c, seg, ea, size, write):
 @kernel(I64(C, I64, I64))
 def device_read(c, physical, size):
     """Ask outside what an address beyond RAM reads as, or take the answer."""
+    out_of_line()
     if c.io_ready:
         c.io_ready = 0
         c.io_used = 1
@@ -110,6 +113,7 @@ def ram_store(ram, at, size, value):
 @kernel(I64(C, BYTES, I64, I64, I64, I64))
 def load_linear(c, ram, linear, size, write, user):
     """Load from a linear address; ``write`` checks as for a store."""
+    out_of_line()
     if (linear & 0xFFF) + size <= 4096:
         physical = translate(c, ram, linear, write, user)
         if physical < 0:
@@ -134,6 +138,7 @@ def load_linear(c, ram, linear, size, write, user):
 @kernel(I64(K, I64, I64))
 def note_code_write(k, physical, size):
     """``RESUME`` if these bytes of RAM, in one page, hold decoded code; the loop drops the page's blocks."""
+    out_of_line()
     page = physical >> 12
     mask = code_mask(k, page)
     if mask == 0:
@@ -154,6 +159,7 @@ def note_code_write(k, physical, size):
 
 @kernel(I64(C, K, BYTES, I64, I64, I64, I64))
 def store_linear(c, k, ram, linear, size, value, user):
+    out_of_line()
     if (linear & 0xFFF) + size <= 4096:
         physical = translate(c, ram, linear, 1, user)
         if physical < 0:
@@ -183,6 +189,7 @@ def store_linear(c, k, ram, linear, size, value, user):
 
 @kernel(I64(C, BYTES, I64, I64, I64))
 def load_slow(c, ram, seg, ea, size):
+    out_of_line()
     linear = linear_address(c, seg, ea, size, 0)
     if linear < 0:
         return linear
@@ -191,6 +198,7 @@ def load_slow(c, ram, seg, ea, size):
 
 @kernel(I64(C, BYTES, I64, I64, I64))
 def modify_slow(c, ram, seg, ea, size):
+    out_of_line()
     linear = linear_address(c, seg, ea, size, 1)
     if linear < 0:
         return linear
@@ -199,6 +207,7 @@ def modify_slow(c, ram, seg, ea, size):
 
 @kernel(I64(C, K, BYTES, I64, I64, I64, I64))
 def store_slow(c, k, ram, seg, ea, size, value):
+    out_of_line()
     linear = linear_address(c, seg, ea, size, 1)
     if linear < 0:
         return linear
@@ -208,6 +217,7 @@ def store_slow(c, k, ram, seg, ea, size, value):
 @kernel(I64(C, BYTES, I64, I64, I64, I64))
 def probe_linear(c, ram, linear, size, write, user):
     """Check that ``size`` bytes (at most a page) can be accessed: 0 or ``FAULT``."""
+    out_of_line()
     if translate(c, ram, linear, write, user) < 0:
         return FAULT
     last = (linear + size - 1) & M32
@@ -234,6 +244,7 @@ def probe_read(c, ram, seg, ea, size):
     return probe_linear(c, ram, linear, size, 0, 1 if c.tlb_at else 0)
 
 
+@inlined
 @kernel(I64(C, BYTES, I64, I64))
 def load8(c, ram, seg, ea):
     linear = (ea + rbase(c, seg)) & LINEAR
@@ -243,6 +254,7 @@ def load8(c, ram, seg, ea):
     return load_slow(c, ram, seg, ea, 1)
 
 
+@inlined
 @kernel(I64(C, BYTES, I64, I64))
 def load16(c, ram, seg, ea):
     linear = (ea + rbase(c, seg)) & LINEAR
@@ -252,6 +264,7 @@ def load16(c, ram, seg, ea):
     return load_slow(c, ram, seg, ea, 2)
 
 
+@inlined
 @kernel(I64(C, BYTES, I64, I64))
 def load32(c, ram, seg, ea):
     linear = (ea + rbase(c, seg)) & LINEAR
@@ -261,6 +274,7 @@ def load32(c, ram, seg, ea):
     return load_slow(c, ram, seg, ea, 4)
 
 
+@inlined
 @kernel(I64(C, BYTES, I64, I64))
 def modify8(c, ram, seg, ea):
     linear = (ea + wbase(c, seg)) & LINEAR
@@ -270,6 +284,7 @@ def modify8(c, ram, seg, ea):
     return modify_slow(c, ram, seg, ea, 1)
 
 
+@inlined
 @kernel(I64(C, BYTES, I64, I64))
 def modify16(c, ram, seg, ea):
     linear = (ea + wbase(c, seg)) & LINEAR
@@ -279,6 +294,7 @@ def modify16(c, ram, seg, ea):
     return modify_slow(c, ram, seg, ea, 2)
 
 
+@inlined
 @kernel(I64(C, BYTES, I64, I64))
 def modify32(c, ram, seg, ea):
     linear = (ea + wbase(c, seg)) & LINEAR
@@ -288,6 +304,7 @@ def modify32(c, ram, seg, ea):
     return modify_slow(c, ram, seg, ea, 4)
 
 
+@inlined
 @kernel(I64(C, K, BYTES, I64, I64, I64))
 def store8(c, k, ram, seg, ea, value):
     linear = (ea + wbase(c, seg)) & LINEAR
@@ -298,6 +315,7 @@ def store8(c, k, ram, seg, ea, value):
     return store_slow(c, k, ram, seg, ea, 1, value)
 
 
+@inlined
 @kernel(I64(C, K, BYTES, I64, I64, I64))
 def store16(c, k, ram, seg, ea, value):
     linear = (ea + wbase(c, seg)) & LINEAR
@@ -308,6 +326,7 @@ def store16(c, k, ram, seg, ea, value):
     return store_slow(c, k, ram, seg, ea, 2, value)
 
 
+@inlined
 @kernel(I64(C, K, BYTES, I64, I64, I64))
 def store32(c, k, ram, seg, ea, value):
     linear = (ea + wbase(c, seg)) & LINEAR
@@ -321,6 +340,7 @@ def store32(c, k, ram, seg, ea, value):
 @kernel(I64(C, BYTES, I64, I64, I64))
 def load(c, ram, seg, ea, size):
     """A load of 1, 2 or 4 bytes for instructions that are not hot."""
+    out_of_line()
     if size == 4:
         return load32(c, ram, seg, ea)
     if size == 2:
@@ -330,6 +350,7 @@ def load(c, ram, seg, ea, size):
 
 @kernel(I64(C, BYTES, I64, I64, I64))
 def modify(c, ram, seg, ea, size):
+    out_of_line()
     if size == 4:
         return modify32(c, ram, seg, ea)
     if size == 2:
@@ -340,6 +361,7 @@ def modify(c, ram, seg, ea, size):
 @kernel(I64(C, K, BYTES, I64, I64, I64, I64))
 def store(c, k, ram, seg, ea, size, value):
     """A store of 1, 2 or 4 bytes for instructions that are not hot."""
+    out_of_line()
     if size == 4:
         return store32(c, k, ram, seg, ea, value)
     if size == 2:
@@ -350,9 +372,11 @@ def store(c, k, ram, seg, ea, size, value):
 @kernel(I64(C, BYTES, I64, I64))
 def system_load(c, ram, linear, size):
     """A load by the processor itself: descriptor tables and task state, always as supervisor."""
+    out_of_line()
     return load_linear(c, ram, linear & M32, size, 0, 0)
 
 
 @kernel(I64(C, K, BYTES, I64, I64, I64))
 def system_store(c, k, ram, linear, size, value):
+    out_of_line()
     return store_linear(c, k, ram, linear & M32, size, value, 0)

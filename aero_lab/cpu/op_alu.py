@@ -6,19 +6,21 @@ with an immediate, ``r`` and ``m`` alone. ``alu_`` handlers take the operation f
 
 from __future__ import annotations
 
-from ..compiled.registry import kernel
 from .alu import add, and_, arithmetic, dec, inc, neg, or_, sub, xor
+from .inline import inlined, kernel
 from .memory import load8, load16, modify8, modify16, store8, store16
 from .operands import OP, address, get8, get16, set8, set16
 from .state import NEXT
 
 
+@inlined
 @kernel(OP)
 def add_rr8(c, k, ram, e):
     set8(c, e.rm, add(c, get8(c, e.rm), get8(c, e.reg), 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def add_mr8(c, k, ram, e):
     at = address(c, e)
@@ -46,6 +48,7 @@ def alu_mr16(c, k, ram, e):
     return store16(c, k, ram, e.seg, at, result)
 
 
+@inlined
 @kernel(OP)
 def add_rm8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -64,6 +67,7 @@ def alu_rm16(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def add_ri8(c, k, ram, e):
     set8(c, e.rm, add(c, get8(c, e.rm), e.imm, 8))
@@ -76,6 +80,7 @@ def alu_ri16(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def add_mi8(c, k, ram, e):
     at = address(c, e)
@@ -97,12 +102,14 @@ def alu_mi16(c, k, ram, e):
     return store16(c, k, ram, e.seg, at, result)
 
 
+@inlined
 @kernel(OP)
 def or_rr8(c, k, ram, e):
     set8(c, e.rm, or_(c, get8(c, e.rm), get8(c, e.reg), 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def or_mr8(c, k, ram, e):
     at = address(c, e)
@@ -112,6 +119,7 @@ def or_mr8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, or_(c, value, get8(c, e.reg), 8))
 
 
+@inlined
 @kernel(OP)
 def or_rm8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -121,12 +129,14 @@ def or_rm8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def or_ri8(c, k, ram, e):
     set8(c, e.rm, or_(c, get8(c, e.rm), e.imm, 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def or_mi8(c, k, ram, e):
     at = address(c, e)
@@ -181,12 +191,14 @@ def alu_mi8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, result)
 
 
+@inlined
 @kernel(OP)
 def and_rr8(c, k, ram, e):
     set8(c, e.rm, and_(c, get8(c, e.rm), get8(c, e.reg), 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def and_mr8(c, k, ram, e):
     at = address(c, e)
@@ -196,6 +208,7 @@ def and_mr8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, and_(c, value, get8(c, e.reg), 8))
 
 
+@inlined
 @kernel(OP)
 def and_rm8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -205,12 +218,14 @@ def and_rm8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def and_ri8(c, k, ram, e):
     set8(c, e.rm, and_(c, get8(c, e.rm), e.imm, 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def and_mi8(c, k, ram, e):
     at = address(c, e)
@@ -220,12 +235,14 @@ def and_mi8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, and_(c, value, e.imm, 8))
 
 
+@inlined
 @kernel(OP)
 def sub_rr8(c, k, ram, e):
     set8(c, e.rm, sub(c, get8(c, e.rm), get8(c, e.reg), 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def sub_mr8(c, k, ram, e):
     at = address(c, e)
@@ -235,6 +252,7 @@ def sub_mr8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, sub(c, value, get8(c, e.reg), 8))
 
 
+@inlined
 @kernel(OP)
 def sub_rm8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -244,12 +262,14 @@ def sub_rm8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def sub_ri8(c, k, ram, e):
     set8(c, e.rm, sub(c, get8(c, e.rm), e.imm, 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def sub_mi8(c, k, ram, e):
     at = address(c, e)
@@ -259,12 +279,14 @@ def sub_mi8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, sub(c, value, e.imm, 8))
 
 
+@inlined
 @kernel(OP)
 def xor_rr8(c, k, ram, e):
     set8(c, e.rm, xor(c, get8(c, e.rm), get8(c, e.reg), 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def xor_mr8(c, k, ram, e):
     at = address(c, e)
@@ -274,6 +296,7 @@ def xor_mr8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, xor(c, value, get8(c, e.reg), 8))
 
 
+@inlined
 @kernel(OP)
 def xor_rm8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -283,12 +306,14 @@ def xor_rm8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def xor_ri8(c, k, ram, e):
     set8(c, e.rm, xor(c, get8(c, e.rm), e.imm, 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def xor_mi8(c, k, ram, e):
     at = address(c, e)
@@ -298,12 +323,14 @@ def xor_mi8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, xor(c, value, e.imm, 8))
 
 
+@inlined
 @kernel(OP)
 def cmp_rr8(c, k, ram, e):
     sub(c, get8(c, e.rm), get8(c, e.reg), 8)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def cmp_mr8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -313,6 +340,7 @@ def cmp_mr8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def cmp_rm8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -322,12 +350,14 @@ def cmp_rm8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def cmp_ri8(c, k, ram, e):
     sub(c, get8(c, e.rm), e.imm, 8)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def cmp_mi8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -337,12 +367,14 @@ def cmp_mi8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def test_rr8(c, k, ram, e):
     and_(c, get8(c, e.rm), get8(c, e.reg), 8)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def test_mr8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -352,12 +384,14 @@ def test_mr8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def test_ri8(c, k, ram, e):
     and_(c, get8(c, e.rm), e.imm, 8)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def test_mi8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -367,24 +401,28 @@ def test_mi8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def inc_r16(c, k, ram, e):
     set16(c, e.rm, inc(c, get16(c, e.rm), 16))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def dec_r16(c, k, ram, e):
     set16(c, e.rm, dec(c, get16(c, e.rm), 16))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def inc_r8(c, k, ram, e):
     set8(c, e.rm, inc(c, get8(c, e.rm), 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def inc_m8(c, k, ram, e):
     at = address(c, e)
@@ -394,6 +432,7 @@ def inc_m8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, inc(c, value, 8))
 
 
+@inlined
 @kernel(OP)
 def inc_m16(c, k, ram, e):
     at = address(c, e)
@@ -403,12 +442,14 @@ def inc_m16(c, k, ram, e):
     return store16(c, k, ram, e.seg, at, inc(c, value, 16))
 
 
+@inlined
 @kernel(OP)
 def dec_r8(c, k, ram, e):
     set8(c, e.rm, dec(c, get8(c, e.rm), 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def dec_m8(c, k, ram, e):
     at = address(c, e)
@@ -418,6 +459,7 @@ def dec_m8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, dec(c, value, 8))
 
 
+@inlined
 @kernel(OP)
 def dec_m16(c, k, ram, e):
     at = address(c, e)
@@ -427,12 +469,14 @@ def dec_m16(c, k, ram, e):
     return store16(c, k, ram, e.seg, at, dec(c, value, 16))
 
 
+@inlined
 @kernel(OP)
 def not_r8(c, k, ram, e):
     set8(c, e.rm, get8(c, e.rm) ^ 0xFF)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def not_m8(c, k, ram, e):
     at = address(c, e)
@@ -442,12 +486,14 @@ def not_m8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, value ^ 0xFF)
 
 
+@inlined
 @kernel(OP)
 def not_r16(c, k, ram, e):
     set16(c, e.rm, get16(c, e.rm) ^ 0xFFFF)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def not_m16(c, k, ram, e):
     at = address(c, e)
@@ -457,12 +503,14 @@ def not_m16(c, k, ram, e):
     return store16(c, k, ram, e.seg, at, value ^ 0xFFFF)
 
 
+@inlined
 @kernel(OP)
 def neg_r8(c, k, ram, e):
     set8(c, e.rm, neg(c, get8(c, e.rm), 8))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def neg_m8(c, k, ram, e):
     at = address(c, e)
@@ -472,12 +520,14 @@ def neg_m8(c, k, ram, e):
     return store8(c, k, ram, e.seg, at, neg(c, value, 8))
 
 
+@inlined
 @kernel(OP)
 def neg_r16(c, k, ram, e):
     set16(c, e.rm, neg(c, get16(c, e.rm), 16))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def neg_m16(c, k, ram, e):
     at = address(c, e)

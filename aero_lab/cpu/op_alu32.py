@@ -6,20 +6,22 @@ with an immediate, ``r`` and ``m`` alone. ``alu_`` handlers take the operation f
 
 from __future__ import annotations
 
-from ..compiled.registry import kernel
 from .alu import adc, add, and_, dec, inc, neg, or_, sbb, sub, xor
 from .cells import gpr, put_gpr
+from .inline import inlined, kernel
 from .memory import load32, modify32, store32
 from .operands import OP, address
 from .state import NEXT
 
 
+@inlined
 @kernel(OP)
 def add_rr32(c, k, ram, e):
     put_gpr(c, e.rm, add(c, gpr(c, e.rm), gpr(c, e.reg), 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def add_mr32(c, k, ram, e):
     at = address(c, e)
@@ -29,6 +31,7 @@ def add_mr32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, add(c, value, gpr(c, e.reg), 32))
 
 
+@inlined
 @kernel(OP)
 def add_rm32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -38,12 +41,14 @@ def add_rm32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def add_ri32(c, k, ram, e):
     put_gpr(c, e.rm, add(c, gpr(c, e.rm), e.imm, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def add_mi32(c, k, ram, e):
     at = address(c, e)
@@ -53,12 +58,14 @@ def add_mi32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, add(c, value, e.imm, 32))
 
 
+@inlined
 @kernel(OP)
 def or_rr32(c, k, ram, e):
     put_gpr(c, e.rm, or_(c, gpr(c, e.rm), gpr(c, e.reg), 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def or_mr32(c, k, ram, e):
     at = address(c, e)
@@ -68,6 +75,7 @@ def or_mr32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, or_(c, value, gpr(c, e.reg), 32))
 
 
+@inlined
 @kernel(OP)
 def or_rm32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -77,12 +85,14 @@ def or_rm32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def or_ri32(c, k, ram, e):
     put_gpr(c, e.rm, or_(c, gpr(c, e.rm), e.imm, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def or_mi32(c, k, ram, e):
     at = address(c, e)
@@ -92,12 +102,14 @@ def or_mi32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, or_(c, value, e.imm, 32))
 
 
+@inlined
 @kernel(OP)
 def adc_rr32(c, k, ram, e):
     put_gpr(c, e.rm, adc(c, gpr(c, e.rm), gpr(c, e.reg), 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def adc_mr32(c, k, ram, e):
     at = address(c, e)
@@ -107,6 +119,7 @@ def adc_mr32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, adc(c, value, gpr(c, e.reg), 32))
 
 
+@inlined
 @kernel(OP)
 def adc_rm32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -116,12 +129,14 @@ def adc_rm32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def adc_ri32(c, k, ram, e):
     put_gpr(c, e.rm, adc(c, gpr(c, e.rm), e.imm, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def adc_mi32(c, k, ram, e):
     at = address(c, e)
@@ -131,12 +146,14 @@ def adc_mi32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, adc(c, value, e.imm, 32))
 
 
+@inlined
 @kernel(OP)
 def sbb_rr32(c, k, ram, e):
     put_gpr(c, e.rm, sbb(c, gpr(c, e.rm), gpr(c, e.reg), 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def sbb_mr32(c, k, ram, e):
     at = address(c, e)
@@ -146,6 +163,7 @@ def sbb_mr32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, sbb(c, value, gpr(c, e.reg), 32))
 
 
+@inlined
 @kernel(OP)
 def sbb_rm32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -155,12 +173,14 @@ def sbb_rm32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def sbb_ri32(c, k, ram, e):
     put_gpr(c, e.rm, sbb(c, gpr(c, e.rm), e.imm, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def sbb_mi32(c, k, ram, e):
     at = address(c, e)
@@ -170,12 +190,14 @@ def sbb_mi32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, sbb(c, value, e.imm, 32))
 
 
+@inlined
 @kernel(OP)
 def and_rr32(c, k, ram, e):
     put_gpr(c, e.rm, and_(c, gpr(c, e.rm), gpr(c, e.reg), 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def and_mr32(c, k, ram, e):
     at = address(c, e)
@@ -185,6 +207,7 @@ def and_mr32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, and_(c, value, gpr(c, e.reg), 32))
 
 
+@inlined
 @kernel(OP)
 def and_rm32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -194,12 +217,14 @@ def and_rm32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def and_ri32(c, k, ram, e):
     put_gpr(c, e.rm, and_(c, gpr(c, e.rm), e.imm, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def and_mi32(c, k, ram, e):
     at = address(c, e)
@@ -209,12 +234,14 @@ def and_mi32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, and_(c, value, e.imm, 32))
 
 
+@inlined
 @kernel(OP)
 def sub_rr32(c, k, ram, e):
     put_gpr(c, e.rm, sub(c, gpr(c, e.rm), gpr(c, e.reg), 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def sub_mr32(c, k, ram, e):
     at = address(c, e)
@@ -224,6 +251,7 @@ def sub_mr32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, sub(c, value, gpr(c, e.reg), 32))
 
 
+@inlined
 @kernel(OP)
 def sub_rm32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -233,12 +261,14 @@ def sub_rm32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def sub_ri32(c, k, ram, e):
     put_gpr(c, e.rm, sub(c, gpr(c, e.rm), e.imm, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def sub_mi32(c, k, ram, e):
     at = address(c, e)
@@ -248,12 +278,14 @@ def sub_mi32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, sub(c, value, e.imm, 32))
 
 
+@inlined
 @kernel(OP)
 def xor_rr32(c, k, ram, e):
     put_gpr(c, e.rm, xor(c, gpr(c, e.rm), gpr(c, e.reg), 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def xor_mr32(c, k, ram, e):
     at = address(c, e)
@@ -263,6 +295,7 @@ def xor_mr32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, xor(c, value, gpr(c, e.reg), 32))
 
 
+@inlined
 @kernel(OP)
 def xor_rm32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -272,12 +305,14 @@ def xor_rm32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def xor_ri32(c, k, ram, e):
     put_gpr(c, e.rm, xor(c, gpr(c, e.rm), e.imm, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def xor_mi32(c, k, ram, e):
     at = address(c, e)
@@ -287,12 +322,14 @@ def xor_mi32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, xor(c, value, e.imm, 32))
 
 
+@inlined
 @kernel(OP)
 def cmp_rr32(c, k, ram, e):
     sub(c, gpr(c, e.rm), gpr(c, e.reg), 32)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def cmp_mr32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -302,6 +339,7 @@ def cmp_mr32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def cmp_rm32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -311,12 +349,14 @@ def cmp_rm32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def cmp_ri32(c, k, ram, e):
     sub(c, gpr(c, e.rm), e.imm, 32)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def cmp_mi32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -326,12 +366,14 @@ def cmp_mi32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def test_rr32(c, k, ram, e):
     and_(c, gpr(c, e.rm), gpr(c, e.reg), 32)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def test_mr32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -341,12 +383,14 @@ def test_mr32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def test_ri32(c, k, ram, e):
     and_(c, gpr(c, e.rm), e.imm, 32)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def test_mi32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -356,18 +400,21 @@ def test_mi32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def inc_r32(c, k, ram, e):
     put_gpr(c, e.rm, inc(c, gpr(c, e.rm), 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def dec_r32(c, k, ram, e):
     put_gpr(c, e.rm, dec(c, gpr(c, e.rm), 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def inc_m32(c, k, ram, e):
     at = address(c, e)
@@ -377,6 +424,7 @@ def inc_m32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, inc(c, value, 32))
 
 
+@inlined
 @kernel(OP)
 def dec_m32(c, k, ram, e):
     at = address(c, e)
@@ -386,12 +434,14 @@ def dec_m32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, dec(c, value, 32))
 
 
+@inlined
 @kernel(OP)
 def not_r32(c, k, ram, e):
     put_gpr(c, e.rm, gpr(c, e.rm) ^ 0xFFFFFFFF)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def not_m32(c, k, ram, e):
     at = address(c, e)
@@ -401,12 +451,14 @@ def not_m32(c, k, ram, e):
     return store32(c, k, ram, e.seg, at, value ^ 0xFFFFFFFF)
 
 
+@inlined
 @kernel(OP)
 def neg_r32(c, k, ram, e):
     put_gpr(c, e.rm, neg(c, gpr(c, e.rm), 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def neg_m32(c, k, ram, e):
     at = address(c, e)

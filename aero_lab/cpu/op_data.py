@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, kernel
+from ..compiled.registry import BYTES, I64
 from .alu import add, sub
 from .cells import gpr, put_gpr, sel
 from .flags import arithmetic_flags, condition, set_arithmetic_flags
+from .inline import inlined, kernel, out_of_line
 from .memory import load, load8, load16, load32, modify, modify32, probe, raise_error, store, store8, store16, store32
 from .operands import OP, address, get8, get16, get_register, set8, set16, set_register
 from .segments import load_segment, set_sp, stack_top
@@ -29,12 +30,14 @@ from .state import (
 M32 = 0xFFFFFFFF
 
 
+@inlined
 @kernel(OP)
 def mov_rr32(c, k, ram, e):
     put_gpr(c, e.rm, gpr(c, e.reg))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def mov_rm32(c, k, ram, e):
     value = load32(c, ram, e.seg, address(c, e))
@@ -44,28 +47,33 @@ def mov_rm32(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def mov_mr32(c, k, ram, e):
     return store32(c, k, ram, e.seg, address(c, e), gpr(c, e.reg))
 
 
+@inlined
 @kernel(OP)
 def mov_ri32(c, k, ram, e):
     put_gpr(c, e.rm, e.imm)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def mov_mi32(c, k, ram, e):
     return store32(c, k, ram, e.seg, address(c, e), e.imm)
 
 
+@inlined
 @kernel(OP)
 def mov_rr16(c, k, ram, e):
     set16(c, e.rm, get16(c, e.reg))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def mov_rm16(c, k, ram, e):
     value = load16(c, ram, e.seg, address(c, e))
@@ -75,6 +83,7 @@ def mov_rm16(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def mov_mr16(c, k, ram, e):
     return store16(c, k, ram, e.seg, address(c, e), get16(c, e.reg))
@@ -86,17 +95,20 @@ def mov_ri16(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def mov_mi16(c, k, ram, e):
     return store16(c, k, ram, e.seg, address(c, e), e.imm)
 
 
+@inlined
 @kernel(OP)
 def mov_rr8(c, k, ram, e):
     set8(c, e.rm, get8(c, e.reg))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def mov_rm8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -106,28 +118,33 @@ def mov_rm8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def mov_mr8(c, k, ram, e):
     return store8(c, k, ram, e.seg, address(c, e), get8(c, e.reg))
 
 
+@inlined
 @kernel(OP)
 def mov_ri8(c, k, ram, e):
     set8(c, e.rm, e.imm)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def mov_mi8(c, k, ram, e):
     return store8(c, k, ram, e.seg, address(c, e), e.imm)
 
 
+@inlined
 @kernel(OP)
 def movzx_r8(c, k, ram, e):
     put_gpr(c, e.reg, get8(c, e.rm))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def movzx_m8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -137,12 +154,14 @@ def movzx_m8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def movzx_r16(c, k, ram, e):
     put_gpr(c, e.reg, get16(c, e.rm))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def movzx_m16(c, k, ram, e):
     value = load16(c, ram, e.seg, address(c, e))
@@ -152,12 +171,14 @@ def movzx_m16(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def movsx_r8(c, k, ram, e):
     put_gpr(c, e.reg, ((get8(c, e.rm) ^ 0x80) - 0x80) & M32)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def movsx_m8(c, k, ram, e):
     value = load8(c, ram, e.seg, address(c, e))
@@ -167,12 +188,14 @@ def movsx_m8(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def movsx_r16(c, k, ram, e):
     put_gpr(c, e.reg, ((get16(c, e.rm) ^ 0x8000) - 0x8000) & M32)
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def movsx_m16(c, k, ram, e):
     value = load16(c, ram, e.seg, address(c, e))
@@ -201,6 +224,7 @@ def extend_m(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def lea32(c, k, ram, e):
     put_gpr(c, e.reg, address(c, e))
@@ -213,6 +237,7 @@ def lea16(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def xchg_rr32(c, k, ram, e):
     value = gpr(c, e.rm)
@@ -243,6 +268,7 @@ def xchg_mr(c, k, ram, e):
     return status
 
 
+@inlined
 @kernel(OP)
 def cmov_rr(c, k, ram, e):
     """``imm2`` is the width in bytes shifted by four, and the condition."""
@@ -252,6 +278,7 @@ def cmov_rr(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def cmov_rm(c, k, ram, e):
     value = load(c, ram, e.seg, address(c, e), e.imm2 >> 4)
@@ -262,6 +289,7 @@ def cmov_rm(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def set_r(c, k, ram, e):
     set8(c, e.rm, condition(c, e.imm2))
@@ -283,10 +311,19 @@ def xlat(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def bswap(c, k, ram, e):
     v = gpr(c, e.rm)
     put_gpr(c, e.rm, (v >> 24) | ((v >> 8) & 0xFF00) | ((v & 0xFF00) << 8) | ((v & 0xFF) << 24))
+    return NEXT
+
+
+@inlined
+@kernel(OP)
+def bswap16(c, k, ram, e):
+    """Undefined by the SDM; processors clear the register."""
+    set16(c, e.rm, 0)
     return NEXT
 
 
@@ -300,6 +337,7 @@ def cbw(c, k, ram, e):
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def cwd(c, k, ram, e):
     """CWD, CDQ."""
@@ -313,6 +351,7 @@ def cwd(c, k, ram, e):
 # The stack ------------------------------------------------------------------------------------------------------------
 
 
+@inlined
 @kernel(I64(C, K, BYTES, I64))
 def push32(c, k, ram, value):
     sp = (gpr(c, ESP) - 4) & c.sp_mask
@@ -333,11 +372,13 @@ def push16(c, k, ram, value):
 
 @kernel(I64(C, K, BYTES, I64, I64))
 def push(c, k, ram, value, size):
+    out_of_line()
     if size == 4:
         return push32(c, k, ram, value)
     return push16(c, k, ram, value)
 
 
+@inlined
 @kernel(OP)
 def push_r32(c, k, ram, e):
     return push32(c, k, ram, gpr(c, e.rm))
@@ -353,6 +394,21 @@ def push_i(c, k, ram, e):
     return push(c, k, ram, e.imm, e.imm2)
 
 
+@inlined
+@kernel(OP)
+def push_i32(c, k, ram, e):
+    return push32(c, k, ram, e.imm)
+
+
+@inlined
+@kernel(OP)
+def push_m32(c, k, ram, e):
+    value = load32(c, ram, e.seg, address(c, e))
+    if value < 0:
+        return value
+    return push32(c, k, ram, value)
+
+
 @kernel(OP)
 def push_m(c, k, ram, e):
     value = load(c, ram, e.seg, address(c, e), e.imm2)
@@ -361,6 +417,7 @@ def push_m(c, k, ram, e):
     return push(c, k, ram, value, e.imm2)
 
 
+@inlined
 @kernel(OP)
 def pop_r32(c, k, ram, e):
     value = load32(c, ram, SS, stack_top(c))
@@ -398,6 +455,7 @@ def pop_m(c, k, ram, e):
 
 @kernel(OP)
 def pusha(c, k, ram, e):
+    out_of_line()
     size = e.imm2
     before = gpr(c, ESP)
     low = (before - 8 * size) & c.sp_mask
@@ -418,6 +476,7 @@ def pusha(c, k, ram, e):
 
 @kernel(OP)
 def popa(c, k, ram, e):
+    out_of_line()
     size = e.imm2
     before = gpr(c, ESP)
     for i in range(8):  # all of it is read before any register changes
@@ -435,6 +494,7 @@ def popa(c, k, ram, e):
 @kernel(OP)
 def enter(c, k, ram, e):
     """ENTER: ``imm`` bytes of locals; the nesting level and the width are in ``imm2``."""
+    out_of_line()
     size = 4 if e.imm2 & 0x100 else 2
     level = e.imm2 & 31
     frame = gpr(c, ESP) - size
@@ -465,6 +525,17 @@ def enter(c, k, ram, e):
     set_register(c, EBP, frame & (M32 if size == 4 else 0xFFFF), 8 * size)
     set_sp(c, new)
     return status
+
+
+@inlined
+@kernel(OP)
+def leave32(c, k, ram, e):
+    value = load32(c, ram, SS, gpr(c, EBP) & c.sp_mask)
+    if value < 0:
+        return value
+    set_sp(c, gpr(c, EBP) + 4)
+    put_gpr(c, EBP, value)
+    return NEXT
 
 
 @kernel(OP)

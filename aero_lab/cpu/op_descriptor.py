@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, VOID, kernel
+from ..compiled.registry import BYTES, I64, VOID
 from .flags import arithmetic_flags, set_arithmetic_flags
+from .inline import kernel
 from .memory import load16, modify16, raise_error, store16, system_store
 from .op_system import _no_descriptors, general_protection
 from .operands import OP, address, get16, set16, set_register

@@ -7,9 +7,10 @@ selector: there is no hardware task switch, and IRET with NT set raises #GP(0).
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, VOID, kernel
+from ..compiled.registry import BYTES, I64, VOID
 from .cells import gpr, put_gpr, sel
 from .flags import eflags, overflow, set_arithmetic_flags
+from .inline import kernel, out_of_line
 from .interrupts import _task_stack, interrupt
 from .memory import load, load16, probe, probe_linear, raise_error, store_linear
 from .op_data import push
@@ -64,6 +65,7 @@ M32 = 0xFFFFFFFF
 @kernel(VOID(C, I64, I64, I64))
 def write_flags(c, value, size, cpl):
     """POPF and IRET: change what privilege level ``cpl`` may change."""
+    out_of_line()
     mask = F_TF | F_DF | F_NT
     if size == 4:
         mask |= F_RF | F_AC | F_ID
@@ -202,6 +204,7 @@ def _through_gate(c, k, ram, gate, call, back):
 @kernel(I64(C, K, BYTES, I64, I64, I64, I64, I64))
 def far_transfer(c, k, ram, selector, offset, size, call, back):
     """A far jump or call: 0 or negative. ``back`` is the return address."""
+    out_of_line()
     if not _paged_mode(c):
         if call:
             status = _push_return(c, k, ram, back, size)
@@ -297,6 +300,7 @@ def _return_to(c, k, ram, selector, offset, size, place, drop, flags):
     ``place``: distance of the outer ESP and SS from the top of the stack; ``drop``: bytes that RETF drops; ``flags``:
     what IRET pops, or -1.
     """
+    out_of_line()
     low = c.dlo
     high = c.dhi
     level = selector & 3
@@ -398,6 +402,7 @@ def _to_virtual_mode(c, ram, offset, selector, flags):
 @kernel(OP)
 def iret(c, k, ram, e):
     """IRET, IRETD; ``imm2`` is the width in bytes."""
+    out_of_line()
     size = e.imm2
     if c.cr0 & CR0_PE:
         if c.eflags & F_VM:

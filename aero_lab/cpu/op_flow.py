@@ -6,9 +6,10 @@ its target (``imm``) as distances from there.
 
 from __future__ import annotations
 
-from ..compiled.registry import I64, VOID, kernel
+from ..compiled.registry import I64, VOID
 from .cells import gpr, put_gpr
 from .flags import condition, zero
+from .inline import inlined, kernel
 from .memory import load, load32
 from .op_data import push, push32
 from .operands import OP, address, get_register, set16
@@ -18,6 +19,7 @@ from .state import ECX, ESP, JUMPED, NEXT, NOT_TAKEN, RESUME, SS, STAY_OUT, TAKE
 M32 = 0xFFFFFFFF
 
 
+@inlined
 @kernel(I64(I64))
 def jumped(status):
     """The status of a jump that has stored something with ``status``."""
@@ -26,17 +28,20 @@ def jumped(status):
     return JUMPED if status == RESUME else STAY_OUT
 
 
+@inlined
 @kernel(VOID(C, I64, I64))
 def go(c, target, size):
     """Set EIP, or IP when the operand has 16 bits."""
     c.eip = target & (M32 if size == 4 else 0xFFFF)
 
 
+@inlined
 @kernel(I64(C, E))
 def next_eip(c, e):
     return (c.eip + e.off) & M32
 
 
+@inlined
 @kernel(OP)
 def fall(c, k, ram, e):
     """The end of a block that has no jump; no instruction of the guest."""
@@ -54,6 +59,7 @@ def jcc(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jmp32(c, k, ram, e):
     c.eip = (c.eip + e.imm) & M32
@@ -64,6 +70,47 @@ def jmp32(c, k, ram, e):
 def jmp16(c, k, ram, e):
     go(c, c.eip + e.imm, 2)
     return TAKEN
+
+
+@inlined
+@kernel(OP)
+def jmp_r32(c, k, ram, e):
+    c.eip = gpr(c, e.rm)
+    return TAKEN
+
+
+@inlined
+@kernel(OP)
+def jmp_m32(c, k, ram, e):
+    target = load32(c, ram, e.seg, address(c, e))
+    if target < 0:
+        return target
+    c.eip = target
+    return TAKEN
+
+
+@inlined
+@kernel(OP)
+def call_r32(c, k, ram, e):
+    target = gpr(c, e.rm)
+    status = push32(c, k, ram, next_eip(c, e))
+    if status < 0:
+        return status
+    c.eip = target
+    return jumped(status)
+
+
+@inlined
+@kernel(OP)
+def call_m32(c, k, ram, e):
+    target = load32(c, ram, e.seg, address(c, e))
+    if target < 0:
+        return target
+    status = push32(c, k, ram, next_eip(c, e))
+    if status < 0:
+        return status
+    c.eip = target
+    return jumped(status)
 
 
 @kernel(OP)
@@ -81,6 +128,7 @@ def jmp_m(c, k, ram, e):
     return TAKEN
 
 
+@inlined
 @kernel(OP)
 def call32(c, k, ram, e):
     status = push32(c, k, ram, next_eip(c, e))
@@ -121,6 +169,7 @@ def call_m(c, k, ram, e):
     return jumped(status)
 
 
+@inlined
 @kernel(OP)
 def ret32(c, k, ram, e):
     """RET; ``imm`` is what it drops besides."""

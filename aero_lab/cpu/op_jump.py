@@ -6,14 +6,15 @@ with an immediate, ``r`` and ``m`` alone. ``alu_`` handlers take the operation f
 
 from __future__ import annotations
 
-from ..compiled.registry import kernel
 from .flags import carry, overflow, parity, sign, zero
+from .inline import inlined, kernel
 from .operands import OP
 from .state import NOT_TAKEN, TAKEN
 
 M32 = 0xFFFFFFFF
 
 
+@inlined
 @kernel(OP)
 def jo(c, k, ram, e):
     if overflow(c):
@@ -23,6 +24,7 @@ def jo(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jno(c, k, ram, e):
     if not overflow(c):
@@ -32,6 +34,7 @@ def jno(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jb(c, k, ram, e):
     if carry(c):
@@ -41,6 +44,7 @@ def jb(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jae(c, k, ram, e):
     if not carry(c):
@@ -50,6 +54,7 @@ def jae(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def je(c, k, ram, e):
     if zero(c):
@@ -59,6 +64,7 @@ def je(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jne(c, k, ram, e):
     if not zero(c):
@@ -68,6 +74,7 @@ def jne(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jbe(c, k, ram, e):
     if carry(c) | zero(c):
@@ -77,6 +84,7 @@ def jbe(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def ja(c, k, ram, e):
     if not (carry(c) | zero(c)):
@@ -86,6 +94,7 @@ def ja(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def js(c, k, ram, e):
     if sign(c):
@@ -95,6 +104,7 @@ def js(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jns(c, k, ram, e):
     if not sign(c):
@@ -104,6 +114,7 @@ def jns(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jp(c, k, ram, e):
     if parity(c):
@@ -113,6 +124,7 @@ def jp(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jnp(c, k, ram, e):
     if not parity(c):
@@ -122,6 +134,7 @@ def jnp(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jl(c, k, ram, e):
     if sign(c) ^ overflow(c):
@@ -131,6 +144,7 @@ def jl(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jge(c, k, ram, e):
     if not (sign(c) ^ overflow(c)):
@@ -140,6 +154,7 @@ def jge(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jle(c, k, ram, e):
     if (sign(c) ^ overflow(c)) | zero(c):
@@ -149,6 +164,7 @@ def jle(c, k, ram, e):
     return NOT_TAKEN
 
 
+@inlined
 @kernel(OP)
 def jg(c, k, ram, e):
     if not ((sign(c) ^ overflow(c)) | zero(c)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..compiled.registry import I64, kernel
+from ..compiled.registry import I64
 from .cells import gpr, put_gpr, unsigned_quotient, unsigned_remainder
 from .flags import (
     arithmetic_flags,
@@ -11,6 +11,7 @@ from .flags import (
     put_carry_overflow,
     set_arithmetic_flags,
 )
+from .inline import inlined, kernel, out_of_line
 from .memory import load, modify, raise_error, store
 from .operands import OP, address, get8, get16, get_register, set8, set16, set_register, signed
 from .state import EAX, ECX, EDX, F_AF, F_CF, F_OF, F_PF, F_SF, F_ZF, NEXT, X_DE, C, E
@@ -18,6 +19,7 @@ from .state import EAX, ECX, EDX, F_AF, F_CF, F_OF, F_PF, F_SF, F_ZF, NEXT, X_DE
 M32 = 0xFFFFFFFF
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def shl(c, value, count, bits):
     if count == 0:
@@ -30,6 +32,7 @@ def shl(c, value, count, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def shr(c, value, count, bits):
     if count == 0:
@@ -40,6 +43,7 @@ def shr(c, value, count, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def sar(c, value, count, bits):
     if count == 0:
@@ -51,6 +55,7 @@ def sar(c, value, count, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def rol(c, value, count, bits):
     if count == 0:
@@ -61,6 +66,7 @@ def rol(c, value, count, bits):
     return r
 
 
+@inlined
 @kernel(I64(C, I64, I64, I64))
 def ror(c, value, count, bits):
     if count == 0:
@@ -101,6 +107,7 @@ def rotate_through_carry(c, value, count, bits, left):
 @kernel(I64(C, I64, I64, I64, I64))
 def shift(c, which, value, count, bits):
     """One of the eight by its number in the opcode: ROL ROR RCL RCR SHL SHR SHL SAR; ``count`` is below 32."""
+    out_of_line()
     if which == 0:
         return rol(c, value, count, bits)
     if which == 1:
@@ -116,42 +123,49 @@ def shift(c, which, value, count, bits):
     return shl(c, value, count, bits)
 
 
+@inlined
 @kernel(OP)
 def shl_ri32(c, k, ram, e):
     put_gpr(c, e.rm, shl(c, gpr(c, e.rm), e.imm & 31, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def shr_ri32(c, k, ram, e):
     put_gpr(c, e.rm, shr(c, gpr(c, e.rm), e.imm & 31, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def sar_ri32(c, k, ram, e):
     put_gpr(c, e.rm, sar(c, gpr(c, e.rm), e.imm & 31, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def rol_ri32(c, k, ram, e):
     put_gpr(c, e.rm, rol(c, gpr(c, e.rm), e.imm & 31, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def ror_ri32(c, k, ram, e):
     put_gpr(c, e.rm, ror(c, gpr(c, e.rm), e.imm & 31, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def shl_rc32(c, k, ram, e):
     put_gpr(c, e.rm, shl(c, gpr(c, e.rm), gpr(c, ECX) & 31, 32))
     return NEXT
 
 
+@inlined
 @kernel(OP)
 def shr_rc32(c, k, ram, e):
     put_gpr(c, e.rm, shr(c, gpr(c, e.rm), gpr(c, ECX) & 31, 32))
@@ -195,6 +209,7 @@ def shift_mc(c, k, ram, e):
 
 @kernel(I64(C, I64, I64, I64, I64, I64))
 def double_shift(c, value, other, count, bits, left):
+    out_of_line()
     if count == 0:
         return value
     mask = (1 << bits) - 1
@@ -325,6 +340,7 @@ def divide_signed(c, value, bits):
 
 @kernel(I64(C, I64, I64, I64))
 def _mul_div(c, which, value, bits):
+    out_of_line()
     if which == 4:
         return multiply(c, value, bits, 0)
     if which == 5:
@@ -401,6 +417,7 @@ def imul_rmi(c, k, ram, e):
 @kernel(I64(C, I64, I64, I64))
 def _bit(c, which, value, at):
     """BT BTS BTR BTC (4 to 7): CF is the bit; gives the new value."""
+    out_of_line()
     cf = (value >> at) & 1
     if carry(c) != cf:
         c.faux ^= 0xC0000000  # turns CF over and leaves OF alone

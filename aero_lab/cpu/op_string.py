@@ -8,10 +8,11 @@ deterministic.
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, VOID, kernel
+from ..compiled.registry import BYTES, I64, VOID
 from .alu import sub
 from .cells import gpr, put_gpr, seg_base, seg_limit
 from .flags import zero
+from .inline import kernel, out_of_line
 from .limits import REP_ITEMS
 from .memory import load, modify, raise_error, store, system_load
 from .operands import OP, get_register, set_register
@@ -58,6 +59,7 @@ def step(c, e):
 def repeated(c, e, mask, status):
     """After an item: count it if the instruction repeats. ``NEXT`` to go on with the next item, else what to return,
     one more than it: 0 is taken."""
+    out_of_line()
     if e.reg == 0:
         return status + 1
     advance(c, ECX, -1, mask)
@@ -74,6 +76,7 @@ def repeated(c, e, mask, status):
 @kernel(OP)
 def movs(c, k, ram, e):
     """``imm2``: width in bytes; ``reg``: 0 once, 1 REPNE, 2 REP; likewise in the other handlers."""
+    out_of_line()
     mask = M32 >> e.wrap
     size = e.imm2
     by = step(c, e)
@@ -96,6 +99,7 @@ def movs(c, k, ram, e):
 
 @kernel(OP)
 def stos(c, k, ram, e):
+    out_of_line()
     mask = M32 >> e.wrap
     size = e.imm2
     by = step(c, e)
@@ -115,6 +119,7 @@ def stos(c, k, ram, e):
 
 @kernel(OP)
 def lods(c, k, ram, e):
+    out_of_line()
     mask = M32 >> e.wrap
     size = e.imm2
     by = step(c, e)
@@ -134,6 +139,7 @@ def lods(c, k, ram, e):
 
 @kernel(OP)
 def scas(c, k, ram, e):
+    out_of_line()
     mask = M32 >> e.wrap
     size = e.imm2
     by = step(c, e)
@@ -155,6 +161,7 @@ def scas(c, k, ram, e):
 
 @kernel(OP)
 def cmps(c, k, ram, e):
+    out_of_line()
     mask = M32 >> e.wrap
     size = e.imm2
     by = step(c, e)

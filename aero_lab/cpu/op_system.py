@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..compiled.registry import I64, kernel
+from ..compiled.registry import I64
 from .cells import (
     debug_register,
     gpr,
@@ -12,6 +12,7 @@ from .cells import (
     sel,
 )
 from .flags import arithmetic_flags, set_arithmetic_flags
+from .inline import inlined, kernel
 from .memory import load, load16, load32, probe, raise_error, store16, store32
 from .operands import OP, address, get8, get16, set8, set_register
 from .paging import flush_page, flush_tlb
@@ -85,6 +86,7 @@ def too_long(c, k, ram, e):
     return general_protection(c)
 
 
+@inlined
 @kernel(OP)
 def nop(c, k, ram, e):
     return NEXT

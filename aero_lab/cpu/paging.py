@@ -10,8 +10,9 @@ an entry, so whoever finds a tag may read or write the page without a further ch
 from __future__ import annotations
 
 from ..compiled.memory import load_field, store_field
-from ..compiled.registry import BYTES, I64, VOID, kernel
+from ..compiled.registry import BYTES, I64, VOID
 from .cells import put_tlb, tlb
+from .inline import kernel, out_of_line
 from .limits import PAGE, TLB_ENTRIES, TLB_WORDS
 from .state import CR0_PG, CR0_WP, CR4_PGE, CR4_PSE, FAULT, X_PF, C, K
 
@@ -48,6 +49,7 @@ def _put_entry(c, ram, at, value):
 @kernel(I64(C, BYTES, I64, I64, I64))
 def translate(c, ram, linear, write, user):
     """The physical address of a linear one, or ``FAULT``; sets accessed and dirty bits and fills the TLB for reads."""
+    out_of_line()
     flags = GLOBAL
     dirty = 1
     physical = linear
@@ -109,6 +111,7 @@ def allow_writes(c, linear, user):
 @kernel(VOID(C, I64))
 def forbid_writes(c, physical):
     """Take the write tags from all entries of a physical page: it holds decoded code from now on."""
+    out_of_line()
     page = physical & ~0xFFF
     for i in range(2 * TLB_ENTRIES):
         tag = tlb(c, i * TLB_WORDS + 1)
@@ -119,6 +122,7 @@ def forbid_writes(c, physical):
 @kernel(VOID(C, K, I64))
 def flush_tlb(c, k, everything):
     """Drop the TLB, all of it or all but global pages; blocks have to be looked up anew."""
+    out_of_line()
     for i in range(2 * TLB_ENTRIES):
         if everything or not tlb(c, i * TLB_WORDS + 3):
             put_tlb(c, i * TLB_WORDS, -1)
@@ -129,6 +133,7 @@ def flush_tlb(c, k, everything):
 @kernel(VOID(C, K, I64))
 def flush_page(c, k, linear):
     """INVLPG: drop one page from the TLB, and block tags if code was entered there."""
+    out_of_line()
     at = (linear >> 10) & 0xFFC
     put_tlb(c, at, -1)
     put_tlb(c, at + 1, -1)

@@ -6,7 +6,7 @@ bits 0-7 (type, S, DPL, P) and AVL, L, D/B, G in bits 12-15. A segment that hold
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, VOID, kernel
+from ..compiled.registry import BYTES, I64, VOID
 from .cells import (
     gpr,
     put_rbase,
@@ -19,6 +19,7 @@ from .cells import (
     seg_base,
     seg_limit,
 )
+from .inline import inlined, kernel, out_of_line
 from .memory import raise_error, system_load, system_store
 from .paging import USER_AT
 from .state import (
@@ -86,6 +87,7 @@ def refresh(c):
 
 @kernel(VOID(C, I64, I64, I64, I64, I64))
 def set_segment(c, seg, selector, base, limit, attr):
+    out_of_line()
     put_sel(c, seg, selector)
     put_seg_base(c, seg, base)
     put_seg_limit(c, seg, limit)
@@ -99,6 +101,7 @@ def set_segment(c, seg, selector, base, limit, attr):
 @kernel(VOID(C, I64, I64))
 def set_real_segment(c, seg, selector):
     """Load a segment register in real mode (base only) or virtual-8086 mode."""
+    out_of_line()
     if c.eflags & F_VM:
         set_segment(c, seg, selector, selector << 4, 0xFFFF, 0xF3)
     else:
@@ -156,6 +159,7 @@ def read_descriptor(c, ram, selector):
 @kernel(I64(C, BYTES, I64, I64, I64))
 def need_descriptor(c, ram, selector, vector, ext):
     """The same, raising ``vector`` where there is none: 0 or negative."""
+    out_of_line()
     found = read_descriptor(c, ram, selector)
     if found > 0:
         return raise_error(c, vector, (selector & 0xFFFC) | ext)
@@ -172,6 +176,7 @@ def descriptor_place(c, selector):
 @kernel(I64(C, K, BYTES, I64, I64))
 def mark_accessed(c, k, ram, selector, high):
     """Set the accessed bit of a descriptor in memory: 0 or negative."""
+    out_of_line()
     if high & 0x100:
         return 0
     status = system_store(c, k, ram, descriptor_place(c, selector) + 4, 4, high | 0x100)
@@ -181,6 +186,7 @@ def mark_accessed(c, k, ram, selector, high):
 @kernel(I64(C, BYTES, I64, I64, I64, I64))
 def check_stack_segment(c, ram, selector, cpl, vector, ext):
     """Read and check a descriptor for SS: 0 or negative. ``vector`` is #GP for loads, #TS for task state."""
+    out_of_line()
     if selector & 0xFFFC == 0:
         return raise_error(c, vector, ext)
     status = need_descriptor(c, ram, selector, vector, ext)
@@ -198,6 +204,7 @@ def check_stack_segment(c, ram, selector, cpl, vector, ext):
 @kernel(I64(C, K, BYTES, I64, I64))
 def load_segment(c, k, ram, seg, selector):
     """MOV, POP and far-pointer loads of a segment register other than CS: 0 or negative."""
+    out_of_line()
     if not c.cr0 & CR0_PE or c.eflags & F_VM:
         set_real_segment(c, seg, selector)
         return 0
@@ -239,12 +246,14 @@ def drop_data_segment(c, seg):
     return 0
 
 
+@inlined
 @kernel(VOID(C, I64))
 def set_sp(c, value):
     """Set ESP or SP, whichever the stack segment uses."""
     c.gpr[ESP] = (gpr(c, ESP) & ~c.sp_mask) | (value & c.sp_mask)
 
 
+@inlined
 @kernel(I64(C))
 def stack_top(c):
     return gpr(c, ESP) & c.sp_mask

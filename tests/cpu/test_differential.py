@@ -1,0 +1,61 @@
+"""Every form of every instruction against unicorn: registers, defined flags, memory, and whether it faults."""
+
+from __future__ import annotations
+
+import os
+import zlib
+
+import pytest
+
+from aero_lab.compiled.registry import PLAIN
+
+from .cases import ARITHMETIC, Form, Maker, forms, undefined_flags
+from .rig import Ours, Theirs
+
+FORMS = forms()
+CASES = 4 if PLAIN else int(os.environ.get("CPU_CASES", "60"))
+"""Cases of each form: some 40,000 in all when compiled."""
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return Ours(), Theirs()
+
+
+def compare(pair, form: Form, seed: int, count: int) -> list[str]:
+    """What differs, as text."""
+    ours, theirs = pair
+    maker = Maker(seed)
+    data, stack = maker.area(), maker.area()
+    wrong = []
+    for number in range(count):
+        case = maker.case(form, data, stack)
+        a, b = ours.run(case), theirs.run(case)
+        bad = []
+        if a.exception != b.exception:
+            bad.append(f"exception {a.exception} for {b.exception}")
+        elif a.exception is not None:
+            if a.registers[:4] != b.registers[:4] or a.data != b.data:
+                bad.append("changed something before its fault")
+        else:
+            mask = (ARITHMETIC & ~undefined_flags(form, case)) | 0x400
+            if a.registers != b.registers:
+                bad.append(f"registers {[hex(v) for v in a.registers]} for {[hex(v) for v in b.registers]}")
+            if (a.flags ^ b.flags) & mask:
+                bad.append(f"flags {a.flags & mask:x} for {b.flags & mask:x}")
+            if a.eip != b.eip:
+                bad.append(f"eip {a.eip:x} for {b.eip:x}")
+            if a.data != b.data or a.stack != b.stack:
+                bad.append("memory")
+        if bad:
+            wrong.append(
+                f"seed {seed} case {number} {form} {case.code.hex()} flags {case.flags:x} "
+                f"registers {[hex(v) for v in case.registers]}: {', '.join(bad)}"
+            )
+    return wrong
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_form(pair, form):
+    wrong = compare(pair, form, zlib.crc32(str(form).encode()), CASES)
+    assert not wrong, "\n".join(wrong[:5])
