@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..limits import MS, SECOND
+from .join import join
 from .select import at_point, need
 from .sequence import SENT_AGAIN, unwrapped
 
@@ -140,7 +141,7 @@ def _requests(frames: Any, flow_id: int | None) -> list[_Request]:
     rows = frames[frames["flow_id"].notna()]
     if flow_id is not None:
         rows = rows[rows["flow_id"] == flow_id]
-    both = _both(frames)
+    both = join(frames) if _both(frames) else None
     found: list[tuple[int, _Request]] = []
     for number, own in rows.groupby(rows["flow_id"].astype(np.int64), sort=True):
         own = own.sort_values("frame_time", kind="stable")
@@ -162,13 +163,13 @@ def _both(frames: Any) -> bool:
 # The frames of a flow with their times at both ends ------------------------------------------------------------------
 
 
-def _frames(rows: Any, way: str, both: bool) -> list[_Frame]:
+def _frames(rows: Any, way: str, both: Any) -> list[_Frame]:
     """The frames in order of their departure."""
-    if not both:
+    if both is None:
         rows = at_point(rows)
         joined = rows.assign(arrived=rows["frame_time"], transport=0, queue=0, hol=0)
     else:
-        joined = _joined(rows)
+        joined = _joined(rows, both)
     flags = joined["tcp_flags"].to_numpy(np.int64, na_value=0)
     size = joined["tcp_len"].to_numpy(np.int64, na_value=0)
     if "udp_length" in joined.columns:
@@ -192,30 +193,21 @@ def _frames(rows: Any, way: str, both: bool) -> list[_Frame]:
     ]  # fmt: skip
 
 
-def _joined(rows: Any) -> Any:
+def _joined(rows: Any, joined: Any) -> Any:
     """One row a frame that was seen leaving: the sender's row, when it arrived, and what its way took."""
-    import pandas as pd
-
-    points = {"tx": ("nic", "tunnel"), "rx": ("tunnel", "nic")}
     keys = ["frame_id", "direction"]
-    left: Any = [rows[(rows["direction"] == way) & (rows["point"] == ends[0])] for way, ends in points.items()]
-    right: Any = [rows[(rows["direction"] == way) & (rows["point"] == ends[1])] for way, ends in points.items()]
-    sent = pd.concat(left).drop_duplicates(keys)
-    there = pd.concat(right).drop_duplicates(keys)
-    names = ("transport_delay", "queue_delay", "hol_delay")
-    if set(names) <= set(there.columns):
-        there = there.rename(columns=dict(zip(names, ("transport", "queue", "hol"))))
-    else:
-        there = there.assign(transport=there["tunnel_delay"], queue=0, hol=0)
-    there = there.rename(columns={"frame_time": "arrived"})[[*keys, "arrived", "transport", "queue", "hol"]]
-    joined = sent.merge(there.astype({"arrived": "Int64"}), on=keys, how="left")
-    return joined.sort_values("frame_time", kind="stable")
+    sender = (rows["direction"] == "tx") == (rows["point"] == "nic")
+    sent = rows[sender].drop_duplicates(keys)
+    names = {"arrived_time": "arrived", "transport_delay": "transport", "queue_delay": "queue", "hol_delay": "hol"}
+    there = joined.rename(columns=names)[[*keys, *names.values()]]
+    whole = sent.astype({"direction": "str"}).merge(there.astype({"direction": "str"}), on=keys, how="left")
+    return whole.sort_values("frame_time", kind="stable")
 
 
 # Requests ------------------------------------------------------------------------------------------------------------
 
 
-def _of_lookups(flow: int, rows: Any, begin: int, both: bool) -> list[tuple[int, _Request]]:
+def _of_lookups(flow: int, rows: Any, begin: int, both: Any) -> list[tuple[int, _Request]]:
     """DNS: a question and its first answer."""
     out = []
     for _, own in rows.groupby(rows["dns_id"].astype(np.int64), sort=False):
@@ -231,7 +223,7 @@ def _of_lookups(flow: int, rows: Any, begin: int, both: bool) -> list[tuple[int,
     return out
 
 
-def _of_connection(flow: int, rows: Any, begin: int, both: bool) -> list[tuple[int, _Request]]:
+def _of_connection(flow: int, rows: Any, begin: int, both: Any) -> list[tuple[int, _Request]]:
     """The handshake of a connection, and its exchanges."""
     way = _opener(rows)
     found = _frames(rows, way, both)
@@ -312,10 +304,10 @@ def _completes(answers: list[_Frame], low: int) -> _Frame:
 
 def _finish(
     kind: str, flow: int, peer: str, begin: int, start: int, last: _Frame, found: list[_Frame], sizes: tuple[int, int],
-    first: int, way: str, both: bool,
+    first: int, way: str, both: Any,
 ) -> tuple[int, _Request]:  # fmt: skip
     length = max(last.arrived - start, 0)
-    if both:
+    if both is not None:
         pieces = _Path(found, start, way).back_from(last)
     else:
         pieces = [_Piece(0, length, "away", None, start)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..analysis.join import join
 from ..analysis.rtt import rtt as round_trips
 from ..analysis.select import at_point
 from ..errors import UsageError
@@ -122,16 +123,17 @@ def delay(frames: Any, ax: Axes | None = None, direction: str | None = None, log
 def hops(frames: Any, ax: Axes | None = None, log: bool | None = None) -> Axes:
     """Draw the cumulative distribution of each hop's times: the parts of the way through the tunnel, and the two ends.
 
-    The parts are those that the join tells apart, over all frames that arrived, both ways: ``transport`` (under way),
-    ``queue`` and ``head of line``. ``guest`` and ``proxy`` are how long each took to acknowledge data.
+    The parts are those that :func:`aero_lab.analysis.join` tells apart, over all frames that arrived, both ways:
+    ``transport`` (under way), ``queue`` and ``head of line``. The other two are how long guest and proxy took to
+    acknowledge data.
     """
     ax = ax or new_axes(7.2, 3.2)
     frames = table(frames, "frame_time", "flow_id", "direction", "tcp_len", "cause")
     parts: dict[str, np.ndarray] = {}
-    names = {"transport_delay": "transport", "queue_delay": "queue", "hol_delay": "head of line"}
-    for column, name in names.items():
-        if column in frames.columns:
-            parts[name] = frames.loc[frames[column].notna(), column].to_numpy(float) / MS
+    if len(frames) and {"point", "frame_id", "frame_len"} <= set(frames.columns):
+        joined: Any = join(frames)
+        for column, name in (("transport_delay", "transport"), ("queue_delay", "queue"), ("hol_delay", "head of line")):
+            parts[name] = joined[column].dropna().to_numpy(float) / MS
     if len(frames) and "point" in frames.columns:
         for point, way, name in (("nic", "rx", "guest acknowledges"), ("tunnel", "tx", "proxy acknowledges")):
             if (frames["point"] == point).any():
