@@ -148,8 +148,8 @@ def _requests(frames: Any, flow_id: int | None) -> list[_Request]:
         tcp = own[own["tcp_len"].notna()]
         if len(tcp):
             found += _of_connection(int(number), tcp, begin, both)
-        elif "dns_id" in own.columns:
-            found += _of_lookups(int(number), own[own["dns_id"].notna()], begin, both)
+    if "dns_id" in rows.columns:
+        found += _of_lookups(rows[rows["dns_id"].notna() & rows["tcp_len"].isna()], begin, both)
     return [request for _, request in sorted(found, key=lambda pair: pair[0])]
 
 
@@ -207,13 +207,19 @@ def _joined(rows: Any, joined: Any) -> Any:
 # Requests ------------------------------------------------------------------------------------------------------------
 
 
-def _of_lookups(flow: int, rows: Any, begin: int, both: Any) -> list[tuple[int, _Request]]:
-    """DNS: a question and its first answer."""
+def _of_lookups(rows: Any, begin: int, both: Any) -> list[tuple[int, _Request]]:
+    """DNS: a question and its first answer, by the question's number; it may be asked again, also of another server."""
     out = []
-    for _, own in rows.groupby(rows["dns_id"].astype(np.int64), sort=False):
-        way = str(own.iloc[0]["direction"])
+    keys = [rows["dns_id"].astype(np.int64)]
+    if {"eth_src", "eth_dst"} <= set(rows.columns):
+        keys.append(rows["eth_src"].astype(str).where(rows["direction"] == "tx", rows["eth_dst"].astype(str)))
+    for _, own in rows.sort_values("frame_time", kind="stable").groupby(keys, sort=False):
+        way, flow = str(own.iloc[0]["direction"]), int(own.iloc[0]["flow_id"])
+        if way not in ("tx", "rx"):
+            continue
         found = _frames(own, way, both)
         asked = next((f for f in found if f.mine), None)
+        found = [f._replace(again=True) if f.mine and f is not asked else f for f in found]
         answer = next((f for f in found if not f.mine and f.arrived >= 0), None)
         if asked is None or answer is None:
             continue

@@ -20,6 +20,7 @@ from .style import (
     numbers,
     plain,
     point_label,
+    reach,
     span,
     time_axis,
     title,
@@ -64,7 +65,7 @@ def bandwidth(
             hatch=CAUSE_HATCHES.get(cause), edgecolor="white", linewidth=0, label=f"{cause_label(cause)}  {percent}",
         )  # fmt: skip
         below = below + values
-    ax.set_xlim(0, edges[-1] * scale)
+    reach(ax, edges[-1] * scale)
     ax.set_ylim(0, max(float(below.max()) * 1.05, 1e-9))
     ax.set_xlabel(f"time since the first frame ({unit})")
     ax.set_ylabel("bandwidth (Mbit/s)")

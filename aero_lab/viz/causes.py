@@ -19,6 +19,7 @@ from .style import (
     numbers,
     plain,
     point_label,
+    reach,
     tables,
     title,
 )
@@ -70,7 +71,7 @@ def causes(
     ax.set_yticks(range(len(parts)), [label_of(name) for name in parts], fontsize=8.5)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(parts) - 0.4, -0.6)
-    ax.set_xlim(0, top / size * 1.16)
+    reach(ax, top / size * 1.16)
     ax.set_xlabel(f"{'bytes' if payload else 'bytes beside the payload'} ({unit})" if unit != "bytes" else unit)
     numbers(ax.xaxis)
     grid(ax, "x")

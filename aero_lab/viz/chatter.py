@@ -23,6 +23,7 @@ from .style import (
     no_data,
     numbers,
     plain,
+    reach,
     span,
     table,
     tables,
@@ -68,7 +69,7 @@ def acks(frames: Any, ax: Axes | None = None, interval: str | float | None = Non
     told = "no data" if ratio is None else f"{ratio:.2f} ACKs for each data segment"
     share = "" if figures.ack_share is None else f", {figures.ack_share:.1%} of the bytes"
     title(ax, f"{told}{share}; steps of {span(width)}")
-    ax.set_xlim(0, edges[-1])
+    reach(ax, edges[-1])
     ax.set_ylim(0, max(float(max(data.max(), pure.max())) * 1.05, 1e-9))
     ax.set_xlabel(f"time since the first segment ({unit})")
     ax.set_ylabel("segments per second")

@@ -46,8 +46,8 @@ HOP_LOOKS = {
     "proxy acknowledges": Look(INK, (0, (3, 3))),
 }
 """The colours of :data:`aero_lab.viz.HOP_COLOURS`."""
-WIDE = 20
-"""From this ratio of the longest to the shortest time on, the axis is logarithmic."""
+WIDE = 50
+"""From this ratio of the longest to the shortest usual time on, the axis is logarithmic."""
 
 
 def cdf(
@@ -64,7 +64,8 @@ def cdf(
     samples: by name, or one sequence. Options and transports have their colours, see :mod:`aero_lab.viz.style`.
     label: what they are, with the unit.
     styles: a look for each name instead.
-    log: whether the axis of times is logarithmic; when None it is if the times differ twentyfold.
+    log: whether the axis of times is logarithmic; when None it is if they differ much. Times of 0 are then at its left
+        end.
 
     The legend says how many samples a line has, and their median and 99th percentile.
     """
@@ -172,6 +173,7 @@ def _cumulative(
     if not any(len(values) for values in parts.values()):
         return no_data(ax, nothing)
     styles = looks(parts) if styles is None else styles
+    end = 2 * max(float(values.max()) for values in parts.values() if len(values))
     for name, values in parts.items():
         look = styles.get(name, Look(BLUE))
         text, look = look if not isinstance(look, Look) else (label_of(name), look)
@@ -184,9 +186,9 @@ def _cumulative(
         share = np.arange(1, len(ordered) + 1) / len(ordered)
         p50, p99 = np.percentile(ordered, [50, 99])
         told = f"{text}: {len(ordered):,}" if text else f"{len(ordered):,} samples"
-        # A step at each sample, from 0: the share of samples that were no longer than this.
+        # A step at each sample, from 0 to the end: the share of samples that were no longer than this.
         ax.step(
-            np.concatenate([ordered[:1], ordered]), np.concatenate([[0], share]), where="post", color=look.colour,
+            np.concatenate([ordered[:1], ordered, [end]]), [0, *share, 1], where="post", color=look.colour,
             linestyle=look.dashes, linewidth=1.6,
             label=f"{told}\nmedian {milliseconds(p50)}, 99 % {milliseconds(p99)}",
         )  # fmt: skip
@@ -202,10 +204,14 @@ def _cumulative(
 
 def _scale(ax: Axes, every: np.ndarray, log: bool | None) -> None:
     low, high = float(every.min()), float(every.max())
-    if low > 0 and (log or (log is None and high > WIDE * low)):
-        ax.set_xscale("log")
-        ax.set_xlim(low / 1.1, high * 1.1)
-        decades(ax.xaxis, low, high)
+    above = every[every > 0]
+    usual = float(np.percentile(above, 5)) if len(above) else 0.0
+    if len(above) and low >= 0 and (log or (log is None and high > WIDE * usual)):
+        # A wait of 0 has no place on such an axis: lines begin at its left end, at the share that did not wait.
+        first = float(above.min()) if len(above) == len(every) else max(float(above.min()), usual / 10)
+        ax.set_xscale("log", nonpositive="clip")
+        ax.set_xlim(first / 1.1, high * 1.1)
+        decades(ax.xaxis, first, high)
         return
     # From 0, so that lengths compare; with all at one time there is room around it.
     ax.set_xlim(min(low, 0), max(high * (1.5 if high == low else 1.05), 1e-6))

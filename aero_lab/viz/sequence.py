@@ -20,6 +20,7 @@ from .style import (
     numbers,
     plain,
     point_label,
+    reach,
     table,
     time_axis,
     title,
@@ -102,7 +103,7 @@ def time_sequence(
             handles += [Line2D([], [], color=GREEN, lw=1.2, label="reported by SACK")]
     low = int(min(sent["seq"].min() if len(sent) else 0, 0))
     room = max(high - low, 1)
-    ax.set_xlim(0, max((stop - start) / scale * 1.01, 1e-9))
+    reach(ax, max((stop - start) / scale * 1.01, 1e-9))
     # The window's edge may lie far above; the picture is of the data.
     ax.set_ylim((low - 0.02 * room) / size, (high + 0.12 * room) / size)
     ax.set_xlabel(f"time since the flow's first segment ({unit})")

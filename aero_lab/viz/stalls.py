@@ -28,6 +28,7 @@ from .style import (
     no_data,
     numbers,
     plain,
+    reach,
     table,
     time_axis,
     title,
@@ -103,7 +104,7 @@ def stalls(
         ax.step(x, highest, where="post", color=FAINT, linewidth=0.9, linestyle=(0, (3, 1.5)), zorder=3,
                 label="the highest that arrived")  # fmt: skip
     ax.step(x, ordered, where="post", color=BLUE, linewidth=1.5, zorder=3, label="bytes in order")
-    ax.set_xlim(left, right + 0.01 * (right - left))
+    reach(ax, right + 0.01 * (right - left), left)
     ax.set_ylim(0, top * 1.14)
     ax.set_xlabel(f"time since the flow's first segment ({unit})")
     ax.set_ylabel(f"bytes of the stream ({label})")

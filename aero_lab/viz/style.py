@@ -180,6 +180,13 @@ def grid(ax: Axes, axis: Any = "both") -> None:
     ax.grid(axis=axis, color=PALE, linewidth=0.6)
 
 
+def reach(ax: Axes, right: float, left: float = 0.0) -> None:
+    """The horizontal axis from ``left`` to ``right``; what others draw on an axis that is shared stays in view."""
+    if len(ax.get_shared_x_axes().get_siblings(ax)) > 1 and ax.get_autoscalex_on() is False:
+        left, right = min(left, ax.get_xlim()[0]), max(right, ax.get_xlim()[1])
+    ax.set_xlim(left, right)
+
+
 def numbers(axis: Axis) -> None:
     """Ticks of a linear axis as plain numbers: 20,000 and not 2e4."""
     from matplotlib.ticker import FuncFormatter

@@ -22,6 +22,7 @@ from .style import (
     no_data,
     numbers,
     plain,
+    reach,
     table,
     title,
 )
@@ -98,7 +99,7 @@ def waterfall(frames: Any, ax: Axes | None = None, flow_id: int | None = None, m
     ax.set_yticks(range(len(shown)), [_name(row) for row in shown.to_dict("records")], fontsize=8)
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(shown) - 0.4, -0.6)
-    ax.set_xlim(0, max((stop - start) * factor * (1.28 if shown["turns"].max() > 3 else 1.12), 1e-6))
+    reach(ax, max((stop - start) * factor * (1.28 if shown["turns"].max() > 3 else 1.12), 1e-6))
     ax.set_xlabel(f"time since the first request began ({unit})")
     numbers(ax.xaxis)
     grid(ax, "x")

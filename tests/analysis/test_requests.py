@@ -118,6 +118,19 @@ def test_the_script_with_its_losses_adds_up():
     assert hops(dns) == {"transport": 40, "egress": 23} and connect["recovery"] == 1000 and exchange["recovery"] > 0
 
 
+def test_a_question_that_is_asked_again_waited_for_its_answer():
+    with al.Lab(virtual=True, seed=3, link="rtt=60ms, loss=8%", progress=False) as lab:
+        guest = lab.guest("scripted")
+        guest.wait_online()
+        lab.capture.clear()
+        assert guest.run("download", size="1KB").ok
+        frames = lab.capture.frames()
+    asked = frames[(frames.point == "nic") & (frames.direction == "tx") & frames.dns_id.notna()]
+    assert len(asked) == 3 and asked.dns_id.nunique() == 2 and asked.flow_id.nunique() == 2  # over IPv4, then over IPv6
+    table = requests(frames).query("kind == 'dns'")
+    assert [hops(row) for row in table.to_dict("records")] == [{"transport": 60, "recovery": 4000}, {"transport": 60}]
+
+
 def test_one_point_knows_how_long_but_not_where():
     frames = record().frames()
     both, alone = requests(frames), requests(frames[frames.point == "nic"].drop(columns=["frame_id", "point"]))

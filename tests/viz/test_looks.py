@@ -88,6 +88,20 @@ def test_a_figure_takes_axes_and_returns_them(captures, figure):
     assert len(plt.get_fignums()) == 1
 
 
+@pytest.mark.parametrize("figure", ["waterfall", "bandwidth", "time_sequence", "stalls", "acks"])
+def test_figures_on_one_axis_of_time_keep_each_other_in_view(captures, figure):
+    ends = []
+    for order in (("clean", "lossy"), ("lossy", "clean")):
+        _, axes = plt.subplots(2, 1, sharex=True)
+        for ax, name in zip(axes, order, strict=True):
+            FIGURES[figure](captures[name][captures[name]["tcp_len"].notna()], ax=ax)
+        ends.append(axes[0].get_xlim())
+        assert axes[1].get_xlim() == axes[0].get_xlim()
+    alone = [FIGURES[figure](captures[name][captures[name]["tcp_len"].notna()]).get_xlim() for name in order]
+    if len({abs(high) > 100 for _, high in alone}) == 1:  # in one unit
+        assert ends[0] == ends[1] == (min(low for low, _ in alone), max(high for _, high in alone))
+
+
 @pytest.mark.parametrize("figure", FIGURES)
 def test_a_figure_of_nothing_says_so(captures, figure, tmp_path):
     arp = captures["clean"][captures["clean"]["cause"] == "arp"]
