@@ -46,7 +46,7 @@ HOP_LOOKS = {
     "proxy acknowledges": Look(INK, (0, (3, 3))),
 }
 """The colours of :data:`aero_lab.viz.HOP_COLOURS`."""
-WIDE = 50
+WIDE = 20
 """From this ratio of the longest to the shortest usual time on, the axis is logarithmic."""
 
 
