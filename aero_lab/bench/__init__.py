@@ -27,7 +27,13 @@ def _proxy(seconds: float, cases: Sequence[str] | None, peers: bool, progress: P
     return measure(seconds, cases, peers, progress)
 
 
-BENCHES: dict[str, Callable[..., list[Result]]] = {"stack": _stack, "proxy": _proxy}
+def _capture(seconds: float, cases: Sequence[str] | None, peers: bool, progress: Progress | None) -> list[Result]:
+    from .capture import measure
+
+    return measure(seconds, cases, peers, progress)
+
+
+BENCHES: dict[str, Callable[..., list[Result]]] = {"stack": _stack, "proxy": _proxy, "capture": _capture}
 """Benches by name: functions of ``(seconds, cases, peers, progress)``."""
 
 

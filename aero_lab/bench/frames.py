@@ -23,7 +23,12 @@ GAP = 2_000
 """Mean time between two frames at one point, ns."""
 START = 1_700_000_000_000_000_000
 KINDS = ("data", "ack", "sack", "syn", "data6", "ack6", "vlan", "udp", "dns", "ping", "ping6", "arp")
-SHARES = (0.40, 0.24, 0.04, 0.01, 0.08, 0.05, 0.02, 0.08, 0.03, 0.02, 0.01, 0.02)
+FAMILIES = (
+    (0.72, {"data": 0.56, "ack": 0.37, "sack": 0.07}), (0.13, {"data6": 0.6, "ack6": 0.4}),
+    (0.02, {"vlan": 1.0}), (0.08, {"udp": 1.0}), (0.03, {"dns": 1.0}), (0.01, {"ping": 1.0}), (0.01, {"ping6": 1.0}),
+)  # fmt: skip
+"""Shares of the flows, and of the kinds of frames in a flow."""
+ARP = 0.02
 
 
 def _frames() -> dict[str, tuple[bytes, int]]:
@@ -71,8 +76,8 @@ def mixed(number: int = 1_000_000, flows: int = 1000, seed: int = 1) -> Capture:
     rng = np.random.default_rng(seed)
     half = (number + 1) // 2
     templates = _frames()
-    kind = rng.choice(len(KINDS), half, p=SHARES)
     flow = rng.integers(0, flows, half)
+    kind = _kinds(flow, flows, rng)
     rows = np.zeros((half, SNAP), np.uint8)
     size = np.zeros(half, np.int64)
     for which, name in enumerate(KINDS):
@@ -81,10 +86,23 @@ def mixed(number: int = 1_000_000, flows: int = 1000, seed: int = 1) -> Capture:
         rows[here, : len(head)] = np.frombuffer(head, np.uint8)
         size[here] = length
     up = rng.random(half) < 0.5
-    up[kind == KINDS.index("arp")] = True
+    up[_is(kind, "arp", "syn")] = True
     _addresses(rows, kind, flow, up)
     _numbers(rows, kind, flow, up, rng)
     return _capture(rows, size, up, number, rng)
+
+
+def _kinds(flow: np.ndarray, flows: int, rng: np.random.Generator) -> np.ndarray:
+    """A kind for each frame, as its flow has them, and some ARP."""
+    family = np.searchsorted(np.cumsum([share for share, _ in FAMILIES]), (np.arange(flows) + 0.5) / flows)[flow]
+    kind = np.zeros(len(flow), np.int64)
+    for number, (_, shares) in enumerate(FAMILIES):
+        here = np.flatnonzero(family == number)
+        kind[here] = rng.choice([KINDS.index(name) for name in shares], len(here), p=list(shares.values()))
+    kind[rng.random(len(flow)) < ARP] = KINDS.index("arp")
+    _, first = np.unique(np.where(_is(kind, "data", "ack", "sack"), flow, -1), return_index=True)
+    kind[first[1:]] = KINDS.index("syn")  # what begins a flow; the first is of those that are none
+    return kind
 
 
 def _is(kind: np.ndarray, *names: str) -> np.ndarray:
@@ -128,8 +146,7 @@ def _numbers(rows: np.ndarray, kind: np.ndarray, flow: np.ndarray, up: np.ndarra
     four = ~_is(kind, "data6", "ack6", "ping6", "arp")
     _put(rows, four, transport[four] - 16, order[four], 2)
     carried = np.where(_is(kind, "data", "data6", "vlan"), MSS, 0)
-    family = _is(kind, "data6", "ack6").astype(np.int64) + 2 * _is(kind, "vlan")
-    half = (flow * 3 + family) * 2 + up
+    half = flow * 2 + up
     by_half = np.argsort(half, kind="stable")
     sent = np.cumsum(carried[by_half]) - carried[by_half]
     starts = np.flatnonzero(np.diff(half[by_half], prepend=-1))
@@ -138,6 +155,7 @@ def _numbers(rows: np.ndarray, kind: np.ndarray, flow: np.ndarray, up: np.ndarra
     seq[by_half] = sent + 1000 * (half[by_half] % 1000) + 1
     again = rng.random(count) < 0.01  # what was sent before
     seq = np.where(again & (carried > 0), np.maximum(seq - carried, 1), seq)
+    seq = np.where(_is(kind, "syn"), 1000 * (half % 1000), seq)  # one initial sequence number: one connection a flow
     _put(rows, tcp, transport[tcp] + 4, seq[tcp], 4)
     _put(rows, tcp, transport[tcp] + 8, 1000 * ((half[tcp] ^ 1) % 1000) + 1 + order[tcp] * 7, 4)
     stamped = tcp & ~_is(kind, "syn")

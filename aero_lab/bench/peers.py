@@ -151,12 +151,19 @@ PEERS: dict[str, tuple[str, Callable[[], Work]]] = {
 """Peers by name: the distribution they come in, and what makes their work."""
 
 
-def peer_work(name: str) -> tuple[Work | None, str | None]:
-    """A peer ready to work, or the reason why there is none."""
-    distribution, make = PEERS[name]
+def installed(distribution: str) -> bool:
+    """Whether a package is there."""
     try:
         version(distribution)
     except PackageNotFoundError:
+        return False
+    return True
+
+
+def peer_work(name: str) -> tuple[Work | None, str | None]:
+    """A peer ready to work, or the reason why there is none."""
+    distribution, make = PEERS[name]
+    if not installed(distribution):
         return None, f"{distribution} is not installed"
     try:
         return make(), None

@@ -46,6 +46,8 @@ class Result:
     more_is_better: bool = True
     per_call: int | None = None
     """Frames handed to a kernel in one call, where that matters."""
+    note: str | None = None
+    """What is to be known about the peer's figure."""
 
     @property
     def value(self) -> float | None:
@@ -76,6 +78,8 @@ class Result:
             found["peer_samples"] = [_rounded(s) for s in self.peer_samples]
         if self.reason is not None:
             found["reason"] = self.reason
+        if self.note is not None:
+            found["note"] = self.note
         if self.per_call is not None:
             found["per_call"] = self.per_call
         return found

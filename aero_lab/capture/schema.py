@@ -9,6 +9,7 @@ come first and ``capacity`` is a multiple of 8, so each is aligned. Which values
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -65,9 +66,41 @@ class Column(NamedTuple):
     """Bit of ``has`` that says the row has a value; 0: each row has."""
     unit: str
     wireshark: str
-    """Field or formula of ``tshark -T fields`` (first occurrence) that it equals; "" when Wireshark has none."""
+    """What it equals of ``tshark -T fields`` (first occurrence): the first of these fields that the frame has; "" when
+    Wireshark has none."""
     meaning: str
+    formula: str = ""
+    """How it is computed, where it is not a field of the frame as it stands."""
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Wireshark's fields, in the order in which they are asked."""
+        return tuple(_FIELD.findall(self.wireshark))
+
+    @property
+    def null(self) -> str:
+        """Which rows have no value; "" when each has one."""
+        return NO_VALUE[self.has]
+
+
+NO_VALUE = {
+    ALWAYS: "", HAS_ETHERNET: "frames shorter than an Ethernet header, and other link layers",
+    HAS_TYPE: "as `eth_src`, and frames with an 802.3 length", HAS_VLAN: "frames without an 802.1Q tag",
+    HAS_IP: "frames without an IP header", HAS_IPV4: "frames without an IPv4 header",
+    HAS_FRAGMENT: "frames without an IPv4 header or an IPv6 fragment header", HAS_PROTO: "frames without an IP header",
+    HAS_PORTS: "packets but those of TCP and UDP, and later fragments", HAS_TCP: "frames without a whole TCP header",
+    HAS_UDP: "frames without a whole UDP header", HAS_MSS: "segments without the option",
+    HAS_WSCALE: "segments without the option", HAS_SACK: "segments without the option",
+    HAS_TIMESTAMP: "segments without the option", HAS_ICMP: "frames without a whole ICMP header",
+    HAS_ECHO: "frames that are no echo request or reply", HAS_ARP: "frames that are not ARP",
+    HAS_ARP_IP: "frames that are not ARP for IPv4 over Ethernet", HAS_DHCP: "frames that are not DHCPv4",
+    HAS_DNS: "frames that are not DNS over UDP", HAS_MESSAGE: "rows of other points than the tunnel",
+    HAS_FLOW: "frames without IP, later fragments, and headers that were cut",
+    HAS_ID: "frames without an identity", HAS_DELAY: "the first sighting, and frames without an identity",
+    HAS_DIRECTION: "packets of files that do not say",
+}  # fmt: skip
+"""Which rows have no value, by the bit of ``has``."""
+_FIELD = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+)+")
 
 RAW: dict[str, str] = {
     "frame_time": "i8", "frame_id": "i8", "tunnel_delay": "i8",
@@ -103,7 +136,8 @@ ROW_SIZE = sum(WIDTH.values())
 COLUMNS: tuple[Column, ...] = (
     Column("frame_number", "", "uint32", ALWAYS, "", "frame.number", "Position in the capture, from 1."),
     Column("frame_time", "frame_time", "int64", ALWAYS, "ns", "frame.time_epoch × 10⁹",
-           "When the frame passed the point: nanoseconds of the lab's clock (virtual time starts at 0)."),
+           "When the frame passed the point: nanoseconds since 1970, or of the lab's clock (virtual time starts at 0).",
+           "ticks of the file × resolution + offset, rounded down to ns"),
     Column("point", "point", "category", ALWAYS, "", "frame.interface_name",
            "Where it was seen: nic, tunnel or egress."),
     Column("direction", "direction", "category", HAS_DIRECTION, "", "frame.packet_flags_direction (2 is tx, 1 is rx)",
@@ -116,10 +150,10 @@ COLUMNS: tuple[Column, ...] = (
            "Identity of the frame from end to end, unique within its direction: joins the rows of one frame "
            "at several points."),
     Column("message_len", "message_len", "UInt32", HAS_MESSAGE, "bytes", "",
-           "Length of the tunnel message, framing included; tunnel rows only. `message_len - frame_len` is framing."),
+           "Length of the tunnel message, framing included; tunnel rows only.", "`frame_len` + framing"),
     Column("tunnel_delay", "tunnel_delay", "Int64", HAS_DELAY, "ns", "",
-           "Time since the frame of this `frame_id` and `direction` was first seen at another point: "
-           "`frame_time - frame_time(first sighting)`. Null on the first sighting."),
+           "Time since the frame of this `frame_id` and `direction` was first seen, at another point.",
+           "`frame_time` − `frame_time` of the first row of this `frame_id` and `direction`"),
     Column("eth_src", "eth_src", "category", HAS_ETHERNET, "", "eth.src", "Source MAC address."),
     Column("eth_dst", "eth_dst", "category", HAS_ETHERNET, "", "eth.dst", "Destination MAC address."),
     Column("eth_type", "eth_type", "UInt16", HAS_TYPE, "", "eth.type",
@@ -129,16 +163,18 @@ COLUMNS: tuple[Column, ...] = (
     Column("ip_src", "ip_src", "category", HAS_IP, "", "ip.src or ipv6.src", "Source address."),
     Column("ip_dst", "ip_dst", "category", HAS_IP, "", "ip.dst or ipv6.dst", "Destination address."),
     Column("ip_proto", "ip_proto", "UInt8", HAS_PROTO, "",
-           "ip.proto; IPv6: the next header of the last extension header, else ipv6.nxt",
-           "Protocol of the payload, behind any IPv6 extension headers."),
+           "ip.proto or ipv6.fraghdr.nxt or ipv6.routing.nxt or ipv6.dstopts.nxt or ipv6.hopopts.nxt or ipv6.nxt",
+           "Protocol of the payload, behind any IPv6 extension headers.",
+           "IPv6: next header of the last extension header"),
     Column("ip_len", "ip_len", "UInt32", HAS_IP, "bytes", "ip.len or ipv6.plen + 40",
-           "Length of the IP packet by its header."),
+           "Length of the IP packet by its header.", "IPv6: payload length + 40"),
     Column("ip_ttl", "ip_ttl", "UInt8", HAS_IP, "hops", "ip.ttl or ipv6.hlim", "Time to live or hop limit."),
     Column("ip_dsfield", "ip_dsfield", "UInt8", HAS_IP, "", "ip.dsfield or ipv6.tclass", "DSCP and ECN bits."),
     Column("ip_id", "ip_id", "UInt16", HAS_IPV4, "", "ip.id", "IPv4 identification."),
-    Column("ip_flags_df", "ip_flags", "boolean", HAS_IPV4, "", "ip.flags.df", "Don't fragment."),
+    Column("ip_flags_df", "ip_flags", "boolean", HAS_IPV4, "", "ip.flags.df", "Don't fragment.",
+           "bit 14 of the fragment field"),
     Column("ip_flags_mf", "ip_flags", "boolean", HAS_FRAGMENT, "", "ip.flags.mf or ipv6.fraghdr.more",
-           "More fragments follow."),
+           "More fragments follow.", "bit 13 of the fragment field; IPv6: bit 0 of the fragment header's"),
     Column("ip_frag", "ip_frag", "UInt16", HAS_FRAGMENT, "8 bytes", "ip.frag_offset or ipv6.fraghdr.offset",
            "Fragment offset; each IPv4 packet has one, IPv6 packets with a fragment header."),
     Column("srcport", "srcport", "UInt16", HAS_PORTS, "", "tcp.srcport or udp.srcport", "Source port."),
@@ -146,20 +182,24 @@ COLUMNS: tuple[Column, ...] = (
     Column("tcp_seq", "tcp_seq", "UInt32", HAS_TCP, "", "tcp.seq_raw", "Sequence number as sent."),
     Column("tcp_ack", "tcp_ack", "UInt32", HAS_TCP, "", "tcp.ack_raw", "Acknowledgement number as sent."),
     Column("tcp_flags", "tcp_flags", "UInt16", HAS_TCP, "", "tcp.flags", "The twelve bits behind the data offset."),
-    Column("tcp_flags_fin", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.fin", "FIN."),
-    Column("tcp_flags_syn", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.syn", "SYN."),
-    Column("tcp_flags_reset", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.reset", "RST."),
-    Column("tcp_flags_push", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.push", "PSH."),
-    Column("tcp_flags_ack", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.ack", "ACK."),
+    Column("tcp_flags_fin", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.fin", "FIN.", "`tcp_flags` & 1"),
+    Column("tcp_flags_syn", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.syn", "SYN.", "`tcp_flags` & 2"),
+    Column("tcp_flags_reset", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.reset", "RST.", "`tcp_flags` & 4"),
+    Column("tcp_flags_push", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.push", "PSH.", "`tcp_flags` & 8"),
+    Column("tcp_flags_ack", "tcp_flags", "boolean", HAS_TCP, "", "tcp.flags.ack", "ACK.", "`tcp_flags` & 16"),
     Column("tcp_window_size", "tcp_window_size", "UInt16", HAS_TCP, "", "tcp.window_size_value",
            "Window field, not scaled."),
-    Column("tcp_hdr_len", "tcp_hdr_len", "UInt8", HAS_TCP, "bytes", "tcp.hdr_len", "TCP header with its options."),
-    Column("tcp_len", "tcp_len", "UInt16", HAS_TCP, "bytes", "tcp.len", "Payload: IP payload without the TCP header."),
+    Column("tcp_hdr_len", "tcp_hdr_len", "UInt8", HAS_TCP, "bytes", "tcp.hdr_len", "TCP header with its options.",
+           "data offset × 4"),
+    Column("tcp_len", "tcp_len", "UInt16", HAS_TCP, "bytes", "tcp.len", "Payload: IP payload without the TCP header.",
+           "end of the IP packet (by `ip_len`, at most that of the frame) − start of the TCP header − `tcp_hdr_len`"),
     Column("tcp_options_mss_val", "mss", "UInt16", HAS_MSS, "bytes", "tcp.options.mss_val", "Maximum segment size."),
     Column("tcp_options_wscale_shift", "wscale", "UInt8", HAS_WSCALE, "bits", "tcp.options.wscale.shift",
            "Window scale."),
-    Column("tcp_options_sack_perm", "", "boolean", HAS_TCP, "", "tcp.options.sack_perm present", "SACK permitted."),
-    Column("tcp_options_sack_count", "sack_count", "UInt8", HAS_SACK, "", "tcp.options.sack.count", "SACK blocks."),
+    Column("tcp_options_sack_perm", "", "boolean", HAS_TCP, "", "tcp.options.sack_perm present", "SACK permitted.",
+           "whether the option is there"),
+    Column("tcp_options_sack_count", "sack_count", "UInt8", HAS_SACK, "", "tcp.options.sack.count", "SACK blocks.",
+           "(length of the option − 2) / 8"),
     Column("tcp_options_sack_le", "sack_le", "UInt32", HAS_SACK, "", "tcp.options.sack_le",
            "Left edge of the first SACK block."),
     Column("tcp_options_sack_re", "sack_re", "UInt32", HAS_SACK, "", "tcp.options.sack_re",
@@ -187,9 +227,11 @@ COLUMNS: tuple[Column, ...] = (
            "Conversation, numbered from 0 in order of first appearance, the same at each point and in both "
            "directions. TCP and UDP: both addresses and ports (a SYN with a new initial sequence number begins a new "
            "one); other protocols: addresses and protocol, echoes also by identifier; with a known direction also the "
-           "guest's MAC address, so that guests may have one IP address. Null without IP and for later fragments."),
+           "guest's MAC address, so that guests may have one IP address.",
+           "number of (guest's MAC address, unordered pair of (address, port), protocol), counted on by a SYN whose "
+           "initial sequence number is new"),
     Column("cause", "cause", "category", ALWAYS, "", "",
-           "Why the bytes of the frame were spent; see the section on causes."),
+           "Why the bytes of the frame were spent.", "see the section on causes"),
 )  # fmt: skip
 """Every column of ``frames()``, in order."""
 

@@ -13,13 +13,12 @@ BEGIN, END = "<!-- columns -->\n", "<!-- end of columns -->\n"
 
 def table() -> str:
     """The table of columns in Markdown."""
-    lines = ["| Column | Type | Unit | Wireshark | Meaning |", "|---|---|---|---|---|"]
+    lines = ["| Column | Type | Unit | tshark | Meaning | Formula | No value |", "|---|---|---|---|---|---|---|"]
     for column in s.COLUMNS:
         wireshark = f"`{column.wireshark}`" if column.wireshark else "–"
         null = "" if column.has == s.ALWAYS else ", null"
-        lines.append(
-            f"| `{column.name}` | {column.dtype}{null} | {column.unit or '–'} | {wireshark} | {column.meaning} |"
-        )
+        cells = [f"`{column.name}`", column.dtype + null, column.unit or "–", wireshark, column.meaning]
+        lines.append("| " + " | ".join([*cells, column.formula or "–", column.null or "–"]) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -3,43 +3,19 @@
 import shutil
 import subprocess
 
+from aero_lab.capture.schema import COLUMNS
+
 TSHARK = shutil.which("tshark")
 REASON = "tshark is not installed"
 _OPTIONS = ("ip.defragment:FALSE", "ipv6.defragment:FALSE", "tcp.relative_sequence_numbers:FALSE",
             "tcp.desegment_tcp_streams:FALSE", "ip.use_geoip:FALSE")  # fmt: skip
 
-COMMON = {
-    "frame_number": ["frame.number"], "point": ["frame.interface_name"], "frame_len": ["frame.len"],
-    "frame_cap_len": ["frame.cap_len"], "frame_id": ["frame.packet_id"], "eth_src": ["eth.src"], "eth_dst": ["eth.dst"],
-    "eth_type": ["eth.type"], "vlan_id": ["vlan.id"], "ip_version": ["ip.version"],
-    "ip_src": ["ip.src", "ipv6.src"], "ip_dst": ["ip.dst", "ipv6.dst"],
-    "ip_proto": ["ip.proto", "ipv6.fraghdr.nxt", "ipv6.routing.nxt", "ipv6.dstopts.nxt", "ipv6.hopopts.nxt",
-                 "ipv6.nxt"],
-    "ip_len": ["ip.len"], "ip_ttl": ["ip.ttl", "ipv6.hlim"], "ip_dsfield": ["ip.dsfield", "ipv6.tclass"],
-    "ip_id": ["ip.id"],
-    "ip_flags_df": ["ip.flags.df"], "ip_flags_mf": ["ip.flags.mf", "ipv6.fraghdr.more"],
-    "ip_frag": ["ip.frag_offset", "ipv6.fraghdr.offset"], "arp_opcode": ["arp.opcode"],
-    "arp_src": ["arp.src.proto_ipv4"], "arp_dst": ["arp.dst.proto_ipv4"], "icmp_type": ["icmp.type", "icmpv6.type"],
-    "icmp_code": ["icmp.code", "icmpv6.code"], "icmp_ident": ["icmp.ident", "icmpv6.echo.identifier"],
-    "icmp_seq": ["icmp.seq", "icmpv6.echo.sequence_number"],
-}  # fmt: skip
-"""Fields of a frame's own network headers, the first that is there."""
-TRANSPORT = {
-    "srcport": ["tcp.srcport", "udp.srcport"], "dstport": ["tcp.dstport", "udp.dstport"], "tcp_seq": ["tcp.seq_raw"],
-    "tcp_ack": ["tcp.ack_raw"], "tcp_flags": ["tcp.flags"], "tcp_flags_fin": ["tcp.flags.fin"],
-    "tcp_flags_syn": ["tcp.flags.syn"], "tcp_flags_reset": ["tcp.flags.reset"], "tcp_flags_push": ["tcp.flags.push"],
-    "tcp_flags_ack": ["tcp.flags.ack"], "tcp_window_size": ["tcp.window_size_value"], "tcp_hdr_len": ["tcp.hdr_len"],
-    "tcp_len": ["tcp.len"], "tcp_options_mss_val": ["tcp.options.mss_val"],
-    "tcp_options_wscale_shift": ["tcp.options.wscale.shift"], "tcp_options_sack_count": ["tcp.options.sack.count"],
-    "tcp_options_sack_le": ["tcp.options.sack_le"], "tcp_options_sack_re": ["tcp.options.sack_re"],
-    "tcp_options_timestamp_tsval": ["tcp.options.timestamp.tsval"],
-    "tcp_options_timestamp_tsecr": ["tcp.options.timestamp.tsecr"], "udp_length": ["udp.length"],
-    "dhcp_type": ["dhcp.option.dhcp"], "dns_id": ["dns.id"], "dns_response": ["dns.flags.response"],
-}  # fmt: skip
-"""Fields that tshark also gives for packets quoted inside ICMP errors; ours are the frame's own."""
+FIELDS = {column.name: column.fields for column in COLUMNS if column.wireshark}
+"""The column table: of these fields the first that a frame has is the column's value."""
+QUOTED = {name for name in FIELDS if name.split("_")[0] in ("srcport", "dstport", "tcp", "udp", "dhcp", "dns")}
+"""Columns whose fields tshark also gives for packets quoted inside ICMP errors; ours are the frame's own."""
 ANALYSIS = ("retransmission", "fast_retransmission", "spurious_retransmission", "out_of_order", "keep_alive",
             "keep_alive_ack", "zero_window_probe", "zero_window_probe_ack", "duplicate_ack")  # fmt: skip
-_EXTRA = ["frame.time_epoch", "frame.packet_flags_direction", "ipv6.plen", "tcp.options.sack_perm"]
 _TEXT = {"point", "eth_src", "eth_dst", "ip_src", "ip_dst", "arp_src", "arp_dst"}
 
 
@@ -62,23 +38,30 @@ def _value(column: str, text: str):
 
 def columns(path) -> list[dict]:
     """What tshark says about each frame, under our column names, nulls left out."""
-    mapping = COMMON | TRANSPORT
-    names = sorted({name for fields_of in mapping.values() for name in fields_of} | set(_EXTRA))
+    names = sorted({name for fields_of in FIELDS.values() for name in fields_of} | {"tcp.seq_raw"})
     rows = []
     for raw in fields(path, names):
         row = {}
         own = not raw["icmp.type"] and not raw["icmpv6.type"]
-        for column, candidates in (mapping if own else COMMON).items():
+        for column, candidates in FIELDS.items():
             text = next((raw[name] for name in candidates if raw[name]), "")
-            if text:
-                row[column] = _value(column, text)
-        if raw["ipv6.plen"] and not raw["ip.len"]:
-            row["ip_len"] = int(raw["ipv6.plen"]) + 40
-        if "tcp_seq" in row:
-            row["tcp_options_sack_perm"] = int(bool(raw["tcp.options.sack_perm"]))
-        seconds, _, fraction = raw["frame.time_epoch"].partition(".")
-        row["frame_time"] = int(seconds) * 10**9 + int(fraction.ljust(9, "0"))
-        if raw["frame.packet_flags_direction"]:
-            row["direction"] = {1: "rx", 2: "tx"}[int(raw["frame.packet_flags_direction"], 0)]
+            if own or column not in QUOTED:
+                row |= _cell(column, text, raw)
         rows.append(row)
     return rows
+
+
+def _cell(column: str, text: str, raw: dict[str, str]) -> dict:
+    """The value of a column, where it is not the field as it stands: what the column table says beside the field."""
+    if column == "frame_time":
+        seconds, _, fraction = text.partition(".")
+        return {column: int(seconds) * 10**9 + int(fraction.ljust(9, "0"))}
+    if column == "tcp_options_sack_perm":
+        return {column: int(bool(text))} if raw["tcp.seq_raw"] else {}
+    if not text:
+        return {}
+    if column == "direction":
+        return {column: {1: "rx", 2: "tx"}[int(text, 0)]}
+    if column == "ip_len":
+        return {column: int(text) + (0 if raw["ip.len"] else 40)}
+    return {column: _value(column, text)}
