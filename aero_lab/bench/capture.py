@@ -1,12 +1,13 @@
-"""``bench capture``: how many frames a second go from a pcapng file into columns, and from memory into a file, on one core.
+"""``bench capture``: how many frames a second go from a pcapng file into columns, and from memory into a file, on one
+core.
 
 The file is the same each time: a million mixed frames of a thousand flows at both points (:mod:`.frames`), cut to 96
-bytes. ``read/pcapng`` times :func:`aero_lab.read_pcap`: from the file to a DataFrame with every column. ``write/pcapng``
-times :func:`aero_lab.write_pcapng` of what was read.
+bytes. ``read/pcapng`` times :func:`aero_lab.read_pcap`: from the file to a DataFrame with every column.
+``write/pcapng`` times :func:`aero_lab.write_pcapng` of what was read.
 
 Peers do what their users would: scapy and dpkt read packets, dissect them from Ethernet to TCP and put the fields that
-are columns of ours into lists; tshark prints the fields that are columns of ours. They are given the first frames of the
-same file, as many as they get through in a second or two, and counted per frame.
+are columns of ours into lists; tshark prints the fields that are columns of ours. They are given the first frames of
+the same file, as many as they get through in a second or two, and counted per frame.
 
 Time is CPU time: of the measuring thread, and of tshark's process.
 """

@@ -163,7 +163,7 @@ def iter_parquet(path: str | Path, rows: int, columns: Iterable[str] | None = No
     if held is None:
         schema = file.schema_arrow if names is None else pa.schema([file.schema_arrow.field(n) for n in names])
         held = table(schema.empty_table())
-    held.attrs = dict(attrs)
+    held.attrs = dict(attrs)  # type: ignore[assignment]
     yield held
 
 
