@@ -1,1 +1,5 @@
 """Names the modules of this room that hold kernels, so that importing this one registers them all."""
+
+from . import bus, run
+
+__all__ = ["bus", "run"]
