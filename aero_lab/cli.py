@@ -238,19 +238,63 @@ def bench_command(
 
 @app.command("inspect")
 def inspect_command(
-    file: Annotated[Path, typer.Argument(help="A pcapng or pcap file.")],
+    file: Annotated[Path, typer.Argument(help="A pcapng or pcap file, plain, .gz or .zst, or parquet.")],
     point: Annotated[str | None, typer.Option(help="Capture point: nic, tunnel or egress.")] = None,
+    filter_text: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="FILTER", help="Display filter, for instance 'tcp.port == 80 and tcp.len > 0'."
+        ),
+    ] = None,
+    stall: Annotated[str, typer.Option(help="Shortest stall to tell, for instance 50ms.")] = "100ms",
     json_file: JsonOption = None,
+    html_file: Annotated[
+        str | None, typer.Option("--html", metavar="FILE", help="Write a report with pictures, in one file.")
+    ] = None,
 ) -> None:
-    """Show the flows of a capture, its ACKs per data segment, and its bytes by cause."""
+    """Show what a capture holds: flows, ACKs, bytes by cause, latency by hop, stalls and their reasons."""
     from .experiment.inspect import Inspection
-    from .experiment.record import write_json
+    from .experiment.record import check_target, write_json, write_text
 
-    found = Inspection(file, point)
-    if json_file != "-":
-        typer.echo(found.text())
+    check_target(json_file)
+    check_target(html_file)
+    found = Inspection(file, point, filter_text, stall)
+    if "-" not in (json_file, html_file):
+        from rich.console import Console
+
+        found.print(Console())
     if json_file:
         write_json(found.document(), json_file)
+    if html_file:
+        write_text(found.html(), html_file)
+
+
+@app.command("export")
+def export_command(
+    run_or_folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A capture file, a folder of compare's, or with --check an export.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to make; with --again for the new run.")] = None,
+    check_only: Annotated[bool, typer.Option("--check", help="Check the checksums of an exported run.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Make an exported run again from its card.")] = False,
+) -> None:
+    """Turn a run into a folder: pcapng, parquet and a card with seed, configuration, versions, formulas, checksums."""
+    from .experiment.export import check, export, recreate
+
+    if not (check_only or again):
+        typer.echo(f"exported to {export(run_or_folder, out or Path('aero-lab-export'))}")
+        return
+    problems = check(run_or_folder)
+    for problem in problems:
+        typer.echo(f"aero-lab: {run_or_folder}: {problem}", err=True)
+    if problems:
+        raise typer.Exit(1)
+    typer.echo(f"{run_or_folder}: every checksum is that of the card")
+    if again:
+        capture, same = recreate(run_or_folder, out or Path("aero-lab-again"))
+        typer.echo(f"{capture}: {'the same bytes' if same else 'other bytes than the card tells of'}")
+        if not same:
+            raise typer.Exit(1)
 
 
 @app.command("warmup")

@@ -53,7 +53,7 @@ def oriented(frames: pd.DataFrame) -> pd.DataFrame:
     if given is not None and bool(given.notna().all()):
         return frames
     named = ("flow_id", "ip_src", "ip_dst", "srcport", "dstport")
-    out = np.full(len(frames), None, object) if given is None else given.where(given.notna(), None).to_numpy(object)
+    out = np.full(len(frames), None, object) if given is None else np.array(given.where(given.notna(), None), object)
     blank = np.array([value is None for value in out], bool)
     if all(name in frames.columns for name in named):
         open_rows: Any = frames[blank & frames["flow_id"].notna().to_numpy(bool)]

@@ -242,7 +242,11 @@ def _meta(case: Case) -> dict[str, Any]:
     return {
         "option": case.option,
         "transport": case.transport,
+        "guest": case.guest,
+        "profile": case.profile,
         "workload": case.workload,
+        "parameters": case.parameters,
+        "mode": "virtual" if case.virtual else "real",
         "seed": case.seed,
         "mtu": case.mtu,
         "ack_policy": case.ack_policy,

@@ -127,7 +127,11 @@ def check_target(target: str | None) -> None:
 
 def write_json(document: dict[str, Any], target: str) -> None:
     """Write ``document`` to the file ``target``, or to standard output when that is ``-``."""
-    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", target)
+
+
+def write_text(text: str, target: str) -> None:
+    """Write ``text`` to the file ``target``, or to standard output when that is ``-``."""
     if target == "-":
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -111,7 +111,8 @@ class Link:
             name, value = words if words[0] in names else reversed(words)
             if name in given:
                 raise UsageError(f"a link names {name} once")
-            given[name] = tuple(value.split(":")) if ":" in value else value
+            ways = tuple(None if way == "none" else way for way in value.split(":"))
+            given[name] = ways if len(ways) > 1 else value
         return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:

@@ -84,6 +84,8 @@ def test_lines_are_parsed():
     link = Link(rtt="40ms", loss=0.01, rate=("50kbit/s", "10Mbit/s"))
     for text in ("rtt=40ms, loss=1%, rate=50kbit/s:10Mbit/s", "40ms rtt,1% loss,50kbit/s:10Mbit/s rate", str(link)):
         assert Link.parse(text) == link
+    one_way = Link(rate=(None, "10Mbit/s"), queue=(None, "64KiB"))
+    assert Link.parse(str(one_way)) == one_way
     assert Link.parse("") == Link() and str(Link()) == "no impairment"
     for wrong in ("rtt", "rtt=", "40ms", "speed=3", "rtt=1 2", "rtt=1ms,rtt=2ms", "loss=200%", "loss=1:2:3", "rtt=x"):
         with pytest.raises(UsageError) as caught:

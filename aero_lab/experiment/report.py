@@ -1,0 +1,67 @@
+"""The report of ``aero-lab inspect --html``: one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from html import escape
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
+from ..tables import html_table
+
+if TYPE_CHECKING:
+    from .inspect import Inspection
+
+STYLE = """
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
+table { border-collapse: collapse; margin: 0.5em 0 1.5em; font-variant-numeric: tabular-nums; }
+th, td { border-bottom: 1px solid #ddd; padding: 0.2em 0.7em; text-align: left; }
+.numbers { text-align: right; } img { max-width: 100%; } h2 { margin-top: 2em; font-size: 1.15em; }
+"""
+RESOLUTION = 110
+"""Dots per inch of the pictures."""
+
+
+def inspection_html(found: Inspection) -> str:
+    """The summary, each table with all its rows, and the pictures that the capture has data for."""
+    parts = [f"<p>{escape(line)}</p>" for line in found.summary()]
+    for title, headings, rows, _ in found.sections():
+        if rows:
+            parts += [f"<h2>{escape(title)}</h2>", html_table(headings, rows)]
+    parts += [f"<h2>{escape(title)}</h2>\n{image}" for title, image in _pictures(found)]
+    body = "\n".join(parts)
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(found.path.name)}</title>'
+        f"<style>{STYLE}</style></head>\n<body><h1>{escape(found.path.name)}</h1>\n{body}\n</body></html>\n"
+    )
+
+
+def _pictures(found: Inspection) -> list[tuple[str, str]]:
+    from .. import viz
+    from ..analysis.select import oriented
+
+    frames: Any = oriented(found.frames)
+    tcp = bool(frames["tcp_len"].notna().any())
+    wanted: list[tuple[str, bool, Callable[[], Any]]] = [
+        ("bandwidth by cause", len(frames) > 0, lambda: viz.bandwidth(frames, point=found.point)),
+        ("time and sequence of the largest flow", tcp, lambda: viz.time_sequence(frames)),
+        ("pure ACKs", tcp and found.acks.pure_acks > 0, lambda: viz.acks(frames, point=found.point)),
+        ("delay of the tunnel", bool(frames["tunnel_delay"].notna().any()), lambda: viz.delay(frames)),
+    ]
+    return [(title, _image(draw)) for title, there, draw in wanted if there]
+
+
+def _image(draw: Callable[[], Any]) -> str:
+    import matplotlib.pyplot as plt
+
+    out = BytesIO()
+    try:
+        axes = draw()
+    except UsageError as error:  # what cannot be drawn is said in its place
+        return f"<p>{escape(str(error))}</p>"
+    figure = axes.figure
+    figure.savefig(out, format="png", dpi=RESOLUTION, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}">'
