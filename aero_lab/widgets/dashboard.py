@@ -127,7 +127,9 @@ class Dashboard(Shown):
             tile(number(8 * rate("bytes_down"), "bit/s"), "down", "Ethernet frames to the guests", DOWN),
             tile(f"{number(up)}/s", "frames up", f"{last.frames_up:,} frames since the beginning"),
             tile(f"{number(down)}/s", "frames down", f"{last.frames_down:,} frames since the beginning"),
-            tile(_ratio(ratio), "ACKs / data segment", "pure ACKs per segment with payload, of the recorded frames"),
+            tile(
+                _ratio(ratio), "ACKs / segment", "pure ACKs per segment with payload, of the recorded frames at the NIC"
+            ),
             tile(
                 "–" if last.rtt is None else span(last.rtt),
                 "RTT",
@@ -206,7 +208,9 @@ class Dashboard(Shown):
         parts.update(start=start, stop=stop)
         self._parts = parts
         self._show()
-        buttons = w.HBox([start, stop, path, save, parts["recording"]], layout=w.Layout(flex_flow="row wrap"))
+        buttons = w.HBox(
+            [start, stop, path, save, parts["recording"]], layout=w.Layout(flex_flow="row wrap", align_items="center")
+        )
         hidden = w.HTML(STYLE + own_keys("al-dashboard"), layout=w.Layout(display="none"))
         box = w.VBox([hidden, parts["head"], parts["tiles"], buttons, said, parts["tables"]])
         box.add_class("al-dashboard")

@@ -13,7 +13,7 @@ the end of the cell. So a display has two kinds of code, and each belongs to one
   refresh by :meth:`Live.soon`.
 
 Setting a trait to what it is already sends nothing, so a display of something that rests costs no message. A refresh
-that takes long is called less often: the thread is given at most a fifth of one core's time. A display that nobody
+that takes long is called less often: the thread is given at most a sixth of one core's time. A display that nobody
 holds any more is dropped, and the thread ends with the last one.
 """
 

@@ -29,7 +29,7 @@ STYLE = f"""<style>
   margin: 4px 0 8px 0; max-width: 860px; }}
 .al-tile b {{ display: block; font-size: 16px; font-weight: 600; font-variant-numeric: tabular-nums;
   white-space: nowrap; }}
-.al-tile span, .al-quiet {{ color: {QUIET}; font-size: 12px; }}
+.al-tile span, .al-quiet {{ color: {QUIET}; font-size: 12px; white-space: nowrap; }}
 .al-tables {{ display: flex; flex-wrap: wrap; gap: 10px 36px; align-items: flex-start; }}
 .al-tables h4 {{ margin: 4px 0 2px 0; font-size: 12px; font-weight: 600; color: {TEXT}; }}
 </style>"""
@@ -38,16 +38,19 @@ STYLE = f"""<style>
 def own_keys(box: str) -> str:
     """Keeps JupyterLab's shortcuts away from what has the focus inside a box of widgets, found by its class.
 
-    In command mode an arrow key in a list would choose another cell, and a letter might delete one. JupyterLab looks
-    for an attribute on the element that has the focus; nothing but a script can set one on a widget's. Where scripts do
-    not run everything else works all the same.
+    In command mode an arrow key in a list would choose another cell, and a letter might delete one; those with Ctrl,
+    Alt or Cmd stay JupyterLab's. It looks for an attribute on the element that has the focus, and nothing but a script
+    can set one on a widget's. Where scripts do not run everything else works all the same.
     """
-    # The picture fails to load before the widget is put into the page: so wait for that.
+    # The picture fails to load before the widget is put into the page: so wait for that. Keys are looked at from the
+    # window, which sees them before JupyterLab does, while the focus is inside.
     act = (
         "let me = this, n = 0, timer = setInterval(() => { "
         f"let box = me.closest('.{box}'); "
-        "if (box) box.addEventListener('focusin', "
-        "event => event.target.setAttribute('data-lm-suppress-shortcuts', 'true')); "
+        "let keep = key => key.target.toggleAttribute('data-lm-suppress-shortcuts', "
+        "!(key.ctrlKey || key.altKey || key.metaKey)); "
+        "if (box) { box.addEventListener('focusin', () => window.addEventListener('keydown', keep, true)); "
+        "box.addEventListener('focusout', () => window.removeEventListener('keydown', keep, true)) } "
         "if (box || ++n > 100) clearInterval(timer) }, 50)"
     )
     return f'<img src="data:," alt="" style="display:none" onerror="{act}">'
@@ -131,10 +134,10 @@ def lines(
 
 
 def nice(peak: float) -> float:
-    """The least of 1, 2, 5 times a power of ten that is not below ``peak``; 1000 at least."""
+    """The least of 1, 2, 3, 4, 6, 8 times a power of ten that is not below ``peak``; 1000 at least."""
     size = 1e3
     while True:
-        for factor in (1, 2, 5):
+        for factor in (1, 2, 3, 4, 6, 8):
             if factor * size >= peak:
                 return factor * size
         size *= 10

@@ -21,7 +21,7 @@ from ..tables import text_table
 from .details import Detail, details, hex_html
 from .live import Shown
 from .pieces import QUIET, STYLE, UP, own_keys, table
-from .rows import HEADINGS, NUMBERS, aligned, cells, rows_of
+from .rows import HEADINGS, NUMBERS, Origins, aligned, cells, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +77,7 @@ class PacketTable(Shown):
     def refresh(self) -> None:
         """Look at the source again: a recorder may hold more by now."""
         self._capture, self.frames = _read(self._source)
+        self._origins: Origins | None = None
         times: Any = self.frames["frame_time"] if "frame_time" in self.frames.columns else None
         self.start = int(times.iloc[0]) if times is not None and len(times) else 0
         self._select(self.filter)
@@ -114,7 +115,9 @@ class PacketTable(Shown):
     def page(self, number: int = PAGE) -> list[tuple[str, ...]]:
         """Texts of the page's rows, in the order of :data:`~aero_lab.widgets.rows.HEADINGS`."""
         chosen = self.order[self.first : self.first + number]
-        return [cells(row, self.start) for row in rows_of(self.frames, chosen)]
+        if self._origins is None and len(chosen):
+            self._origins = Origins(self.frames)
+        return [cells(row, self.start, self._origins) for row in rows_of(self.frames, chosen)]  # type: ignore[arg-type]
 
     def frame(self, line: int) -> tuple[bytes, int, int]:
         """Bytes kept of the frame in this line of the page (none when they are not known), its real length, and its
@@ -227,7 +230,7 @@ class PacketTable(Shown):
                 box["rows"],
                 w.HBox(
                     [box[name] for name in ("first", "back", "next", "last", "go", "update", "position")],
-                    layout=w.Layout(flex_flow="row wrap"),
+                    layout=w.Layout(flex_flow="row wrap", align_items="center"),
                 ),
                 w.HBox([box["fields"], box["bytes"]], layout=w.Layout(width="100%")),
             ]

@@ -44,6 +44,31 @@ def test_every_kind_of_frame_has_a_line_that_says_what_it_is():
     assert infos[-1] == "[keepalive] message of 8 bytes without a frame"
 
 
+def test_sequence_numbers_count_from_the_beginning_of_their_conversation():
+    from scapy.layers.inet import IP, TCP
+    from scapy.layers.l2 import Ether
+
+    there = Ether(src="02:00:00:00:00:02", dst="02:00:00:00:00:01") / IP(src="10.0.2.15", dst="10.0.2.2")
+    back = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="10.0.2.2", dst="10.0.2.15")
+    one, two = 0xFFFFFFF0, 7_000_000
+    segments = [
+        there / TCP(sport=4000, dport=80, flags="S", seq=one),
+        back / TCP(sport=80, dport=4000, flags="SA", seq=two, ack=(one + 1) & 0xFFFFFFFF),
+        there / TCP(sport=4000, dport=80, flags="PA", seq=(one + 1) & 0xFFFFFFFF, ack=two + 1) / (b"x" * 40),
+        back / TCP(sport=80, dport=4000, flags="A", seq=two + 1, ack=(one + 41) & 0xFFFFFFFF),
+        there / TCP(sport=5000, dport=80, flags="A", seq=12345, ack=99),
+    ]
+    infos = [line[8] for line in packets(recorded([bytes(each) for each in segments])).page()]
+    numbers = [info[info.index("Seq") : info.index(" Win")] for info in infos]
+    assert numbers == [
+        "Seq=0 Len=0",
+        "Seq=0 Ack=1 Len=0",
+        "Seq=1 Ack=1 Len=40",
+        "Seq=1 Ack=41 Len=0",
+        "Seq=1 Ack=99 Len=0",
+    ]
+
+
 def test_pages_and_the_filter():
     frame = every_kind()[0]
     shown = packets(recorded([frame] * 95))
