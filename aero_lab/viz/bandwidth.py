@@ -70,6 +70,7 @@ def bandwidth(
     ax.set_xlabel(f"time since the first frame ({unit})")
     ax.set_ylabel("bandwidth (Mbit/s)")
     numbers(ax.yaxis)
+    numbers(ax.xaxis)
     grid(ax, "y")
     plain(ax)
     seen = at_point(frames, point)["point"].astype(str) if "point" in frames.columns else []

@@ -74,6 +74,7 @@ def acks(frames: Any, ax: Axes | None = None, interval: str | float | None = Non
     ax.set_xlabel(f"time since the first segment ({unit})")
     ax.set_ylabel("segments per second")
     numbers(ax.yaxis)
+    numbers(ax.xaxis)
     grid(ax, "y")
     plain(ax)
     handles, labels = ax.get_legend_handles_labels()
@@ -162,16 +163,17 @@ def thinning(
     styles = looks(curves)
     right = max(float(curve["delay_ms"].max()) for curve in curves.values())
     top = max(float(curve["share_saved"].max()) for curve in curves.values()) * 100
+    points: list[tuple[int, float, float]] = []
     for name, curve in curves.items():
         look = styles[name]
         x, y = curve["delay_ms"].to_numpy(float), curve["share_saved"].to_numpy(float) * 100
         ax.plot(x, y, color=look.colour, linestyle=look.dashes, marker=look.marker, markersize=5, linewidth=1.4,
                 markeredgecolor="white", markeredgewidth=0.6, clip_on=False, zorder=3,
                 label="mean delay" if name is None else label_of(name))  # fmt: skip
-        if len(curves) <= 3:
-            # Where nothing is dropped nothing is saved: the origin needs no name.
-            some = (x > 0) | (y > 0)
-            _mark(ax, curve.index.to_numpy()[some], x[some], y[some], right, top)
+        # Where nothing is dropped nothing is saved: the origin needs no name.
+        some = (x > 0) | (y > 0)
+        points += zip(curve.index.to_numpy()[some].tolist(), x[some].tolist(), y[some].tolist())
+    _mark(ax, points, max(right, 1e-9), max(top, 1e-9))
     ax.set_xlim(0, max(right * 1.15, 1e-6))
     ax.set_ylim(0, max(top * 1.15, 1e-6))
     ax.set_xlabel("acknowledgements come later by, on average (ms)")
@@ -188,13 +190,14 @@ def thinning(
     return ax
 
 
-def _mark(ax: Axes, keep: np.ndarray, x: np.ndarray, y: np.ndarray, right: float, top: float) -> None:
-    """Write k beside the points that are far enough from the one marked before."""
-    right, top = max(right, 1e-9), max(top, 1e-9)
-    at = (-1.0, -1.0)
-    for k, a, b in zip(keep.tolist(), x.tolist(), y.tolist()):
-        if max(abs(a / right - at[0]), abs(b / top - at[1])) < 0.06:
-            continue
-        at = (a / right, b / top)
-        ax.annotate(f"k = {k}" if k == keep[0] else str(k), (a, b), (6, -3), textcoords="offset points", fontsize=7.5,
-                    color=INK, va="top")  # fmt: skip
+def _mark(ax: Axes, points: list[tuple[int, float, float]], right: float, top: float) -> None:
+    """Write k beside the points, as far as the numbers keep apart from each other and from other points."""
+    written: list[tuple[float, float]] = []
+    for number, (k, x, y) in enumerate(points):
+        a, b = x / right + 0.02, y / top - 0.05  # right of the point, and below it
+        others = (point for i, point in enumerate(points) if i != number)
+        free = all(abs(u / right - a) > 0.025 or abs(v / top - b) > 0.05 for _, u, v in others)
+        if free and all(abs(u - a) > 0.07 or abs(v - b) > 0.08 for u, v in written):
+            ax.annotate(str(k) if written else f"k = {k}", (x, y), (6, -3), textcoords="offset points", fontsize=7.5,
+                        color=INK, va="top")  # fmt: skip
+            written.append((a, b))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
-from .style import FAINT, INK, OPTION_COLOURS, PALE, TRANSPORT_MARKERS, no_data, plain
+from .style import FAINT, INK, PALE, Look, looks, no_data, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,8 +55,9 @@ def comparison(runs: Any, ax: Axes | Sequence[Axes] | None = None, metrics: Sequ
     ax: one axes to divide, or as many as there are panels; a new figure when None.
     metrics: columns to show; those that were measured, at most five, when None.
 
-    A dot is a run, the tick their median with its value beside it. Colour is the option, the marker the transport. A
-    column has one scale, from 0, for all workloads. What was not measured says so.
+    A dot is a run, the tick their median with its value beside it. Colour is the option (or the transport, where all
+    are of one option), the marker the transport. A column has one scale, from 0, for all workloads. What was not
+    measured says so.
     """
     table = _table(runs)
     wanted = (
@@ -69,6 +70,7 @@ def comparison(runs: Any, ax: Axes | Sequence[Axes] | None = None, metrics: Sequ
         raise UsageError(f"no metric {unknown[0]!r}: there are {', '.join(METRICS)}")
     workloads = list(dict.fromkeys(table["workload"]))
     pairs = sorted({(str(o), str(t)) for o, t in zip(table["option"], table["transport"], strict=True)})
+    styles = looks(pairs)
     if not wanted or not workloads:
         grid = _axes(ax, 1, 1, 1)
         no_data(grid[0, 0], "nothing was measured")
@@ -82,7 +84,7 @@ def comparison(runs: Any, ax: Axes | Sequence[Axes] | None = None, metrics: Sequ
             chosen = table[table["workload"] == workload]
             for y, (option, transport) in enumerate(pairs):
                 rows = chosen[(chosen["option"].astype(str) == option) & (chosen["transport"].astype(str) == transport)]
-                _runs(panel, rows[metric] if metric in rows else None, y, option, transport, top)
+                _runs(panel, rows[metric] if metric in rows else None, y, styles[option, transport], top)
             panel.set_ylim(len(pairs) - 0.4, -0.6)
             panel.set_xlim(0, top * 1.32 if top > 0 else 1)
             panel.set_yticks(range(len(pairs)), [f"{o}  {t}" for o, t in pairs] if j == 0 else [], fontsize=8)
@@ -101,13 +103,13 @@ def comparison(runs: Any, ax: Axes | Sequence[Axes] | None = None, metrics: Sequ
     return grid
 
 
-def _runs(ax: Axes, values: Any, y: int, option: str, transport: str, top: float) -> None:
+def _runs(ax: Axes, values: Any, y: int, look: Look, top: float) -> None:
     numbers = [] if values is None else [float(v) for v in values if v == v and v is not None]
     ax.axhline(y, color=PALE, linewidth=0.6, zorder=0)
     if not numbers:
         ax.text(top * 0.02, y, "not measured", va="center", ha="left", fontsize=7, color=FAINT, style="italic")
         return
-    colour, marker = OPTION_COLOURS.get(option, INK), TRANSPORT_MARKERS.get(transport, "o")
+    colour, marker = look.colour, look.marker
     middle = float(np.median(numbers))
     ax.plot([0, middle], [y, y], color=colour, linewidth=2.2, solid_capstyle="butt", zorder=2)
     ax.plot(numbers, [y] * len(numbers), linestyle="", marker=marker, markersize=5.5, markerfacecolor=colour,

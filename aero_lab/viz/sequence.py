@@ -109,6 +109,7 @@ def time_sequence(
     ax.set_xlabel(f"time since the flow's first segment ({unit})")
     ax.set_ylabel(f"sequence number ({label})")
     numbers(ax.yaxis)
+    numbers(ax.xaxis)
     grid(ax)
     plain(ax)
     seen = point_label(point or _point(frames))

@@ -14,6 +14,8 @@ from aero_lab import analysis, viz
 from aero_lab.errors import UsageError
 from tests.capture.conversation import record, script
 
+from .looking import looked_at
+
 
 @pytest.fixture(scope="module")
 def frames():
@@ -173,7 +175,7 @@ RUNS = [
 def test_the_comparison_has_a_panel_for_each_workload_and_metric_on_one_scale(tmp_path):
     grid = viz.comparison(RUNS)
     assert grid.shape == (2, 3)
-    rendered(grid[0, 0], tmp_path)
+    looked_at(grid[0, 0].figure, tmp_path / "figure.png")
     for column in grid.T:
         assert column[0].get_xlim() == column[1].get_xlim() and column[0].get_xlim()[0] == 0
     assert [ax.get_xlabel() for ax in grid[1]] == ["goodput\n(Mbit/s)", "connect\n(ms)", "round trip\n(ms)"]
