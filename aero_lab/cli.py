@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from . import cli_guest
 from .bounds import PROBE_BYTES, PROBE_STEP
 from .errors import AeroLabError, UsageError
 
@@ -23,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(cli_guest.app)
 
 JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the results as JSON; '-' is standard output.")

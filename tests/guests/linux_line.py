@@ -43,8 +43,7 @@ class PtyLine:
         os.close(slave)
         self._text = bytearray()
 
-    @property
-    def size(self) -> int:
+    def mark(self) -> int:
         return len(self._text)
 
     def write(self, data: bytes) -> None:

@@ -68,7 +68,7 @@ def test_floors_import_downwards_only():
                 "server",
                 "tunnels",
                 "handles injection forward lab experiment bench",
-                "cli",
+                "cli cli_guest",
             ]
         )
         for name in names.split()

@@ -22,8 +22,6 @@ KILL_LINE, INTERRUPT = b"\x15", b"\x03"
 """Control-U and control-C: forget what is typed, end what runs."""
 COMMAND_MOST = 1 << 20
 """Bytes of a command."""
-OUTPUT_MOST = 768 << 10
-"""Bytes of output that are waited for: less than the console keeps."""
 ANSWER_PATIENCE = 20.0
 """Seconds for the shell to take a command, and to show its prompt again."""
 
@@ -39,9 +37,8 @@ class NoAnswer(AeroLabError):
 class Line(Protocol):
     """A serial console, from outside."""
 
-    @property
-    def size(self) -> int:
-        """Bytes the guest has printed so far."""
+    def mark(self) -> int:
+        """The offset of what is printed next; nobody asks for anything before it any more."""
         ...
 
     def write(self, data: bytes) -> None:
@@ -114,7 +111,7 @@ class Session:
         self._number += 1
         token = b"%08x" % self._number
         begin, end = MARK + token + b"<", MARK + token + b">"
-        line, start = self._line, self._line.size
+        line, start = self._line, self._line.mark()
         line.write(KILL_LINE + b"aero-run %b %d\n" % (token, len(script)))
         if not line.wait(begin, start, ANSWER_PATIENCE):
             said = printable(line.since(start))[-200:]
@@ -126,18 +123,18 @@ class Session:
         if not finished:
             self.recover()
             raise NoAnswer(f"{command!r} is not done after {timeout:g} s", output)
-        line.wait(PROMPT, start + text.index(end) if end in text else start, ANSWER_PATIENCE)
+        line.wait(PROMPT, start + text.find(end), ANSWER_PATIENCE)
         status = re.search(re.escape(end) + rb"(\d{1,3})" + MARK, line.since(start))
         if status is None or begin not in text:
-            raise NoAnswer(f"{command!r} wrote more than the {OUTPUT_MOST >> 10} KB that are kept of a console", output)
+            raise NoAnswer(f"{command!r} wrote more than is kept of a console", output)
         return Completed(command, int(status[1]), output)
 
     def recover(self) -> None:
         """End what runs on the console, and get the shell's prompt back with a sane terminal."""
-        start = self._line.size
+        start = self._line.mark()
         self._line.write(INTERRUPT)
         self._line.wait(PROMPT, start, ANSWER_PATIENCE)
-        start = self._line.size
+        start = self._line.mark()
         self._line.write(KILL_LINE + b"stty sane\n")
         self._line.wait(PROMPT, start, ANSWER_PATIENCE)
 

@@ -1,0 +1,247 @@
+"""A Linux on the emulated PC, and the ways to use it.
+
+Two kinds of time, two ways to drive it. With the instruction clock the machine stands still but while somebody asks
+something of it, and the same questions give the same answers, bit by bit. With the host's clock a thread of its own
+runs it, and sleeps when the guest does; the console is alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from ...errors import UsageError
+from .session import Completed, NoAnswer, Session, printable
+
+if TYPE_CHECKING:
+    from ...machine.machine import Machine, Stop
+
+TAPE_MOST = 64 << 20
+"""Bytes of console output that one command may write; further ones are not kept, and the command fails."""
+
+
+class Tape:
+    """What a console prints from a mark on."""
+
+    def __init__(self, machine: Machine):
+        self.machine = machine
+        self._changed = threading.Condition()
+        self._start = machine.console.size
+        self._data = bytearray()
+        self.ended: Stop | None = None
+        machine.console.subscribe(self._hear)
+
+    def _hear(self, data: bytes) -> None:
+        with self._changed:
+            if len(self._data) < TAPE_MOST:
+                self._data += data
+            self._changed.notify_all()
+
+    def end(self, stop: Stop) -> None:
+        """The machine goes on no more."""
+        with self._changed:
+            self.ended = stop
+            self._changed.notify_all()
+
+    def write(self, data: bytes) -> None:
+        self.machine.console.write(data)
+
+    def mark(self) -> int:
+        """Forget what was printed; the offset from here."""
+        with self._changed:
+            self._start += len(self._data)
+            self._data.clear()
+            return self._start
+
+    def since(self, offset: int) -> bytes:
+        with self._changed:
+            return bytes(self._data[max(offset - self._start, 0) :])
+
+    def find(self, text: bytes, offset: int, begin: int = 0) -> int:
+        """Place of ``text`` in :meth:`since`, -1 when it is not there; ``begin``: where to start looking."""
+        skipped = max(offset - self._start, 0)
+        at = self._data.find(text, skipped + begin)
+        return at - skipped if at >= 0 else -1
+
+
+class DrivenLine(Tape):
+    """The console of a machine that runs while somebody waits, in guest time."""
+
+    def wait(self, text: bytes, offset: int, timeout: float) -> bool:
+        if self.find(text, offset) >= 0:
+            return True
+        stop = self.machine.run(until=text, ns=round(timeout * 1e9))
+        if stop.final:
+            self.end(stop)
+        return self.find(text, offset) >= 0
+
+
+class LiveLine(Tape):
+    """The console of a machine that runs by itself, in the host's time."""
+
+    def wait(self, text: bytes, offset: int, timeout: float) -> bool:
+        end = time.monotonic() + timeout
+        seen = 0
+        with self._changed:
+            while self.find(text, offset, max(seen - len(text), 0)) < 0:
+                left = end - time.monotonic()
+                if left <= 0 or self.ended is not None:
+                    return False
+                seen = len(self._data) - max(offset - self._start, 0)
+                self._changed.wait(left)
+        return True
+
+
+class LinuxGuest:
+    """A machine whose Linux stands at a shell's prompt on the serial console.
+
+    Parameters
+    ----------
+    machine: as :meth:`~aero_lab.guests.linux.boot.Boot.resume` gives it. Its clock decides: with ``"host"`` it runs in
+        a thread of its own from now on.
+    """
+
+    def __init__(self, machine: Machine):
+        self.machine = machine
+        """The :class:`~aero_lab.machine.Machine`: registers, screenshot, breakpoints, snapshots."""
+        self.live = machine.clock == "host"
+        self._line: DrivenLine | LiveLine = (LiveLine if self.live else DrivenLine)(machine)
+        self._session = Session(self._line)
+        self._turn = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._closing = False
+        self.resume()
+
+    # Running --------------------------------------------------------------------------------------------------------
+
+    def run(self, command: str, *, timeout: float = 60.0) -> Completed:
+        """Run a shell command in the guest, and wait for it.
+
+        Each command has a shell of its own, without input.
+
+        Parameters
+        ----------
+        timeout: seconds, of guest time with the instruction clock and of the host's with the host's; then the command
+            is ended, and :class:`~aero_lab.guests.linux.session.NoAnswer` raised.
+
+        Returns
+        -------
+        An object with ``output`` (text) and ``status`` (a number).
+        """
+        self._check()
+        if not timeout > 0:
+            raise UsageError(f"timeout must be more than 0 seconds, not {timeout}")
+        with self._turn:
+            try:
+                return self._session.run(command, timeout)
+            except NoAnswer as error:
+                if self._line.ended is not None:
+                    raise NoAnswer(f"the machine has stopped: {self._line.ended.meaning}") from error
+                raise
+
+    def type(self, text: str | bytes) -> None:
+        """Type on the console; a machine that stands still gets it when it goes on."""
+        self._check()
+        self.machine.console.write(text)
+
+    @property
+    def text(self) -> str:
+        """What stands on the console, from power-on, as far as it is kept."""
+        return printable(self.machine.console.since(0))
+
+    def _check(self) -> None:
+        if self._closing:
+            raise UsageError("this guest is closed")
+        if self._error is not None:
+            raise self._error
+        if self._line.ended is not None:
+            raise NoAnswer(f"the machine has stopped: {self._line.ended.meaning}")
+        if self.live and self._thread is None:
+            raise UsageError("this guest is paused: resume() it first")
+
+    # The machine's own thread -----------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        """Whether the machine runs by itself just now."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def resume(self) -> None:
+        """Let a machine with the host's clock run by itself."""
+        if self.live and self._thread is None and not self._closing and self._line.ended is None:
+            self._thread = threading.Thread(target=self._main, name="aero-lab-guest", daemon=True)
+            self._thread.start()
+
+    def pause(self) -> None:
+        """Stop a machine that runs by itself, so that it can be looked at as a whole."""
+        thread, self._thread = self._thread, None
+        while thread is not None and thread.is_alive():
+            self.machine.stop()
+            thread.join(0.05)  # a stop that comes before the run has begun is not heard; then it is said again
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[Machine]:
+        """The machine, standing still for a while: to save, fork or step it."""
+        with self._turn:
+            was = self._thread is not None
+            self.pause()
+            try:
+                yield self.machine
+            finally:
+                if was:
+                    self.resume()
+
+    def _main(self) -> None:
+        try:
+            while self._thread is threading.current_thread():
+                stop = self.machine.run()
+                if stop.final:
+                    self._line.end(stop)
+                    return
+                if stop.reason == "breakpoint":
+                    self._thread = None
+                    return
+        except BaseException as error:
+            self._error = error
+            with self._line._changed:
+                self._line._changed.notify_all()
+
+    # Keeping ----------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str) -> int:
+        """Write the whole machine to a file; its size. :meth:`aero_lab.Machine.load` reads it."""
+        with self.paused() as machine:
+            return machine.save(path)
+
+    def fork(self) -> LinuxGuest:
+        """Another guest that goes on from here by itself."""
+        with self.paused() as machine:
+            twin = LinuxGuest(machine.fork())
+        twin._session._number = self._session._number
+        return twin
+
+    def on_close(self, action: Callable[[], None]) -> None:
+        """Have something done when the guest is closed."""
+        self._actions = [*getattr(self, "_actions", []), action]
+
+    def close(self) -> None:
+        """Stop the machine for good. May be called twice."""
+        self._closing = True
+        self.pause()
+        for action in getattr(self, "_actions", []):
+            action()
+        self._actions: list[Callable[[], None]] = []
+
+    def __enter__(self) -> LinuxGuest:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closing else "running" if self.running else "standing still"
+        return f"<LinuxGuest {state}: {self.machine!r}>"
