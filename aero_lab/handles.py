@@ -30,6 +30,8 @@ class Guest(ABC):
     """A guest of a lab. What the kinds share: where it is plugged in, and that it runs workloads."""
 
     kind: str
+    networked = True
+    """Whether it has a network card, and so a place on a network of the lab."""
     _host: Any
 
     def __init__(self, lab: Lab, name: str, host: Any, client: Any, server: Any, links: tuple):

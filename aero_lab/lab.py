@@ -106,6 +106,8 @@ class Lab:
         self.seed = seed
         self.virtual = virtual
         self.guests: list[Guest] = []
+        self.unplugged: list[Guest] = []
+        """Guests without a network card."""
         self._watcher: Lan | None = None
         warmup(progress)
         start = _start_virtual if virtual else _start_real
@@ -136,23 +138,28 @@ class Lab:
         Parameters
         ----------
         kind: ``"scripted"``: a TCP/IP host with the habits of ``profile``. ``"tap"``: the host kernel's own TCP/IP,
-            behind a TAP in a network namespace; Linux only, as root or with unprivileged user namespaces.
+            behind a TAP in a network namespace; Linux only, as root or with unprivileged user namespaces. ``"linux"``:
+            Debian on the emulated PC, with a console and no network card yet.
         profile: of a scripted guest: ``"linux"`` or ``"windows7"``.
         name: how tables call it.
         options: further arguments of :class:`~aero_lab.guests.scripted.guest.ScriptedGuest`, such as ``tcp=``, or of
-            :class:`~aero_lab.guests.tap.guest.TapGuest`, such as ``sysctls=``.
+            :class:`~aero_lab.guests.tap.guest.TapGuest`, such as ``sysctls=``, or of
+            :func:`~aero_lab.handles_linux.open_linux`, such as ``clock=``.
         """
-        from .handles import HANDLES
+        from .handles_linux import HANDLES
 
         if kind not in HANDLES:
             raise UsageError(f"guest {kind!r} does not exist; there is {', '.join(map(repr, HANDLES))}")
-        number = len(self.guests) + 1
+        number = len(self.guests) + len(self.unplugged) + 1
         if kind == "scripted":
             options["profile"] = profile or "linux"
         elif profile is not None:
             raise UsageError(f"profile= is of scripted guests; a {kind} guest is what it is")
         self._engine.loaded()  # in the middle of a handshake, loading would look like a slow network
         guest = HANDLES[kind].plug_in(self, name or f"guest{number}", number, options)
+        if not guest.networked:
+            self.unplugged.append(guest)
+            return guest
         if self._tunnels is not None:
             self._tunnels.wait()
         self.guests.append(guest)

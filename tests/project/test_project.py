@@ -67,7 +67,7 @@ def test_floors_import_downwards_only():
                 "widgets",
                 "server",
                 "tunnels",
-                "handles injection forward lab experiment bench",
+                "handles handles_linux injection forward lab experiment bench",
                 "cli cli_guest",
             ]
         )

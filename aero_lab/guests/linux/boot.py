@@ -29,7 +29,7 @@ SETTLE = 50_000_000
 """Nanoseconds of guest time after the prompt: the shell is then waiting for its first key."""
 BOOT_MOST = 20_000_000_000
 """Instructions after which a boot is given up: sixty times what it takes."""
-BOOT_USUAL = 350_000_000
+BOOT_USUAL = 302_000_000
 """Instructions a boot takes, for the progress bar."""
 SNAPSHOTS = 4
 """Snapshots kept; the one that was not used for longest goes first. Each has some 10 MB."""
@@ -91,7 +91,7 @@ class Boot:
 
     def power_on(self, clock: str = "instructions") -> Machine:
         """A machine about to enter the kernel."""
-        from ...machine import Machine
+        from ...machine.machine import Machine
 
         machine = Machine(self.ram_mb, clock, self.seed)
         machine.load_linux(self.kernel, self.initrd, self.cmdline)
@@ -111,7 +111,7 @@ class Boot:
 
     def resume(self, store: Store | None = None, clock: str = "instructions", progress: bool = False) -> Machine:
         """A machine at its prompt from the snapshot of an earlier boot; booted now when there is none, and kept."""
-        from ...machine import Machine
+        from ...machine.machine import Machine
 
         store = store or Store()
         path = store.root / ROOM / f"{self.key}.machine"

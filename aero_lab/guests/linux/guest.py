@@ -8,13 +8,15 @@ runs it, and sleeps when the guest does; the console is alive.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
-from .session import Completed, NoAnswer, Session, printable
+from .session import PROMPT, Completed, NoAnswer, Session, printable
 
 if TYPE_CHECKING:
     from ...machine.machine import Machine, Stop
@@ -32,6 +34,7 @@ class Tape:
         self._start = machine.console.size
         self._data = bytearray()
         self.ended: Stop | None = None
+        self.error: BaseException | None = None
         machine.console.subscribe(self._hear)
 
     def _hear(self, data: bytes) -> None:
@@ -48,6 +51,12 @@ class Tape:
 
     def write(self, data: bytes) -> None:
         self.machine.console.write(data)
+
+    def fail(self, error: BaseException) -> None:
+        """The machine's thread ended by an error of ours."""
+        with self._changed:
+            self.error = error
+            self._changed.notify_all()
 
     def mark(self) -> int:
         """Forget what was printed; the offset from here."""
@@ -88,11 +97,33 @@ class LiveLine(Tape):
         with self._changed:
             while self.find(text, offset, max(seen - len(text), 0)) < 0:
                 left = end - time.monotonic()
-                if left <= 0 or self.ended is not None:
+                if left <= 0 or self.ended is not None or self.error is not None:
                     return False
                 seen = len(self._data) - max(offset - self._start, 0)
                 self._changed.wait(left)
         return True
+
+
+TURN = 0.5
+"""Seconds after which a machine's own thread looks whether its guest is still wanted."""
+
+
+def _drive(guest: weakref.ref[LinuxGuest], machine: Machine, line: LiveLine) -> None:
+    """The thread of a machine that runs by itself. It keeps the machine, not the guest: one that is forgotten ends."""
+    me = threading.current_thread()
+    try:
+        while (owner := guest()) is not None and owner._thread is me:
+            del owner
+            stop = machine.run(timeout=TURN)
+            if stop.final:
+                line.end(stop)
+                return
+            owner = guest()
+            if stop.reason == "breakpoint" and owner is not None:
+                owner._thread = None
+                return
+    except BaseException as error:
+        line.fail(error)
 
 
 class LinuxGuest:
@@ -112,8 +143,8 @@ class LinuxGuest:
         self._session = Session(self._line)
         self._turn = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
         self._closing = False
+        self._actions: list[Callable[[], None]] = []
         self.resume()
 
     # Running --------------------------------------------------------------------------------------------------------
@@ -148,6 +179,17 @@ class LinuxGuest:
         self._check()
         self.machine.console.write(text)
 
+    def answer(self, text: str | bytes, ns: int) -> None:
+        """Type, and let a machine that stands still go on for up to ``ns`` of guest time, until it prompts again."""
+        if self._closing or self._line.ended is not None:
+            return
+        self.machine.console.write(text)
+        if not self.live and self._turn.acquire(blocking=False):
+            try:
+                self._line.wait(PROMPT, self._line.mark(), ns / 1e9)
+            finally:
+                self._turn.release()
+
     @property
     def text(self) -> str:
         """What stands on the console, from power-on, as far as it is kept."""
@@ -156,8 +198,8 @@ class LinuxGuest:
     def _check(self) -> None:
         if self._closing:
             raise UsageError("this guest is closed")
-        if self._error is not None:
-            raise self._error
+        if self._line.error is not None:
+            raise self._line.error
         if self._line.ended is not None:
             raise NoAnswer(f"the machine has stopped: {self._line.ended.meaning}")
         if self.live and self._thread is None:
@@ -173,7 +215,8 @@ class LinuxGuest:
     def resume(self) -> None:
         """Let a machine with the host's clock run by itself."""
         if self.live and self._thread is None and not self._closing and self._line.ended is None:
-            self._thread = threading.Thread(target=self._main, name="aero-lab-guest", daemon=True)
+            arguments = (weakref.ref(self), self.machine, self._line)
+            self._thread = threading.Thread(target=_drive, args=arguments, name="aero-lab-guest", daemon=True)
             self._thread.start()
 
     def pause(self) -> None:
@@ -181,7 +224,7 @@ class LinuxGuest:
         thread, self._thread = self._thread, None
         while thread is not None and thread.is_alive():
             self.machine.stop()
-            thread.join(0.05)  # a stop that comes before the run has begun is not heard; then it is said again
+            thread.join(0.05)  # a stop that comes before the run has begun is not heard: then it is said again
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[Machine]:
@@ -195,24 +238,9 @@ class LinuxGuest:
                 if was:
                     self.resume()
 
-    def _main(self) -> None:
-        try:
-            while self._thread is threading.current_thread():
-                stop = self.machine.run()
-                if stop.final:
-                    self._line.end(stop)
-                    return
-                if stop.reason == "breakpoint":
-                    self._thread = None
-                    return
-        except BaseException as error:
-            self._error = error
-            with self._line._changed:
-                self._line._changed.notify_all()
-
     # Keeping ----------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str) -> int:
+    def save(self, path: str | os.PathLike[str]) -> int:
         """Write the whole machine to a file; its size. :meth:`aero_lab.Machine.load` reads it."""
         with self.paused() as machine:
             return machine.save(path)
@@ -226,15 +254,14 @@ class LinuxGuest:
 
     def on_close(self, action: Callable[[], None]) -> None:
         """Have something done when the guest is closed."""
-        self._actions = [*getattr(self, "_actions", []), action]
+        self._actions.append(action)
 
     def close(self) -> None:
         """Stop the machine for good. May be called twice."""
         self._closing = True
         self.pause()
-        for action in getattr(self, "_actions", []):
-            action()
-        self._actions: list[Callable[[], None]] = []
+        while self._actions:
+            self._actions.pop()()
 
     def __enter__(self) -> LinuxGuest:
         return self
@@ -242,6 +269,12 @@ class LinuxGuest:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def state(self) -> str:
+        """What it is doing, in a word or two."""
+        if self._line.ended is not None:
+            return self._line.ended.meaning
+        return "closed" if self._closing else "running" if self.running else "standing still"
+
     def __repr__(self) -> str:
-        state = "closed" if self._closing else "running" if self.running else "standing still"
-        return f"<LinuxGuest {state}: {self.machine!r}>"
+        return f"<LinuxGuest {self.state}: {self.machine!r}>"

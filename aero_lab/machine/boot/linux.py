@@ -7,7 +7,7 @@ have told.
 ::
 
     0x01000  GDT                  0x0FFF0  stack (the kernel sets its own at once)
-    0x10000  boot_params          0x20000  command line
+    0x10000  boot_params          0x20000  command line          0x30000  setup_data
     where it was linked (0x1000000)  kernel
     below the top of memory          initrd
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 from ...errors import Malformed, UsageError
 from .bzimage import HEADER, Kernel, read_kernel
 
-GDT, STACK, BOOT_PARAMS, CMDLINE = 0x1000, 0xFFF0, 0x10000, 0x20000
+GDT, STACK, BOOT_PARAMS, CMDLINE, SETUP_DATA = 0x1000, 0xFFF0, 0x10000, 0x20000, 0x30000
 CODE, DATA = 0x10, 0x18
 """Selectors the protocol prescribes (``__BOOT_CS``, ``__BOOT_DS``)."""
 FLAT_CODE, FLAT_DATA = 0x00CF9B000000FFFF, 0x00CF93000000FFFF
@@ -44,7 +44,10 @@ FILE_MOST = 512 << 20
 SCREEN_INFO, E820_ENTRIES, E820_TABLE = 0x000, 0x1E8, 0x2D0
 VID_MODE, TYPE_OF_LOADER = 0x1FA, 0x210
 RAMDISK_IMAGE, RAMDISK_SIZE, CMD_LINE_PTR = 0x218, 0x21C, 0x228
+SETUP_DATA_PTR = 0x250
 ALT_MEM_K = 0x1E0
+SETUP_RNG_SEED = 9
+"""Type of a setup_data entry: bytes for the kernel's random number generator (Linux 6.0; others skip it)."""
 OTHER_LOADER = 0xFF
 """``type_of_loader`` of one that has no number."""
 
@@ -96,6 +99,7 @@ def linux(
     *,
     ram_bytes: int,
     screen: bool = False,
+    rng_seed: bytes = b"",
 ) -> BootImage:
     """Lay out a Linux kernel for a machine with ``ram_bytes`` of memory. Raises :class:`UsageError` for a bad image.
 
@@ -105,6 +109,8 @@ def linux(
     initrd: an initramfs, or anything else the kernel takes; handed over as it is.
     cmdline: the kernel's command line, ASCII.
     screen: tell the kernel of a text screen of 80 columns and 25 lines at 0xB8000.
+    rng_seed: what the kernel seeds its random numbers with, 32 bytes or more; without it programs that ask for some
+        wait until the kernel has collected noise, and a machine whose time is its instructions has little.
     """
     name, data = read_file(kernel, "kernel")
     try:
@@ -112,10 +118,12 @@ def linux(
     except Malformed as error:
         raise UsageError(f"{name}: {error}") from None
     ramdisk = read_file(initrd, "initrd")[1] if initrd is not None else b""
-    return place(parsed, ramdisk, cmdline, ram_bytes, screen)
+    return place(parsed, ramdisk, cmdline, ram_bytes, screen, rng_seed)
 
 
-def place(kernel: Kernel, ramdisk: bytes, cmdline: str, ram_bytes: int, screen: bool) -> BootImage:
+def place(
+    kernel: Kernel, ramdisk: bytes, cmdline: str, ram_bytes: int, screen: bool = False, rng_seed: bytes = b""
+) -> BootImage:
     """:func:`linux` with the files read."""
     line = _line(cmdline, kernel.cmdline_max)
     program = kernel.program
@@ -138,6 +146,9 @@ def place(kernel: Kernel, ramdisk: bytes, cmdline: str, ram_bytes: int, screen: 
         _put(params, RAMDISK_IMAGE, start)
         _put(params, RAMDISK_SIZE, len(ramdisk))
         pieces.append((start, ramdisk))
+    if rng_seed:
+        _put(params, SETUP_DATA_PTR, SETUP_DATA, 8)
+        pieces.append((SETUP_DATA, struct.pack("<QII", 0, SETUP_RNG_SEED, len(rng_seed)) + rng_seed))
     table = memory_map(ram_bytes)
     params[E820_ENTRIES] = len(table)
     for number, entry in enumerate(table):

@@ -70,6 +70,14 @@ def test_a_text_screen_is_told_of_when_there_is_one():
     assert without[:0x40] == bytes(0x40)
 
 
+def test_random_numbers_are_seeded_by_a_setup_data_entry():
+    ram = memory(linux(bzimage(VMLINUX), ram_bytes=32 * MB, rng_seed=bytes(range(1, 33))), 32 * MB)
+    (at,) = struct.unpack_from("<Q", ram, 0x10000 + 0x250)
+    assert struct.unpack_from("<QII", ram, at) == (0, 9, 32) and ram[at + 16 : at + 48] == bytes(range(1, 33))
+    plain = memory(linux(bzimage(VMLINUX), ram_bytes=32 * MB), 32 * MB)
+    assert plain[0x10250:0x10258] == bytes(8)
+
+
 def test_an_initrd_stays_below_what_the_kernel_can_reach():
     image = linux(bzimage(VMLINUX, initrd_max=0x1FFFFFF), b"x" * 5000, ram_bytes=256 * MB)
     assert image.initrd is not None
