@@ -19,6 +19,7 @@ _PUBLIC = {
     "Lab": (".lab", "Lab"),
     "Link": (".link", "Link"),
     "filter": (".analysis", "filter"),
+    "Machine": (".machine.machine", "Machine"),
     "compare": (".experiment.compare", "compare"),
     "analysis": (".analysis", None),
     "packets": (".widgets.table", "packets"),
@@ -37,6 +38,7 @@ __all__ = [
     "AeroLabError",
     "Lab",
     "Link",
+    "Machine",
     "UsageError",
     "analysis",
     "compare",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from .experiment.probe import probe
     from .lab import Lab
     from .link import Link
+    from .machine.machine import Machine
     from .widgets.table import packets
 
 

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -181,7 +181,7 @@ def _boot(kernel: Path | None, initrd: Path | None, append: str | None, ram: int
     from .guests.image.store import Store
     from .guests.linux.boot import Boot
 
-    changes = {"ram_mb": ram} if append is None else {"ram_mb": ram, "cmdline": append}
+    changes: dict[str, Any] = {"ram_mb": ram} if append is None else {"ram_mb": ram, "cmdline": append}
     if kernel is not None:
         return Boot(kernel, initrd, **changes)
     with progress_bar() as progress:

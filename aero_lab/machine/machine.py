@@ -413,10 +413,13 @@ class Machine:
             an emulated machine long.
         screen: announce a VGA text screen.
         """
+        import hashlib
+
         from .boot import CONSOLE, TUNED, linux
 
         line = f"{CONSOLE} {TUNED}" if cmdline is None else cmdline
-        image = linux(kernel, initrd, line, ram_bytes=len(self.ram), screen=screen)
+        seed = hashlib.blake2b(f"rng {self.seed}".encode(), digest_size=32).digest()
+        image = linux(kernel, initrd, line, ram_bytes=len(self.ram), screen=screen, rng_seed=seed)
         for address, data in image.pieces:
             self.write(address, data)
         self.enter(image.entry, code=image.code, data=image.data, **image.registers)

@@ -179,15 +179,31 @@ def host_mirror() -> str:
     for folder in SOURCES:
         if folder.is_dir():
             files += sorted(path for path in folder.iterdir() if path.suffix in (".list", ".sources"))
+    urls: list[str] = []
     for path in files:
         try:
-            text = path.read_text(errors="replace")
+            urls += _archives(path.read_text(errors="replace"))
         except OSError:
             continue
-        for url in re.findall(r"^(?:deb\s+(?:\[[^\]]*\]\s*)?|URIs:\s*)(\S+)", text, re.MULTILINE):
-            if re.fullmatch(r"(https?|mirror\+file|file)://?.*/debian/?", url):
-                return url
+    if urls:
+        return urls[0]
     raise UsageError("this machine's apt knows no Debian mirror: name one with --mirror URL, or give files with --deb")
+
+
+def _archives(text: str) -> list[str]:
+    """URLs in a file of sources (sources.list(5)) that are Debian's main archive: by their path, or by the suite."""
+    entries = re.findall(r"^deb\s+(?:\[[^\]]*\]\s*)?(\S+)\s+(\S+)", text, re.MULTILINE)
+    for stanza in re.split(r"\n\s*\n", text):
+        urls = re.search(r"^URIs:\s*(\S+)", stanza, re.MULTILINE)
+        suites = re.search(r"^Suites:\s*(.+)$", stanza, re.MULTILINE)
+        if urls and suites:
+            entries += [(urls[1], suite) for suite in suites[1].split()]
+    return [
+        url
+        for url, suite in entries
+        if re.match(r"(https?|mirror\+file|file):/", url)
+        and (re.search(r"/debian/?$", url) or (suite == SUITE and not re.search(r"/debian-[a-z]+/?$", url)))
+    ]
 
 
 def _checked(mirror: str) -> str:

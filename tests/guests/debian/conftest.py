@@ -6,39 +6,14 @@ as in CI) that is a failure.
 
 from __future__ import annotations
 
-import os
-from functools import cache
-
 import pytest
 
 from aero_lab.compiled.registry import PLAIN
-from aero_lab.errors import UsageError
-from aero_lab.guests.image.fetch import build, fetch
-from aero_lab.guests.image.store import Image, Store
+from aero_lab.guests.image.store import Image
 from aero_lab.guests.linux.boot import Boot
 from aero_lab.guests.linux.guest import LinuxGuest
 
-EXTRA = ("perl-base",)
-
-
-@cache
-def images() -> tuple[Image, Image] | str:
-    """The plain image and one with a program from Debian that uses glibc; or why there are none."""
-    store = Store()
-    try:
-        there = store.packages
-        if not any(name.startswith("linux-image-6") for name in there) or not {*EXTRA, "busybox-static"} <= set(there):
-            fetch(store, extra=EXTRA)
-        return build(store), build(store, extra=EXTRA)
-    except UsageError as error:
-        return str(error)
-    finally:
-        if store.image() is not None:
-            build(store)  # the plain one stays the default
-
-
-def required() -> bool:
-    return os.environ.get("AERO_LAB_TEST_GUEST") == "required"
+from .image import images, required
 
 
 def available(what: tuple[Image, Image] | str) -> tuple[Image, Image]:

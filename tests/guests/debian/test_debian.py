@@ -16,8 +16,8 @@ from aero_lab.guests.linux.session import NoAnswer
 from aero_lab.machine.machine import Machine
 
 ALARMING = re.compile(
-    r"BUG|WARNING|Oops|panic|Call Trace|error|fail|unable|\binvalid\b|broken|stall|lockup|corrupt|unknown|unexpected|timed? ?out"
-    r"|bad |spurious|nobody cared|not responding|illegal|trap|segfault|general protection",
+    r"BUG|WARNING|Oops|panic|Call Trace|error|fail|unable|\binvalid\b|broken|stall|lockup|corrupt|unknown|unexpected"
+    r"|timed? ?out|bad |spurious|nobody cared|not responding|illegal|trap|segfault|general protection",
     re.IGNORECASE,
 )
 """What a healthy boot does not say."""

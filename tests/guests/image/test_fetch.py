@@ -142,13 +142,19 @@ def test_a_machine_without_apt_is_told_what_to_do(store, monkeypatch):
     [
         ("sources.list", "# deb http://no/debian x\ndeb [arch=amd64] http://a.example/debian bookworm main\n", "a"),
         ("sources.list", "deb http://sec.example/debian-security x main\ndeb https://b.example/debian/ x main\n", "b"),
-        ("debian.sources", "Types: deb\nURIs: http://c.example/debian\nSuites: trixie\n", "c"),
+        ("debian.sources", "Types: deb\nURIs: http://c.example/debian\nSuites: trixie trixie-updates\n", "c"),
+        (
+            "a.sources",
+            "URIs: http://x.example/tools\nSuites: x\n\nURIs: http://d.example/copy\nSuites: bookworm\n",
+            "d",
+        ),
+        ("sources.list", "deb https://e.example/os/deb12 bookworm main\n", "e"),
     ],
 )
 def test_the_mirror_of_the_host_is_found(tmp_path, monkeypatch, name, text, found):
     (tmp_path / name).write_text(text)
     monkeypatch.setattr(apt_module, "SOURCES", (tmp_path / "sources.list", tmp_path))
-    assert f"//{found}.example/debian" in host_mirror()
+    assert host_mirror().startswith((f"http://{found}.example/", f"https://{found}.example/"))
 
 
 def test_a_host_without_a_mirror_is_told_what_to_do(tmp_path, monkeypatch):
