@@ -37,7 +37,7 @@ REGISTERS = (
 )  # fmt: skip
 ARITHMETIC = 0x8D5
 UNICORN_ERRORS = {
-    UC_ERR_READ_UNMAPPED: 14, UC_ERR_WRITE_UNMAPPED: 14, UC_ERR_FETCH_UNMAPPED: 14, UC_ERR_INSN_INVALID: 6,
+    UC_ERR_READ_UNMAPPED: 14, UC_ERR_WRITE_UNMAPPED: 14, UC_ERR_INSN_INVALID: 6,
 }  # fmt: skip
 
 
@@ -51,6 +51,8 @@ class Case:
     data: bytes
     stack: bytes
     where: int = CODE
+    straight: bool = True
+    """Not a jump."""
 
 
 @dataclass
@@ -137,7 +139,12 @@ class Theirs:
     """Unicorn with the same memory mapped."""
 
     def __init__(self, bits: int = 32):
-        self.uc = Uc(UC_ARCH_X86, UC_MODE_32 if bits == 32 else UC_MODE_16)
+        self.bits = bits
+        self.renew()
+
+    def renew(self) -> None:
+        """Start afresh: unicorn takes the next exception after one for a double fault."""
+        self.uc = Uc(UC_ARCH_X86, UC_MODE_32 if self.bits == 32 else UC_MODE_16)
         for start in (CODE, DATA, STACK):
             self.uc.mem_map(start, AREA)
         self.vector: int | None = None
@@ -159,11 +166,17 @@ class Theirs:
         uc.reg_write(x.UC_X86_REG_EFLAGS, case.flags | 2)
         exception = None
         try:
-            uc.emu_start(case.where, 0, count=1)
+            # Unicorn counts each turn of a repeated instruction, so what does not jump runs up to its end.
+            uc.emu_start(
+                case.where, case.where + len(case.code) if case.straight else 0, count=0 if case.straight else 1
+            )
         except UcError as error:
-            exception = UNICORN_ERRORS.get(error.errno, -error.errno)
+            if error.errno != UC_ERR_FETCH_UNMAPPED:  # of what comes next
+                exception = UNICORN_ERRORS.get(error.errno, -error.errno)
         if self.vector is not None:
             exception = self.vector
+        if exception is not None:
+            self.renew()
         return Outcome(
             [uc.reg_read(r) for r in REGISTERS], uc.reg_read(x.UC_X86_REG_EFLAGS), uc.reg_read(x.UC_X86_REG_EIP),
             bytes(uc.mem_read(DATA, AREA)), bytes(uc.mem_read(STACK, AREA)), exception,
