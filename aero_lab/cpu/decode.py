@@ -132,7 +132,7 @@ def decode(e, ram, here, room, there, off, mode):
     rep = 0
     at = 0
     code = 0
-    for _ in range(INSN_BYTES):
+    for _ in range(INSN_BYTES + 1):  # the last of so many prefixes is one byte too many itself
         code = code_bytes(ram, here, room, there, at, 1)
         at += 1
         if code == 0x66:

@@ -6,7 +6,7 @@ more than some 350 branches in one function are too much for numba's analysis, w
 
 from __future__ import annotations
 
-from . import op_alu, op_alu32, op_data, op_flow, op_jump, op_shift, op_system
+from . import op_alu, op_alu32, op_data, op_flow, op_jump, op_shift, op_stack, op_system
 from .dispatch_more import dispatch_more
 from .inline import inlined, kernel
 from .operands import OP
@@ -47,9 +47,9 @@ def dispatch(c, k, ram, e):
     elif op == 17:
         return op_data.mov_mi32(c, k, ram, e)
     elif op == 19:
-        return op_data.push_r32(c, k, ram, e)
+        return op_stack.push_r32(c, k, ram, e)
     elif op == 21:
-        return op_data.pop_r32(c, k, ram, e)
+        return op_stack.pop_r32(c, k, ram, e)
     elif op == 22:
         return op_data.bswap16(c, k, ram, e)
     elif op == 23:
@@ -85,11 +85,11 @@ def dispatch(c, k, ram, e):
     elif op == 45:
         return op_data.cwd(c, k, ram, e)
     elif op == 50:
-        return op_data.push_i32(c, k, ram, e)
+        return op_stack.push_i32(c, k, ram, e)
     elif op == 53:
-        return op_data.push_m32(c, k, ram, e)
+        return op_stack.push_m32(c, k, ram, e)
     elif op == 56:
-        return op_data.leave32(c, k, ram, e)
+        return op_stack.leave32(c, k, ram, e)
     elif op == 81:
         return op_jump.jo(c, k, ram, e)
     elif op == 82:

@@ -6,7 +6,7 @@ more than some 350 branches in one function are too much for numba's analysis, w
 
 from __future__ import annotations
 
-from . import op_alu, op_data, op_descriptor, op_far, op_flow, op_shift, op_string, op_system, x87
+from . import op_alu, op_data, op_descriptor, op_far, op_flow, op_shift, op_stack, op_string, op_system, x87
 from .inline import kernel, out_of_line
 from .operands import OP
 
@@ -22,9 +22,9 @@ def dispatch_more(c, k, ram, e):
     elif op == 14:
         return op_data.mov_ri16(c, k, ram, e)
     elif op == 18:
-        return op_data.push_r16(c, k, ram, e)
+        return op_stack.push_r16(c, k, ram, e)
     elif op == 20:
-        return op_data.pop_r16(c, k, ram, e)
+        return op_stack.pop_r16(c, k, ram, e)
     elif op == 25:
         return op_data.xchg_rr(c, k, ram, e)
     elif op == 27:
@@ -42,19 +42,19 @@ def dispatch_more(c, k, ram, e):
     elif op == 46:
         return op_data.xlat(c, k, ram, e)
     elif op == 47:
-        return op_data.pusha(c, k, ram, e)
+        return op_stack.pusha(c, k, ram, e)
     elif op == 48:
-        return op_data.popa(c, k, ram, e)
+        return op_stack.popa(c, k, ram, e)
     elif op == 49:
-        return op_data.push_i(c, k, ram, e)
+        return op_stack.push_i(c, k, ram, e)
     elif op == 51:
-        return op_data.pop_m(c, k, ram, e)
+        return op_stack.pop_m(c, k, ram, e)
     elif op == 52:
-        return op_data.push_m(c, k, ram, e)
+        return op_stack.push_m(c, k, ram, e)
     elif op == 54:
-        return op_data.enter(c, k, ram, e)
+        return op_stack.enter(c, k, ram, e)
     elif op == 55:
-        return op_data.leave(c, k, ram, e)
+        return op_stack.leave(c, k, ram, e)
     elif op == 57:
         return op_far.pushf(c, k, ram, e)
     elif op == 58:
@@ -64,19 +64,19 @@ def dispatch_more(c, k, ram, e):
     elif op == 60:
         return op_system.lahf(c, k, ram, e)
     elif op == 61:
-        return op_data.mov_from_seg_r(c, k, ram, e)
+        return op_stack.mov_from_seg_r(c, k, ram, e)
     elif op == 62:
-        return op_data.mov_from_seg_m(c, k, ram, e)
+        return op_stack.mov_from_seg_m(c, k, ram, e)
     elif op == 63:
-        return op_data.mov_to_seg_r(c, k, ram, e)
+        return op_stack.mov_to_seg_r(c, k, ram, e)
     elif op == 64:
-        return op_data.mov_to_seg_m(c, k, ram, e)
+        return op_stack.mov_to_seg_m(c, k, ram, e)
     elif op == 65:
-        return op_data.push_seg(c, k, ram, e)
+        return op_stack.push_seg(c, k, ram, e)
     elif op == 66:
-        return op_data.pop_seg(c, k, ram, e)
+        return op_stack.pop_seg(c, k, ram, e)
     elif op == 67:
-        return op_data.load_far_pointer(c, k, ram, e)
+        return op_stack.load_far_pointer(c, k, ram, e)
     elif op == 68:
         return op_data.cmpxchg_r(c, k, ram, e)
     elif op == 69:

@@ -144,6 +144,8 @@ def interrupt(c, k, ram, vector, software, error):
         return raise_error(c, X_GP, (selector & 0xFFFC) | ext)
     if not access & 0x80:
         return raise_error(c, X_NP, (selector & 0xFFFC) | ext)
+    if target > descriptor_limit(code_low, code_high):
+        return raise_error(c, X_GP, ext)
     level = c.cpl if access & 4 else dpl
     virtual = (c.eflags & F_VM) != 0
     if virtual and level != 0:
@@ -247,12 +249,16 @@ def _contributory(vector):
 
 @kernel(I64(C, K, BYTES))
 def deliver_exception(c, k, ram):
-    """Deliver the pending exception, as a double fault if a handler cannot be entered: 0, or -1 for shutdown."""
+    """Deliver the pending exception, as a double fault if a handler cannot be entered: 0, or -1 for shutdown.
+
+    It counts as an instruction, so that a handler whose first instruction faults cannot stop time.
+    """
     out_of_line()
     vector = c.exc_vector
     error = c.exc_error
     for _ in range(4):
         if interrupt(c, k, ram, vector, 0, error if c.cr0 & CR0_PE else -1) >= 0:
+            c.icount += 1
             return 0
         if vector == X_DF:
             return -1

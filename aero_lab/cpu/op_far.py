@@ -13,8 +13,8 @@ from .flags import eflags, overflow, set_arithmetic_flags
 from .inline import kernel, out_of_line
 from .interrupts import _task_stack, interrupt
 from .memory import load, load16, probe, probe_linear, raise_error, store_linear
-from .op_data import push
 from .op_flow import go, next_eip
+from .op_stack import push
 from .operands import OP, address
 from .segments import (
     check_stack_segment,

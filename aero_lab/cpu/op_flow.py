@@ -11,7 +11,7 @@ from .cells import gpr, put_gpr
 from .flags import condition, zero
 from .inline import inlined, kernel
 from .memory import load, load32
-from .op_data import push, push32
+from .op_stack import push, push32
 from .operands import OP, address, get_register, set16
 from .segments import set_sp, stack_top
 from .state import ECX, ESP, JUMPED, NEXT, NOT_TAKEN, RESUME, SS, STAY_OUT, TAKEN, C, E

@@ -64,6 +64,8 @@ FEATURES = (
     1 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 12 | 1 << 13 | 1 << 15 | 1 << 16 | 1 << 24
 )  # FPU VME DE PSE TSC MSR CX8 MTRR PGE CMOV PAT FXSR
 FEATURES &= ~(1 << 1)  # no virtual-8086 mode extensions
+HYPERVISOR = 1 << 31
+"""In ECX: not a processor of its own, so nobody looks for performance counters."""
 SIGNATURE = 0x683
 """Family 6, model 8, stepping 3: a Pentium III, which it is but for SSE."""
 CR0_KNOWN = CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG
@@ -179,7 +181,7 @@ def cpuid(c, k, ram, e):
     if leaf == 0:
         a, b, cx, d = 2, 0x756E6547, 0x6C65746E, 0x49656E69  # GenuineIntel
     elif leaf == 1 or leaf < 0x80000000 and leaf > 2:
-        a, b, cx, d = SIGNATURE, 0, 0, FEATURES
+        a, b, cx, d = SIGNATURE, 0, HYPERVISOR, FEATURES
     elif leaf == 2:
         a, b, cx, d = 0x03020101, 0, 0, 0x0C040843
     elif leaf == 0x80000000:

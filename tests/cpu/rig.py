@@ -23,7 +23,7 @@ from unicorn import x86_const as x
 from aero_lab.compiled.registry import PLAIN
 from aero_lab.cpu.core import Core, code_written, read_eflags, write_eflags
 from aero_lab.cpu.execute import run
-from aero_lab.cpu.state import CS, DS, ES, EXIT_HLT, FS, GS, SS, row
+from aero_lab.cpu.state import CS, DS, ES, FS, GS, SS, row
 
 CODE, DATA, STACK = 0x1000, 0x4000, 0x8000
 """Where code, data and stack lie; two pages each, and what is between them is not mapped."""
@@ -124,11 +124,11 @@ class Ours:
         write_eflags(self.core.cpu, case.flags)
         c.eip, c.halted, c.shadow = case.where, 0, 0
         c.until = c.icount + 1
-        reason = run(*self.core.arrays)
+        run(*self.core.arrays)
         exception = None
         eip = int(c.eip)
-        if reason == EXIT_HLT:  # it was not completed, the handler was entered and ran its HLT
-            exception = (eip - 1 - HANDLERS) >> 4
+        if HANDLERS <= eip < HANDLERS + 512:  # it was not completed, the handler was entered
+            exception = (eip - HANDLERS) >> 4
         return Outcome(
             [int(v) for v in c.gpr[:8]], read_eflags(self.core.cpu), eip, self.get(DATA, AREA), self.get(STACK, AREA),
             exception,
