@@ -18,8 +18,8 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Lab": (".lab", "Lab"),
     "Link": (".link", "Link"),
-    "filter": (".analysis", "filter"),
     "Machine": (".machine.machine", "Machine"),
+    "filter": (".analysis", "filter"),
     "compare": (".experiment.compare", "compare"),
     "analysis": (".analysis", None),
     "packets": (".widgets.table", "packets"),

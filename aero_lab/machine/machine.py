@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..compiled.pages import pages
-from ..compiled.registry import PLAIN
+from ..compiled.registry import PLAIN, warmup
 from ..cpu import state
 from ..cpu.core import Core
 from ..cpu.limits import TRACE
@@ -108,6 +108,7 @@ class Machine:
             raise UsageError(f"clock must be 'instructions' or 'host', not {clock!r}")
         if not 1e-3 <= rate <= 1e6:
             raise UsageError(f"rate must be 0.001 to 1,000,000 ns an instruction, not {rate}")
+        warmup(True, "cpu")  # with a progress bar, where compiling takes its time
         self.clock, self.seed, self.rate = clock, seed, rate
         self._build(pages(size))
         epoch = int(time()) if clock == "host" else EPOCH + seed * 2_654_435_761 % SEED_SPAN

@@ -36,6 +36,7 @@ from ..compiled.registry import PLAIN
 from ..cpu import state
 from ..errors import UsageError
 from .board import BOARD, HOST, INSTRUCTIONS, OUTSIDE
+from .checks import check_board, check_cpu
 from .limits import (
     CONSOLE_KEPT,
     PAGE,
@@ -242,6 +243,8 @@ def _load(kind: type[Machine], data: memoryview, clock: str | None) -> Machine:
         raise UsageError("its memory is not complete")
     cpu = _unpack(description["cpu"], state.CPU_DTYPE, "processor")
     board = _unpack(description["board"], BOARD, "board")
+    check_cpu(cpu, ram_bytes)
+    check_board(board)
     ram = pages(ram_bytes)
     rows = _rows(ram)
     starts = np.cumsum([_HEAD.size + size, *sizes])
@@ -292,8 +295,6 @@ def _revive(
     """A machine of these parts, with nothing decoded."""
     if clock not in ("instructions", "host"):
         raise UsageError("its clock is none that there is")
-    if int(cpu["ram_size"]) != len(ram):
-        raise UsageError("its processor belongs to a memory of another size")
     machine = kind.__new__(kind)
     machine.clock, machine.seed, machine.rate = clock, int(seed), float(rate)
     machine._build(ram)
