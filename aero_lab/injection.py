@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from .rings import FrameRing
 
 
+GATEWAY_PATIENCE = 2.0
+"""Seconds that a gateway has to answer ARP: more than any path there is."""
+
+
 class NicTap:
     """A recorder's tap, and beside it whoever waits for the frames that go to one guest."""
 
@@ -303,20 +307,26 @@ class _Addresses:
     """What fills the gaps of a packet."""
 
     def __init__(self, lab: Lab, guest: Guest):
+        self._lab, self._guest = lab, guest
         self.mac = guest.mac
-        self.gateway_mac = mac_text(lab._engine.call(_gateway_mac, lab, guest))
         self.address = guest.address or "0.0.0.0"
         self.link_local = ip_text(link_local(guest._host.mac))
         self.address6 = guest.address6 or self.link_local
 
+    @property
+    def gateway_mac(self) -> str:
+        """The lab's own gateway's; that of a proxy elsewhere is asked for, once. Broadcast when nobody answers."""
+        lab, guest = self._lab, self._guest
+        if not lab._elsewhere:
+            return mac_text(lab._world.lan_config(lab.mtu, lab.ipv6).mac)
+        router = guest._host.router
+        if guest.name not in lab._gateways and router is not None:
+            from scapy.layers.l2 import ARP
 
-def _gateway_mac(lab: Lab, guest: Guest) -> bytes:
-    if not lab._elsewhere:
-        return lab._world.lan_config(lab.mtu, lab.ipv6).mac
-    # Another proxy's gateway may have any address: the guest's own neighbours tell, if it has a stack that we can ask.
-    stack = getattr(guest._host, "stack", None)
-    known = set(stack.neighbours().values()) if stack is not None else set()
-    return known.pop() if len(known) == 1 else MAC_BROADCAST
+            answered, _ = srp(lab, guest, ARP(pdst=ip_text(router)), GATEWAY_PATIENCE, False)
+            if answered:
+                lab._gateways[guest.name] = answered[0].answer.hwsrc
+        return lab._gateways.get(guest.name) or mac_text(MAC_BROADCAST)
 
 
 def _group_mac(address: str) -> bytes | None:

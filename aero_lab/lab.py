@@ -121,6 +121,7 @@ class Lab:
         self.capture.enabled = capture
         self._tap = NicTap(self.capture)
         self._injectors: dict[str, Injector] = {}
+        self._gateways: dict[str, str] = {}  # MAC addresses of gateways that are not this lab's own
         self._dashboard: Dashboard | None = None
         self._audit = Audit(epoch_ns=self.capture.epoch_ns)
         self._tunnels: WebSocketTunnels | None = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 
 from aero_lab.engine import EngineStopped, TimedOut
 from aero_lab.errors import UsageError
+from aero_lab.guests.tap import why_not
 from aero_lab.injection import Matching
 from aero_lab.lab import Lab
 
@@ -149,6 +152,37 @@ def test_malformed_frames_do_not_stop_the_lab(bench):
     assert len(answered) == 1
     assert len(lab.capture) > before + len(bad)
     assert guest.run("download", size="10kB").ok
+
+
+def test_a_guest_whose_proxy_is_elsewhere():
+    from scapy.layers.inet import ICMP, IP
+    from scapy.layers.l2 import ARP
+
+    with Lab(transport="websocket") as home:
+        tunnels = home._tunnels
+        assert tunnels is not None
+        with Lab(proxy_url=tunnels.where, token=parse_qs(urlsplit(tunnels.url).query)["token"][0]) as away:
+            guest = away.guest()
+            guest.wait_online()
+            packets = [IP(dst="10.0.2.2") / ICMP(id=5), ARP(pdst="10.0.2.2")]
+            answered, unanswered = away.srp(packets, timeout=PATIENCE)
+            assert len(answered) == 2 and not unanswered
+            sample = away.dashboard().sample()
+            assert sample is not None and sample.frames_up > 2 and sample.guests == 1
+            assert sample.flows == () and "proxy" not in " ".join(sample.drops)
+
+
+def test_a_kernel_behind_a_tap():
+    if why := why_not():
+        pytest.skip(why)
+    from scapy.layers.inet import ICMP, IP, TCP
+
+    with Lab() as lab:
+        guest = lab.guest("tap")
+        packets = [IP(dst="10.0.2.2") / ICMP(id=5), IP(dst="203.0.113.10") / TCP(sport=40001, dport=80, flags="S")]
+        answered, unanswered = lab.srp(packets, timeout=PATIENCE)
+        assert len(answered) == 2 and not unanswered
+        assert {question[IP].src for question, _ in answered} == {guest.address}
 
 
 def test_answers_are_seen_while_nothing_is_recorded():

@@ -207,7 +207,7 @@ def test_virtual_time_serves_it_between_two_instants():
         guest = lab.guest()
         guest.wait_online()
         dashboard = lab.dashboard()
-        samples = []
+        samples, trips = [], set()
         done = threading.Event()
 
         def look() -> None:
@@ -215,6 +215,7 @@ def test_virtual_time_serves_it_between_two_instants():
                 sample = dashboard.sample()
                 assert sample is not None
                 samples.append((sample.now, sample.frames_down))
+                trips.add(sample.rtt)
                 time.sleep(0.002)
 
         looking = threading.Thread(target=look)
@@ -227,6 +228,8 @@ def test_virtual_time_serves_it_between_two_instants():
         assert result.ok
         assert samples == sorted(samples)
         assert len({now for now, _ in samples}) > 3, "it was served while the scheduler ran"
+        # While the connection was open: the link's 20 ms, and what its queue adds.
+        assert any(rtt is not None and 20e6 <= rtt < 400e6 for rtt in trips)
 
 
 def test_looking_changes_nothing_in_virtual_time(tmp_path):

@@ -72,6 +72,8 @@ class TapGuest:
         self.addresses = addresses
         self.address: bytes | None = None
         """IPv4 address in use."""
+        self.router: bytes | None = None
+        """Its router."""
         self.system = f"{os.uname().sysname} {os.uname().release}"
         quick = QUICK_IPV6 if mtu >= IPV6_MTU_MIN and os.path.exists("/proc/sys/net/ipv6") else {}
         settings = {**ANNOUNCE, **quick, **(sysctls or {})}
@@ -134,6 +136,7 @@ class TapGuest:
             }
         self.namespace.configure(**lease)
         self.address = ip(lease["address"])
+        self.router = ip(lease["router"]) if lease.get("router") else None
 
     def _lease(self, timeout: float) -> dict[str, Any]:
         done = self._program("dhcp", {"interface": INTERFACE, "hardware": mac_text(self.mac)}, timeout)
