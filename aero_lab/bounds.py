@@ -183,3 +183,8 @@ that is called corrupt."""
 CAPTURE_IDENTITIES = 1 << 18
 """Frames that are known again at another point: the latest so many at least, and as many again at most (two tables of
 12 MB): what is under way at once even at a million frames a second and a quarter of a second."""
+DISK_INTERVAL = 0.05
+"""Seconds between two looks of a capture's writer at the memory it follows: a recorder of 256 MB lasts for that at 5 GB
+a second."""
+DISK_PATIENCE = 10.0
+"""Seconds that closing a capture waits for its disk."""

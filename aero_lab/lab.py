@@ -15,6 +15,7 @@ or whose process ends, closes itself.
 from __future__ import annotations
 
 import gc
+import os
 import random
 import weakref
 from collections.abc import Callable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from scapy.plist import PacketList, SndRcvList
 
     from .capture import Recorder
+    from .disk import CaptureStream
     from .engine import RealEngine, VirtualEngine
     from .forward import Forward
     from .handles import Guest
@@ -58,7 +60,10 @@ class Lab:
     link: impairment between guest and proxy, a :class:`~aero_lab.Link` or text such as ``"rtt=40ms, loss=1%"``.
     mtu: MTU of the guests' network, 576 to 65520.
     ipv6: give guests an IPv6 prefix, router and name server beside IPv4 (where the MTU is 1280 or more).
-    capture: record frames at the NIC and at the tunnel.
+    capture: record frames at the NIC and at the tunnel; a path also writes them to that pcapng file while they come
+        (``.gz`` and ``.zst`` pack it), and memory then holds only the latest.
+    capture_snap: keep at most so many bytes of each frame; 0 keeps frames whole.
+    capture_headers: keep of each frame its headers only: no payload, no names.
     capture_bytes: bound of the capture's memory; when it is full new frames are counted and not kept.
     policy: what guests may reach beside the lab's own services (real time only); by default the public internet.
     ack_policy: when a guest's TCP hears that its bytes arrived: ``"early"``, when the proxy has them, or ``"mirror"``,
@@ -78,8 +83,10 @@ class Lab:
         link: Link | str | None = None,
         mtu: int = MTU_DEFAULT,
         ipv6: bool = True,
-        capture: bool = True,
+        capture: bool | str | os.PathLike[str] = True,
         capture_bytes: int = CAPTURE_BYTES,
+        capture_snap: int = 0,
+        capture_headers: bool = False,
         policy: Policy | None = None,
         ack_policy: str = "early",
         progress: bool = True,
@@ -114,11 +121,20 @@ class Lab:
         self._engine, self._world, self.services = start(policy, ack_policy)
         self.capture: Recorder = Recorder(
             most_bytes=capture_bytes,
+            snap=capture_snap,
+            headers_only=capture_headers,
             epoch_ns=0 if virtual else _wall_offset(self._engine),
             meta={"seed": seed, "mtu": mtu, "option": self.path.letter, "link": self.link and self.link.to_dict()},
         )
         """The recorder: ``frames()``, ``save(path)``, ``save_parquet(path)``, ``clear()``."""
-        self.capture.enabled = capture
+        self.capture.enabled = bool(capture)
+        self.capture_stream: CaptureStream | None = None
+        """What writes the capture to a file, where :class:`Lab` was given one."""
+        if not isinstance(capture, bool):
+            from .disk import CaptureStream
+
+            self.capture_stream = CaptureStream(self.capture, os.fspath(capture))
+            self._end_stream = weakref.finalize(self, self.capture_stream.close)
         self._tap = NicTap(self.capture)
         self._injectors: dict[str, Injector] = {}
         self._gateways: dict[str, str] = {}  # MAC addresses of gateways that are not this lab's own
@@ -480,6 +496,8 @@ class Lab:
     def close(self) -> None:
         """End everything: guests, proxy, services, thread. May be called twice."""
         self._finalizer()
+        if self.capture_stream is not None:
+            self._end_stream()
 
     def __enter__(self) -> Lab:
         return self

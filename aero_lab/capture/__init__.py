@@ -7,6 +7,7 @@
 :mod:`.causes`, :mod:`.pcapng`, :mod:`.pcap_scan`.
 """
 
+from . import spread  # noqa: F401 - what makes tables ready compiles the kernels of the whole room
 from .capture import Capture, Interface
 from .files import iter_capture, read_pcap, write_pcap, write_pcapng
 from .parquet import read_capture, write_capture

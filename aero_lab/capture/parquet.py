@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 KEY = b"aero_lab"
 GROUP_ROWS = 1 << 17
+READ_ROWS = 1 << 22
+"""Rows that are made a table at once where all are wanted."""
 ATTRS = ("drops", "snap", "warning", "undissected")
 """What of a table's ``attrs`` goes into the file beside ``meta``."""
 
@@ -93,14 +95,14 @@ def _described(schema: Any, about: dict[str, Any]) -> Any:
 
 def _open(path: str | Path) -> tuple[Any, dict[str, Any]]:
     """A parquet file of ours, and what it says about itself."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+        _ = file.schema_arrow
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # native code says it in many ways
         raise UsageError(f"{path}: no parquet file, or a broken one ({_line(error)})") from None
     raw = (file.metadata.metadata or {}).get(KEY)
     if raw is None:
@@ -134,35 +136,43 @@ def iter_parquet(path: str | Path, rows: int, columns: Iterable[str] | None = No
             raise UsageError(f"{path}: no column {name!r}")
     attrs = {"path": str(path), "meta": about.get("meta") or {}} | {n: about[n] for n in ATTRS if n in about}
 
-    def table(batch: Any) -> pd.DataFrame:
-        frames = batch.to_pandas()
+    def table(parts: list[Any]) -> pd.DataFrame:
+        frames = pa.concat_tables(parts).unify_dictionaries().to_pandas()
         for name, texts in _FIXED.items():  # a group need not have them all
             if name in frames and isinstance(frames[name].dtype, pd.CategoricalDtype):
                 frames[name] = frames[name].cat.set_categories(list(texts))
         frames.attrs = dict(attrs)
         return frames
 
-    held, done, waiting, number = None, 0, [], 0
-    try:
-        for batch in file.iter_batches(rows, columns=names):  # these end where the file's groups do
-            waiting.append(pa.Table.from_batches([batch]))
-            number += len(batch)
-            if number < rows:
-                continue
-            if held is not None:
-                yield held
-            whole = pa.concat_tables(waiting).unify_dictionaries()
-            held, waiting, number = table(whole.slice(0, rows)), [whole.slice(rows)], number - rows
-            done += rows
-    except (pa.ArrowException, OSError, ValueError, TypeError, IndexError) as error:
-        attrs["warning"] = f"the file is corrupt behind row {done + number}: {_line(error)}"
-    if number:
+    def groups() -> Iterator[pd.DataFrame]:
+        waiting, number, done = [], 0, 0
+        for group in range(file.num_row_groups):
+            try:
+                part = file.read_row_group(group, columns=names)
+                table([part.slice(0, 1)])  # what pandas cannot take is as broken as what cannot be read
+            except Exception as error:  # native code says it in many ways
+                attrs["warning"] = f"the file is corrupt behind row {done + number}: {_line(error)}"
+                break
+            while number + len(part) >= rows:
+                yield table([*waiting, part.slice(0, rows - number)])
+                part, waiting, number, done = part.slice(rows - number), [], 0, done + rows
+            if len(part):
+                waiting.append(part)
+                number += len(part)
+        if waiting:
+            yield table(waiting)
+
+    held = None
+    for following in groups():
         if held is not None:
             yield held
-        held = table(pa.concat_tables(waiting).unify_dictionaries())
+        held = following
     if held is None:
-        schema = file.schema_arrow if names is None else pa.schema([file.schema_arrow.field(n) for n in names])
-        held = table(schema.empty_table())
+        try:
+            schema = file.schema_arrow if names is None else pa.schema([file.schema_arrow.field(n) for n in names])
+            held = table([schema.empty_table()])
+        except Exception as error:
+            raise UsageError(f"{path}: a capture whose description is broken ({_line(error)})") from None
     held.attrs = dict(attrs)  # type: ignore[assignment]
     yield held
 
@@ -172,7 +182,7 @@ def read_capture(path: str | Path, columns: Iterable[str] | None = None) -> pd.D
     ``drops`` and what else was known. A file with broken groups gives the rows before, and ``attrs["warning"]``."""
     import pandas as pd
 
-    tables = list(iter_parquet(path, GROUP_ROWS, columns))
+    tables = list(iter_parquet(path, READ_ROWS, columns))
     if len(tables) == 1:
         return tables[0]
     attrs = tables[-1].attrs

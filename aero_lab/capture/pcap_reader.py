@@ -32,8 +32,9 @@ PCAP_US, PCAP_NS, PCAP_MODIFIED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
 PCAPS = {PCAP_US: (1000, 16), PCAP_NS: (1, 16), PCAP_MODIFIED: (1000, 24)}
 """Nanoseconds of a tick, and bytes in front of a packet, by magic number."""
 PCAP_HEADER = 24
-LINKTYPE_MASK = 0x03FFFFFF
-"""Bits of a classic pcap file's network field that are the link type; the others tell of frame check sequences."""
+LINKTYPE_MASK = 0xFFFF
+"""Bits of a classic pcap file's network field that are the link type; the others tell of frame check sequences, or are
+reserved."""
 SHORTEST = 28
 """Bytes of the shortest pcapng file: a section header."""
 BATCH_ROWS = 1 << 16

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -227,9 +228,9 @@ def _interfaces(capture: Capture, rows: np.ndarray, framing: int) -> tuple[list[
     return interfaces, numbers.view(np.uint8)
 
 
-def parts(capture: Capture) -> Iterator[Block]:
-    """The capture in blocks of :data:`WRITE_BATCH` frames at most."""
-    for held in capture.blocks:
+def parts(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The same frames in blocks of :data:`WRITE_BATCH` at most."""
+    for held in blocks:
         for first in range(0, held.count, WRITE_BATCH):
             start = held.start + held.step * first
             yield Block(held.data, held.index, start, held.step, min(WRITE_BATCH, held.count - first))
@@ -251,12 +252,21 @@ def write_capture_pcapng(path: str | Path, capture: Capture) -> Path:
         sink.write(_section(capture))
         for interface in interfaces:
             sink.write(_interface(interface))
-        for part in parts(capture):
+        for part in parts(capture.blocks):
             sink.write(packets(part, numbers))
         missing = sum(capture.drops.values())
         if missing:
             sink.write(statistics(capture.drops, len(rows) + missing, int(rows["t_ns"].max()) if len(rows) else 0))
     return Path(path)
+
+
+def stream_head(meta: dict[str, Any], points: Iterable[str], snap: int) -> tuple[bytes, np.ndarray]:
+    """How a file begins whose frames are still to come, and the interfaces' numbers for :func:`packets`."""
+    capture, rows = Capture(meta=meta, snap=snap), np.zeros(len(s.POINTS), s.INDEX)
+    for row, point in zip(rows, points):
+        row["point"] = s.POINT_OF[point]
+    interfaces, numbers = _interfaces(capture, rows, seg.MESSAGE_HEADER)
+    return _section(capture) + b"".join(map(_interface, interfaces)), numbers
 
 
 _COMMENT = np.frombuffer(COMMENT % (0, 0), np.uint8)
@@ -310,7 +320,7 @@ def write_capture_pcap(path: str | Path, capture: Capture) -> Path:
     link = links.pop() if links else ETHERNET
     with Sink(path) as sink:
         sink.write(struct.pack("<IHHiIII", PCAP_NS, 2, 4, 0, 0, capture.snap or 262144, link))
-        for part in parts(capture):
+        for part in parts(capture.blocks):
             sizes = part.descriptors()["cap_len"]
             out = np.empty(int(sizes.sum(dtype=np.int64)) + PCAP_RECORD * part.count, np.uint8)
             put_records(part.data, part.index, part.start, part.step, part.count, out)

@@ -36,10 +36,13 @@ class Recorder:
     snap: keep at most so many bytes of each frame; 0 keeps frames whole. Lengths stay those of the whole frame.
     keep: ``"oldest"`` drops new frames when the memory is full (counted as ``full``), ``"newest"`` the oldest segment
         (counted as ``overwritten``).
+    headers_only: keep of each frame its headers alone (see :mod:`.redact`): no payload, no names, no leases. Lengths
+        stay those of the whole frame. ``snap`` still holds.
     epoch_ns: added to the times of frames, for instance the difference between wall clock and lab clock.
     meta: what is to stand in saved files about this run; anything JSON can say.
 
-    One thread taps; any thread may read at the same time.
+    One thread taps; any thread may read at the same time. A follower (:meth:`since`) can bring the frames elsewhere
+    while they come, to a disk for instance: memory then needs to hold only what it has not taken yet.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Recorder:
         most_bytes: int = limits.CAPTURE_BYTES,
         snap: int = 0,
         keep: str = "oldest",
+        headers_only: bool = False,
         epoch_ns: int = 0,
         meta: dict[str, Any] | None = None,
     ):
@@ -66,7 +70,11 @@ class Recorder:
         size = min(max(most_bytes // 16, limits.CAPTURE_SEGMENT_MIN), limits.CAPTURE_SEGMENT_MAX)
         self._size = size & ~63
         self._most_segments = max(1, most_bytes // self._size)
-        self._kept = snap or WHOLE
+        self.headers_only = headers_only
+        self._kept = -(snap or WHOLE) if headers_only else snap or WHOLE
+        self.taken: int | None = None
+        """Frames that a follower has taken; None when there is none. Set by the follower."""
+        self._before = 0
         self._points = {point: s.POINT_OF[point] for point in points}
         self.enabled = True
         """Whether taps record; False makes each a no-op."""
@@ -79,8 +87,11 @@ class Recorder:
         self._spare = [np.empty(self._size, np.uint8) for _ in range(ready)]
         for memory in self._spare:
             memory.fill(0)
-        self._segments: deque[np.ndarray] = deque([seg.new_segment(self._size, FIRST_ID, self._spare.pop())])
+        self._before = self.seen
+        first = seg.new_segment(self._size, FIRST_ID, self._spare.pop(), self._before)
+        self._segments: deque[np.ndarray] = deque([first])
         self._drops: dict[str, int] = {}
+        self._let_go = 0
 
     def _drop(self, reason: str, number: int) -> None:
         self._drops[reason] = self._drops.get(reason, 0) + number
@@ -90,15 +101,45 @@ class Recorder:
         held, _, identity, _ = seg.header_of(self._segments[-1])
         if held == 0:
             return False
+        before = self.seen
         full = len(self._segments) == self._most_segments
-        if full and self.keep == "oldest":
-            return False
         if full:
-            self._drop("overwritten", seg.header_of(self._segments[0])[0])
-        self._segments.append(seg.new_segment(self._size, identity, self._spare.pop() if self._spare else None))
+            oldest = self._segments[0]
+            begin, number = seg.frames_before(oldest), seg.header_of(oldest)[0]
+            elsewhere = 0 if self.taken is None else min(number, max(0, self.taken - begin))
+            if self.keep == "oldest" and elsewhere < number:
+                return False
+            self._let_go += elsewhere
+            if elsewhere < number:
+                self._drop("overwritten", number - elsewhere)
+        memory = self._spare.pop() if self._spare else None
+        self._segments.append(seg.new_segment(self._size, identity, memory, before))
         if full:
             self._segments.popleft()
         return True
+
+    @property
+    def seen(self) -> int:
+        """Frames kept so far, those included that memory has let go of."""
+        if not hasattr(self, "_segments"):
+            return 0
+        last = self._segments[-1]
+        return seg.frames_before(last) + seg.header_of(last)[0]
+
+    def since(self, number: int) -> tuple[list[Block], int, int]:
+        """For a follower: the frames behind the first ``number``, how many that makes in all, and how many in between
+        memory has let go of already."""
+        blocks, missed = [], 0
+        for segment in tuple(self._segments):
+            held, begin = seg.header_of(segment)[0], seg.frames_before(segment)
+            if begin + held <= number:
+                continue
+            missed += max(0, begin - number)
+            skip = max(0, number - begin)
+            start = len(segment) - s.INDEX_SIZE * (1 + skip)
+            blocks.append(Block(segment, segment, start, -s.INDEX_SIZE, held - skip))
+            number = begin + held
+        return blocks, number, missed
 
     def tap(
         self,
@@ -193,9 +234,13 @@ class Recorder:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Frames kept, bytes of memory in use, frames cut to the snap length."""
+        """Frames kept, bytes of memory in use, frames cut to the snap length or their headers; and frames that
+        memory has let go of because a follower has taken them, when there are any."""
         headers = [seg.header_of(segment) for segment in tuple(self._segments)]
-        return {"frames": len(self), "bytes": self.bytes, "cut": sum(cut for _, _, _, cut in headers)}
+        counted = {"frames": len(self), "bytes": self.bytes, "cut": sum(cut for _, _, _, cut in headers)}
+        if self._let_go:
+            counted["let go"] = self._let_go
+        return counted
 
     @property
     def bytes(self) -> int:

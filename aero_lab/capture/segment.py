@@ -3,6 +3,7 @@
 A segment is one byte array, so it is one kernel argument and its size is the whole memory it costs::
 
     0      header: frames held, bytes used from the front, next identity to give, frames cut to the snap length
+           (and, where only Python looks, how many frames came before this segment)
     64     bytes of the frames, growing upwards
     ...    descriptors of :data:`.schema.INDEX`, 64 bytes each, growing downwards from the end
 
@@ -19,6 +20,7 @@ from ..compiled.memory import i64_native_field as native
 from ..compiled.registry import BYTES, I64, READ_ONLY, entry, kernel
 from ..rings import frame_ring as ring_of
 from .access import store_field
+from .redact import headers_size
 from .schema import ETHERNET, INDEX_SIZE
 
 HEADER_SIZE = 64
@@ -94,7 +96,8 @@ def tap(ring, newest, skip, number, segment, point, direction, messages, now, sn
 
     -1 for ``number`` means all that wait. Returns how many went, and :data:`LEFT` for each that found no room. A frame
     without identity is given one, in the ring too, so that the points behind this one see it. With ``messages`` the
-    ring holds tunnel messages: what is kept is the frame inside. The caller is the ring's producer (newest) or its
+    ring holds tunnel messages: what is kept is the frame inside. Of a frame ``snap`` bytes are kept at most; when it is
+    negative, of its headers that many. The caller is the ring's producer (newest) or its
     consumer (oldest), so the bytes hold still; newest frames do only until a consumer elsewhere has taken them.
     """
     waiting = ring_of.count(ring)
@@ -119,7 +122,7 @@ def tap(ring, newest, skip, number, segment, point, direction, messages, now, sn
                 size -= MESSAGE_HEADER
             else:
                 size = 0
-        captured = min(size, snap)
+        captured = min(size, snap) if snap >= 0 else min(headers_size(ring, at, size), -snap)
         off = room(segment, captured)
         if off < 0:
             break
@@ -137,9 +140,10 @@ def tap(ring, newest, skip, number, segment, point, direction, messages, now, sn
 @entry
 @kernel(I64(BYTES, READ_ONLY, I64, I64, I64, I64, I64, I64, I64, I64))
 def record(segment, data, skip, now, identity, message_len, point, direction, kind, snap):
-    """Keep one frame: ``data`` from ``skip``. 1 when it was kept, 0 when the segment is full."""
+    """Keep one frame: ``data`` from ``skip``, cut as :func:`tap` does. 1 when it was kept, 0 when the segment is
+    full."""
     size = len(data) - skip
-    captured = min(size, snap)
+    captured = min(size, snap) if snap >= 0 else min(headers_size(data, skip, size), -snap)
     off = room(segment, captured)
     if off < 0:
         return 0
@@ -150,12 +154,13 @@ def record(segment, data, skip, now, identity, message_len, point, direction, ki
     return describe(segment, off, captured, size, now, identity, message_len, point, direction, kind)
 
 
-def new_segment(size: int, first_id: int, memory: np.ndarray | None = None) -> np.ndarray:
-    """An empty segment of ``size`` bytes, a multiple of 64, that numbers frames from ``first_id``."""
+def new_segment(size: int, first_id: int, memory: np.ndarray | None = None, before: int = 0) -> np.ndarray:
+    """An empty segment of ``size`` bytes, a multiple of 64, that numbers frames from ``first_id``; ``before`` frames
+    were kept in others."""
     segment = np.empty(size, np.uint8) if memory is None else memory
     segment[:HEADER_SIZE] = 0
     header = segment[:HEADER_SIZE].view(np.int64)
-    header[1], header[2] = HEADER_SIZE, first_id
+    header[1], header[2], header[4] = HEADER_SIZE, first_id, before
     return segment
 
 
@@ -163,3 +168,8 @@ def header_of(segment: np.ndarray) -> tuple[int, int, int, int]:
     """Frames held, bytes used, next identity, frames cut."""
     count, used_bytes, identity, cut_frames = segment[:32].view(np.int64).tolist()
     return count, used_bytes, identity, cut_frames
+
+
+def frames_before(segment: np.ndarray) -> int:
+    """How many frames were kept before the first of this segment."""
+    return int(segment[32:40].view(np.int64)[0])

@@ -25,12 +25,22 @@ class Sink:
     def write(self, data: bytes | memoryview) -> None:
         (self._packer or self._file).write(data)
 
+    def flush(self) -> None:
+        """Hand over to the system what was written. Packed data stays until there is enough of it to pack well."""
+        if self._packer is None:
+            self._file.flush()
+
+    def close(self) -> None:
+        try:
+            if self._packer is not None:
+                self._packer.close()
+        finally:
+            self._file.close()
+
     def __enter__(self) -> Sink:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._packer is not None:
-            self._packer.close()
-        self._file.close()
+        self.close()

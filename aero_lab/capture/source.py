@@ -61,12 +61,36 @@ class Gzip(Source):
 
     def __init__(self, file: BinaryIO):
         super().__init__(file)
-        self._packed = b""
+        self._careful = False
+        self._given = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._packed, self._piece = b"", PACKED
         self._member = zlib.decompressobj(31)
-        self._began = False
-        self._over = False
+        self._began = self._over = False
 
     def _read(self, view: memoryview) -> int:
+        try:
+            data = self._next(len(view))
+        except zlib.error as error:
+            if self._careful:
+                self._over, self.error = True, f"the gzip data is corrupt ({error})"
+                return 0
+            # What came with the error is lost: come back and take what there is byte by byte.
+            self._file.seek(0)
+            self._begin()
+            self._careful, left = True, self._given
+            while left:
+                left -= len(self._next(min(left, PACKED)))
+            self._piece = 1
+            return self._read(view)
+        view[: len(data)] = data
+        self._given += len(data)
+        return len(data)
+
+    def _next(self, most: int) -> bytes:
+        """Up to ``most`` unpacked bytes; none only at the end."""
         while not self._over:
             self._packed = self._packed or self._file.read(PACKED)
             if not self._packed:
@@ -79,18 +103,13 @@ class Gzip(Source):
                 if not self._packed:
                     continue
                 self._member, self._began = zlib.decompressobj(31), True
-            try:
-                data = self._member.decompress(self._packed, len(view))
-            except zlib.error as error:
-                self._over, self.error = True, f"the gzip data is corrupt ({error})"
-                break
-            self._packed = self._member.unconsumed_tail
-            if self._member.eof:
-                self._packed, self._began = self._member.unused_data, False
+            piece, rest = self._packed[: self._piece], self._packed[self._piece :]
+            data = self._member.decompress(piece, most)
+            self._packed = (self._member.unused_data if self._member.eof else self._member.unconsumed_tail) + rest
+            self._began = not self._member.eof
             if data:
-                view[: len(data)] = data
-                return len(data)
-        return 0
+                return data
+        return b""
 
 
 class Zstd(Source):
@@ -100,7 +119,7 @@ class Zstd(Source):
 
     def __init__(self, file: BinaryIO):
         super().__init__(file)
-        self._stream = self._open()
+        self._stream = self._before = self._open()
         self._position = 0
         self._piece = PACKED
 
@@ -130,6 +149,7 @@ class Zstd(Source):
             return len(data)
 
     def _return(self) -> None:
+        self._before = self._stream  # which would close the file if it went
         self._stream, left = self._open(), self._position
         while left:
             left -= len(self._stream.read(min(left, PACKED)))

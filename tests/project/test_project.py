@@ -62,7 +62,7 @@ def test_floors_import_downwards_only():
                 "stack framing capture audit",
                 "transports services analysis",
                 "egress lan",
-                "paths guests viz driver",
+                "paths guests viz driver disk",
                 "engine worlds",
                 "widgets",
                 "server",

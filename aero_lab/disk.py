@@ -1,0 +1,139 @@
+"""Captures that go to disk while they are recorded, in a thread of their own.
+
+The data path only ever writes to the recorder's bounded memory. The thread follows it: what is new is encoded and
+written in batches, and memory may then let go of it. A disk that is too slow, full or gone never holds up a frame:
+memory fills, and what finds no room is counted.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .bounds import DISK_INTERVAL, DISK_PATIENCE
+from .capture.pcapng import packets, parts, statistics, stream_head
+from .capture.sink import Sink
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .capture import Recorder
+
+
+class CaptureStream:
+    """Writes what a recorder keeps to a pcapng file, until it is closed.
+
+    Parameters
+    ----------
+    recorder: the recorder that is followed; one stream at a time.
+    path: the file; packed where its name ends in ``.gz`` or ``.zst``.
+    most_bytes: size that the file does not pass; 0: no bound. What comes after that is counted.
+    interval: seconds between two looks at the recorder.
+    """
+
+    def __init__(self, recorder: Recorder, path: str | Path, most_bytes: int = 0, interval: float = DISK_INTERVAL):
+        if recorder.taken is not None:
+            raise UsageError("this recorder is written to a file already")
+        self.path = Path(path)
+        self.frames = 0
+        """Frames in the file."""
+        self.bytes = 0
+        """Bytes given to the file, before they are packed."""
+        self.lost = 0
+        """Frames that came too late, or behind the bound or an error."""
+        self.error: str | None = None
+        """Why the file was given up, when it was."""
+        self._recorder, self._most, self._interval = recorder, most_bytes, interval
+        try:
+            self._sink: Sink | None = Sink(path)
+        except OSError as error:
+            raise UsageError(f"the capture cannot be written: {error}") from None
+        self._full = False
+        self._next = self._begin = recorder.seen
+        recorder.taken = self._next
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="aero_lab-capture", daemon=True)
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Frames in memory that are still to be written."""
+        return max(0, self._recorder.seen - self._next)
+
+    def _follow(self) -> None:
+        try:
+            head, self._numbers = stream_head(self._recorder.meta, self._recorder.points, self._recorder.snap)
+            self._write(head)
+            last = 0
+            while True:
+                over = self._over.wait(self._interval)
+                last = self._round(last)
+                if over:
+                    break
+            drops = dict(self._recorder.drops)
+            if self.lost:
+                drops["late"] = self.lost
+            if drops and self._sink is not None:
+                self._write(statistics(drops, self.frames + sum(drops.values()), last))
+        except OSError as error:
+            self._give_up(str(error))
+        except Exception as error:  # a defect here must not look like a file that is whole
+            self._give_up(f"{type(error).__name__}: {error}")
+        finally:
+            self._recorder.taken = None
+            self._finish()
+
+    def _round(self, last: int) -> int:
+        """Write what is new; gives the time of the last frame."""
+        blocks, number, missed = self._recorder.since(self._next)
+        self.lost += missed
+        for block in blocks:
+            for part in parts((block,)):
+                data = packets(part, self._numbers)
+                if self._full or (self._most and self.bytes + len(data) > self._most):
+                    self._full = True
+                    self.lost += part.count
+                else:
+                    self._write(data)
+                    self.frames += part.count
+                    last = int(part.descriptors()["t_ns"][-1])
+                self._next += part.count
+                self._recorder.taken = self._next + missed
+        self._next = number
+        self._recorder.taken = number
+        if blocks and self._sink is not None:
+            self._sink.flush()
+        return last
+
+    def _write(self, data: bytes | memoryview) -> None:
+        if self._sink is not None:
+            self._sink.write(data)
+            self.bytes += len(data)
+
+    def _give_up(self, why: str) -> None:
+        self.error = why
+        self.lost += self.waiting
+
+    def _finish(self) -> None:
+        sink, self._sink = self._sink, None
+        try:
+            if sink is not None:
+                sink.close()
+        except OSError as error:
+            self.error = self.error or str(error)
+
+    def close(self, patience: float = DISK_PATIENCE) -> None:
+        """Write what is left and finish the file. A disk that hangs is left alone after ``patience`` seconds. May be
+        called twice."""
+        self._over.set()
+        self._thread.join(patience)
+        if self._thread.is_alive():
+            self.error = self.error or f"the disk took nothing for {patience:g} s"
+
+    @property
+    def closed(self) -> bool:
+        return not self._thread.is_alive()
+
+    def __repr__(self) -> str:
+        lost = f", {self.lost} lost" if self.lost else ""
+        return f"<CaptureStream {self.path}: {self.frames} frames, {self.bytes} bytes{lost}{self.error or ''}>"
