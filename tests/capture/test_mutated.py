@@ -113,7 +113,10 @@ def test_memory_stays_in_bounds(tmp_path_factory, data):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=400), st.sampled_from([b"", b"\x1f\x8b\x08\0", b"\x28\xb5\x2f\xfd", b"\n\r\r\n", b"\xd4\xc3\xb2\xa1"]))
+@given(
+    st.binary(max_size=400),
+    st.sampled_from([b"", b"\x1f\x8b\x08\0", b"\x28\xb5\x2f\xfd", b"\n\r\r\n", b"\xd4\xc3\xb2\xa1"]),
+)
 def test_random_bytes_are_refused_or_read(data, magic):
     try:
         assert parse_pcap(magic + data).warning is not None or len(data) >= 20
@@ -147,14 +150,15 @@ def test_of_zstd_all_whole_blocks_are_unpacked():
     import pyarrow as pa
 
     frames = [number.to_bytes(4, "big") + bytes(996) for number in range(2000)]
-    noise = random.Random(1).randbytes(600)
-    data = pcap([frame[:-600] + noise for frame in frames])
+    rng = random.Random(1)
+    data = pcap([frame[:-600] + rng.randbytes(600) for frame in frames])
     packed = pa.compress(data, "zstd", asbytes=True)
     for part in (0.3, 0.6, 0.99):
         capture = parse_pcap(packed[: int(len(packed) * part)])
         assert "the zstd data is cut" in str(capture.warning) and "unpacked bytes" in str(capture.warning)
         unpacked = int(re.search(r"after (\d+) unpacked", str(capture.warning))[1])
-        assert len(capture) == (unpacked - 24) // 1016 and unpacked % (1 << 17) == 0
+        assert len(capture) == (unpacked - 24) // 1016
+        assert unpacked > 0.8 * part * len(data)
     assert len(capture) > 1500
 
 
@@ -164,14 +168,16 @@ def test_the_warning_says_where(tmp_path):
     head = w.section() + w.interface()
     data = head + b"".join(packets)
     third = len(head) + len(packets[0]) + len(packets[1])
+    at = f"at byte {third}, in block 5:"
+    swapped_section = w.section()[:8] + b"nobo" + w.section()[12:]
     for broken, how in (
-        (data[: third + 20], f"cut at byte {third}, in block 5: it needs {len(packets[2])} bytes and there are 20"),
-        (data[: third + 4] + b"\7\0\0\0" + data[third + 8 :], f"corrupt at byte {third}, in block 5: its length is"),
-        (data[:third] + packets[2][:-4] + bytes(4), f"corrupt at byte {third}, in block 5: the lengths before and
-        behind"), (data[:third] + w.packet(b"x", 0, 3), f"corrupt at byte {third}, in block 5: it names an interface
-        that there is"), (data[:third] + w.block(6, w.u32(0) * 3 + w.u32(99) * 2), f"byte {third}, in block 5: its
-        packet is larger"), (data[:third] + w.section()[:8] + b"nobo" + w.section()[12:], f"byte {third}, in block 5: a
-    section header without"), ):  # fmt: skip
+        (data[: third + 20], f"cut {at} it needs {len(packets[2])} bytes and there are 20"),
+        (data[: third + 4] + b"\7\0\0\0" + data[third + 8 :], f"corrupt {at} its length is impossible"),
+        (data[:third] + packets[2][:-4] + bytes(4), f"corrupt {at} the lengths before and behind it differ"),
+        (data[:third] + w.packet(b"x", 0, 3), f"corrupt {at} it names an interface that there is not"),
+        (data[:third] + w.block(6, w.u32(0) * 3 + w.u32(99) * 2), f"{at} its packet is larger than the block"),
+        (data[:third] + swapped_section, f"{at} a section header without its byte-order magic"),
+    ):
         capture = parse_pcap(broken)
         assert capture.warning is not None and how in capture.warning
         assert [capture.frame(1), capture.frame(2)] == list(every_kind()[:2]) and len(capture) == 2
@@ -182,7 +188,8 @@ def test_the_warning_says_where(tmp_path):
     assert "inside its header" in str(parse_pcap(old[:20]).warning)
     packed = gzip.compress(data)
     cut = parse_pcap(packed[: len(packed) // 2])
-    assert re.search(r"the gzip data is cut after \d+ unpacked bytes; the file is cut at unpacked byte", str(cut.warning))
+    both = r"the gzip data is cut after \d+ unpacked bytes; the file is cut at unpacked byte"
+    assert re.search(both, str(cut.warning))
     flipped = bytearray(packed)
     flipped[-6] ^= 0xFF  # the checksum: all data is there, and not to be trusted
     assert "the gzip data is corrupt" in str(parse_pcap(bytes(flipped)).warning)
@@ -284,12 +291,12 @@ def test_changed_parquet_is_refused_or_read(tmp_path):
     """In a process of its own with bounded memory, as the reader is somebody else's native code."""
     path = write_capture(tmp_path / "a.parquet", record(), group_rows=20)
     done = subprocess.run(
-        [sys.executable, "-c", PARQUET, str(path), str(tmp_path / "b.parquet"), "150"], capture_output=True, text=True,
+        [sys.executable, "-c", PARQUET, str(path), str(tmp_path / "b.parquet"), "80"], capture_output=True, text=True,
         timeout=300, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     read, refused = map(int, done.stdout.split())
-    assert read + refused == 150 and refused > 10
+    assert read + refused == 80 and refused > 10
 
 
 def test_parquet_with_a_broken_group_gives_those_before(tmp_path):
