@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class Acks:
     """Pure ACKs that acknowledge more than two full segments at once (RFC 5681 section 4.2 calls them stretch)."""
     gap_ms: float | None = None
     """Median time between one pure ACK of a flow and its next."""
+    gaps_ms: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+    """All of those times, in order of size: what a distribution of the inter-arrival times is drawn from."""
 
     def __repr__(self) -> str:
         ratio = "–" if self.acks_per_data_segment is None else f"{self.acks_per_data_segment:.3f}"
@@ -74,6 +76,7 @@ def acks(frames: pd.DataFrame, point: str | None = None) -> Acks:
         flows,
         stretch,
         float(np.median(gaps)) / MS if len(gaps) else None,
+        np.sort(gaps) / MS,
     )
 
 
@@ -115,7 +118,7 @@ def thinned(
     rows = rows[rows["tcp_len"].notna()]
     data = int((rows["tcp_len"] > 0).sum())
     total = int(rows["frame_len"].sum())
-    streams = [own for _, own in rows.groupby([rows["flow_id"].astype("Int64"), rows["direction"].astype(str)])]
+    streams = _streams(rows)
     out = []
     for k in keep_one_in:
         if k < 1:
@@ -137,26 +140,37 @@ def thinned(
     return pd.DataFrame(out).set_index("keep_one_in")
 
 
-def _thin(rows: Any, k: int) -> tuple[int, int, np.ndarray]:
-    """Pure ACKs left in one direction of a flow, bytes saved, how much later each acknowledgement came (ns)."""
-    times = rows["frame_time"].to_numpy(np.int64)
-    pure = (rows["cause"] == "ack").to_numpy(bool)
-    number = rows["tcp_ack"].to_numpy(np.int64)
-    must = np.append(False, number[1:] == number[:-1])
+def _streams(rows: Any) -> list[tuple[np.ndarray, ...]]:
+    """Of each direction of each flow: times, lengths, which are pure ACKs, and which of those have to be kept."""
+    flow = rows["flow_id"].to_numpy(np.int64, na_value=-1)
+    key = 2 * flow + (rows["direction"] == "rx").to_numpy(np.int64)
+    order = np.argsort(key, kind="stable")
+    order = order[flow[order] >= 0]
+    times, length = rows["frame_time"].to_numpy(np.int64)[order], rows["frame_len"].to_numpy(np.int64)[order]
+    pure, number = (rows["cause"] == "ack").to_numpy(bool)[order], rows["tcp_ack"].to_numpy(np.int64)[order]
+    begins = np.append(True, np.diff(key[order]) != 0)[: len(order)]
+    must = np.append(False, number[1:] == number[:-1])[: len(order)] & ~begins
     if "tcp_options_sack_le" in rows.columns:
-        must |= rows["tcp_options_sack_le"].notna().to_numpy(bool)
+        must |= rows["tcp_options_sack_le"].notna().to_numpy(bool)[order]
+    cuts = np.flatnonzero(begins)[1:]
+    return list(zip(*(np.split(column, cuts) for column in (times, length, pure, must)))) if len(order) else []
+
+
+def _thin(stream: tuple[np.ndarray, ...], k: int) -> tuple[int, int, np.ndarray]:
+    """Pure ACKs left in one direction of a flow, bytes saved, how much later each acknowledgement came (ns)."""
+    times, length, pure, must = stream
     free = pure & ~must
     # Position of each in its run of such ACKs, counted from 1.
     begins = free & ~np.append(False, free[:-1])
-    run_start = np.maximum.accumulate(np.where(begins, np.arange(len(rows)), 0)) if len(rows) else begins
-    position = np.arange(len(rows)) - run_start + 1
+    run_start = np.maximum.accumulate(np.where(begins, np.arange(len(times)), 0)) if len(times) else begins
+    position = np.arange(len(times)) - run_start + 1
     last = free & ~np.append(free[1:], False)
     drop = free & ~last & (position % k != 0)
     # A dropped one is done by the next that is kept: each run ends with one.
     keep_at = np.flatnonzero(~drop)
-    heir = keep_at[np.searchsorted(keep_at, np.arange(len(rows)))] if len(rows) else keep_at
-    waits = times[heir[pure]] - times[pure] if len(rows) else times
-    return int((pure & ~drop).sum()), int(rows["frame_len"].to_numpy(np.int64)[drop].sum()), waits
+    heir = keep_at[np.searchsorted(keep_at, np.arange(len(times)))] if len(times) else keep_at
+    waits = times[heir[pure]] - times[pure] if len(times) else times
+    return int((pure & ~drop).sum()), int(length[drop].sum()), waits
 
 
 def _ratio(above: Any, below: Any) -> Any:

@@ -49,14 +49,14 @@ def by_cause(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
 
     At the NIC a frame's bytes are its own. At the tunnel they are those of its message (``tunnel_bytes``), and the
     framing around the frame is a cause of its own. Columns: ``frames``, ``bytes``, ``share`` of the bytes. A direction
-    that a capture does not tell is ``?``.
+    that a capture does not tell is that of the flow's client (``tx``), of frames without a flow ``?``.
     """
     import pandas as pd
 
     need(frames, "frame_len", "cause")
-    rows: Any = at_point(frames, point)
+    rows: Any = oriented(at_point(frames, point))
     own, framing = _bytes(rows)
-    direction: Any = rows["direction"].astype(object).fillna("?") if "direction" in rows.columns else "?"
+    direction: Any = rows["direction"].astype(object).fillna("?")
     table: Any = pd.DataFrame({"cause": rows["cause"].astype(str), "direction": direction, "frames": 1, "bytes": own})
     extra: Any = pd.DataFrame({"cause": FRAMING, "direction": direction, "frames": 0, "bytes": framing})
     out: Any = (

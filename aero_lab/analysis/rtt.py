@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..limits import MS, SECOND
-from .select import at_point, need, oriented
-from .sequence import stream, tcp_flows
+from .select import at_point, by_flow, need, oriented
+from .sequence import NEEDED, USED, of_flow, tcp_flows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,14 +28,15 @@ def rtt(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
-    need(frames, "frame_time", "flow_id", "tcp_len")
+    need(frames, *NEEDED)
     rows: Any = oriented(at_point(frames, point))
     start = int(rows["frame_time"].min()) if len(rows) else 0
     parts = []
+    own_rows = by_flow(rows.loc[rows["tcp_len"].notna(), [name for name in USED if name in rows.columns]])
     for flow in tcp_flows(rows):
-        own = rows[rows["flow_id"] == flow]
+        own = own_rows[flow]
         for direction in ("tx", "rx"):
-            found = stream(own, flow, direction)
+            found = of_flow(own, flow, direction)
             times, values = _samples(found.segments, found.acks)
             parts.append(
                 pd.DataFrame(

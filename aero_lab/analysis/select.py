@@ -41,6 +41,15 @@ def at_point(frames: pd.DataFrame, point: str | None = None) -> pd.DataFrame:
     return chosen
 
 
+def by_flow(rows: pd.DataFrame) -> dict[int, Any]:
+    """The rows of each flow, in their order; one pass, however many flows there are."""
+    flows = rows["flow_id"].to_numpy(np.int64, na_value=-1)
+    order = np.argsort(flows, kind="stable")
+    cuts = np.flatnonzero(np.diff(flows[order])) + 1
+    parts = np.split(order, cuts) if len(order) else []
+    return {int(flows[part[0]]): rows.iloc[part] for part in parts if flows[part[0]] >= 0}
+
+
 def oriented(frames: pd.DataFrame) -> pd.DataFrame:
     """Frames whose ``direction`` is known: where a capture does not tell it, ``tx`` is what the client of a flow sent.
 

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 TIMESTAMPS = 12
 """Bytes of the timestamps option with its padding (RFC 7323 appendix A)."""
+USED = (
+    "frame_time", "point", "direction", "flow_id", "ip_src", "ip_dst", "srcport", "dstport", "tcp_seq", "tcp_ack",
+    "tcp_len", "tcp_flags", "tcp_window_size", "tcp_options_mss_val", "tcp_options_wscale_shift", "tcp_options_sack_le",
+    "tcp_options_sack_re", "cause",
+)  # fmt: skip
+"""Columns that :func:`stream` looks at."""
+NEEDED = ("frame_time", "flow_id", "tcp_seq", "tcp_ack", "tcp_len", "tcp_flags", "tcp_window_size", "cause")
+"""Those it cannot do without."""
 SENT_AGAIN = ("retransmission", "duplicate")
 
 
@@ -66,26 +74,20 @@ def stream(
     direction: of the data, ``"tx"`` or ``"rx"``; the one with more payload when None.
     point: capture point, as everywhere in :mod:`aero_lab.analysis`.
     """
-    import pandas as pd
-
-    need(
-        frames,
-        "frame_time",
-        "flow_id",
-        "tcp_seq",
-        "tcp_ack",
-        "tcp_len",
-        "tcp_flags",
-        "tcp_window_size",
-        "cause",
-    )
+    need(frames, *NEEDED)
     rows: Any = oriented(at_point(frames, point))
     known = tcp_flows(rows)
     if flow_id is None and known:
         flow_id = known[0]
     if flow_id not in known:
         raise UsageError("these frames hold no TCP flow" + ("" if flow_id is None else f" {flow_id}"))
-    rows = rows[(rows["flow_id"] == flow_id) & rows["tcp_len"].notna()]
+    return of_flow(rows[(rows["flow_id"] == flow_id) & rows["tcp_len"].notna()], int(flow_id), direction)  # type: ignore[arg-type]
+
+
+def of_flow(rows: Any, flow_id: int, direction: str | None) -> Stream:
+    """As :func:`stream`, from the TCP segments of that flow at one point, whose directions are known."""
+    import pandas as pd
+
     size = rows["tcp_len"].to_numpy(np.int64)
     ways = rows["direction"].astype(str).to_numpy()
     if direction is None:
@@ -123,7 +125,7 @@ def stream(
         }
     )
     full = max(int(size[mine].max()) if mine.any() else 0, _announced(rows, ways, flags, direction) - TIMESTAMPS)
-    return Stream(int(flow_id), direction, segments, acks, named, full)  # type: ignore[arg-type]
+    return Stream(flow_id, direction, segments, acks, named, full)
 
 
 def _blocks(rows: Any, theirs: np.ndarray, wire: np.ndarray, acked: np.ndarray) -> list[np.ndarray]:

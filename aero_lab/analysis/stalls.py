@@ -33,8 +33,8 @@ import numpy as np
 from ..limits import MS, SECOND
 from .bandwidth import duration_ns
 from .join import join
-from .select import at_point, need, oriented
-from .sequence import Stream, stream, tcp_flows
+from .select import at_point, by_flow, need, oriented
+from .sequence import NEEDED, USED, Stream, of_flow, tcp_flows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +68,7 @@ def stalls(frames: Any, at_least: str | float | None = None, point: str | None =
     """
     import pandas as pd
 
-    need(frames, "frame_time", "flow_id", "tcp_seq", "tcp_len", "cause")
+    need(frames, *NEEDED)
     frames = oriented(frames)
     least = AT_LEAST if at_least is None else duration_ns(at_least)
     seen = set(frames["point"].unique()) if "point" in frames.columns else set()
@@ -76,16 +76,20 @@ def stalls(frames: Any, at_least: str | float | None = None, point: str | None =
     begin = int(frames["frame_time"].min()) if len(frames) else 0
     delays = join(frames) if both and "frame_id" in frames.columns else None
     rows: list[tuple] = []
+    narrow: Any = frames[[name for name in USED if name in frames.columns]]
+    own_rows = by_flow(narrow[narrow["tcp_len"].notna()])
     for direction, receiver, sender in (("rx", "nic", "tunnel"), ("tx", "tunnel", "nic")):
         here = point or (receiver if receiver in seen else None)
-        at_receiver: Any = at_point(frames, here)
+        at_receiver: Any = at_point(narrow, here)
         for flow in tcp_flows(at_receiver):
-            own = frames[frames["flow_id"] == flow]
-            arrived = stream(own, flow, direction, here)
+            own = own_rows[flow]
+            if not _may_stall(own, least):
+                continue
+            arrived = of_flow(at_point(own, here), flow, direction)
             gaps = _gaps(arrived, least)
             if not gaps:
                 continue
-            sent = stream(own, flow, direction, sender) if both else None
+            sent = of_flow(at_point(own, sender), flow, direction) if both else None
             held = _held(delays, flow, direction) if delays is not None else {}
             for start, end, at in gaps:
                 label = _label(arrived, sent, held, start, end, at)
@@ -93,6 +97,12 @@ def stalls(frames: Any, at_least: str | float | None = None, point: str | None =
                 rows.append(((start - begin) / SECOND, (end - start) / MS, flow, direction, label, first))
     table: Any = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.sort_values(["ms", "start_s"], ascending=[False, True], kind="stable", ignore_index=True)
+
+
+def _may_stall(rows: Any, least: int) -> bool:
+    """Whether a flow lasted long enough to have a gap at all."""
+    times = rows["frame_time"]
+    return int(times.max()) - int(times.min()) >= least
 
 
 def _gaps(found: Stream, least: int) -> list[tuple[int, int, int]]:

@@ -105,4 +105,5 @@ def take_wire(run: Run, before: list[int] | None, after: list[int] | None, frame
         causes = by_cause(rows, "tunnel").reset_index() if len(rows) else None
         bytes_of = {} if causes is None else {str(row["cause"]): int(row["bytes"]) for row in causes.to_dict("records")}
         spent[name] = {**bytes_of, "transport_overhead": total - sum(bytes_of.values())}
+        assert sum(spent[name].values()) == total, "the causes do not add up to the bytes on the wire"
     run.extra["causes"] = spent

@@ -249,5 +249,5 @@ def test_stretch_acks_and_their_distance():
     for at, reached in ((20, 1), (24, 3), (28, 6), (33, 12)):
         recorder.add(segment(True, 1, 1000 + 100 * reached), "nic", "tx", at * MS)
     found = analysis.acks(recorder.frames())
-    assert found.stretch_acks == 2 and found.gap_ms == 4.0
+    assert found.stretch_acks == 2 and found.gap_ms == 4.0 and found.gaps_ms.tolist() == [4.0, 4.0, 5.0]
     assert analysis.acks(record().frames()).stretch_acks >= 0
