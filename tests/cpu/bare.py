@@ -33,3 +33,26 @@ def go(core: Core, instructions: int) -> int:
     c = row(core.cpu)
     c.until = c.icount + instructions
     return run(*core.arrays)
+
+
+IDT, HANDLERS = 0x2000, 0x3000
+
+
+def trap(core: Core) -> None:
+    """Give each exception a handler that halts: :func:`trapped` tells which one ran."""
+    c = row(core.cpu)
+    gdt = np.array([0, 0x00CF9B000000FFFF, 0x00CF93000000FFFF], "<u8")
+    core.ram[0x800:0x818] = gdt.view(np.uint8)
+    c.gdt_base, c.gdt_limit = 0x800, 0x17
+    for vector in range(32):
+        at = HANDLERS + 16 * vector
+        gate = (at & 0xFFFF) | 8 << 16 | 0x8E00 << 32 | at >> 16 << 48
+        core.ram[IDT + 8 * vector : IDT + 8 * vector + 8] = np.array([gate], "<u8").view(np.uint8)
+        core.ram[at] = 0xF4
+    c.idt_base, c.idt_limit = IDT, 8 * 32 - 1
+
+
+def trapped(core: Core) -> int:
+    """The vector whose handler halted, or -1."""
+    at = row(core.cpu).eip - 1 - HANDLERS
+    return at // 16 if at >= 0 and at % 16 == 0 and at < 512 else -1
