@@ -208,7 +208,7 @@ def decode(e, ram, here, room, there, off, mode):
     e.imm2 = SUBS[key * 2 + wide]
     if attr & X87:
         if memory:
-            e.imm = ((code & 7) << 3) | ((modrm >> 3) & 7) | (0 if wide else 0x100)
+            e.imm = ((code & 7) << 3) | ((modrm >> 3) & 7) | (0 if wide else 0x100) | (modrm << 16)
         else:
             e.imm = ((code & 7) << 6) | (modrm & 63)
     if attr & REPEAT:

@@ -6,7 +6,7 @@ With CR0.NE clear an exception would be reported through an interrupt line of th
 stays in the status word and nothing stops.
 
 ``e.imm`` holds the form: of register forms ``(opcode & 7) << 6 | modrm & 63``, of memory forms
-``(opcode & 7) << 3 | reg``, and :data:`OPERAND_16` with an operand size of 16 bits.
+``(opcode & 7) << 3 | reg``, :data:`OPERAND_16` with an operand size of 16 bits, and from bit 16 the ModRM byte.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def x87_m(c, k, ram, e):
                 return status
         stored(c, esc, reg, flags)
     if form & CONTROL == 0:
-        c.fip, c.fcs, c.fop = eip, c.seg_sel[CS], esc << 8 | reg << 3
+        c.fip, c.fcs, c.fop = eip, c.seg_sel[CS], esc << 8 | e.imm >> 16
         c.fdp, c.fds = ea, c.seg_sel[seg]
     return status
 

@@ -62,6 +62,55 @@ TWINS: dict[str, dict[str, str]] = {
     "tests/compiled/test_memory.py::test_checksum": {
         "aero_lab.compiled.memory": "ones_complement_sum",
     },
+    "tests/cpu/test_x87.py::test_every_form_is_the_processors": {
+        "aero_lab.cpu.wide": "divide normalise shift_right",
+        "aero_lab.cpu.x87_arith": """
+            add_x below_unit compare_x div_x extract_x integer_x mul_x remainder_x round_x scale_x sqrt_x
+        """,
+        "aero_lab.cpu.x87_convert": "from_decimal narrow to_decimal to_integer whole widen",
+        "aero_lab.cpu.x87_float": "kind propagate round_at rounded_to rounding unpacked",
+        "aero_lab.cpu.x87_memory": "arithmetic compare compared load_form store_form stored",
+        "aero_lab.cpu.x87_register": """
+            against compare_flags control examine exchange finish move_if register_form special two_results
+        """,
+        "aero_lab.cpu.x87_stack": """
+            flag fninit in_use pending pop push push_nothing put_st put_words refused status_word tag_word
+            underflow
+        """,
+    },
+    "tests/cpu/test_x87_core.py::test_a_fault_leaves_no_trace": {
+        "aero_lab.cpu.x87": "load_operand store_operand",
+    },
+    "tests/cpu/test_x87_core.py::test_an_image_comes_and_goes": {
+        "aero_lab.cpu.x87": "environment x87_m",
+        "aero_lab.cpu.x87_environment": "environment_word load_image load_registers save_image save_registers",
+    },
+    "tests/cpu/test_x87_core.py::test_environments": {
+        "aero_lab.cpu.x87_environment": "real_mode",
+    },
+    "tests/cpu/test_x87_core.py::test_pending_exceptions_meet_the_next_waiting_instruction": {
+        "aero_lab.cpu.x87": "fwait ready",
+    },
+    "tests/cpu/test_x87_core.py::test_status_and_flags_reach_the_processor": {
+        "aero_lab.cpu.x87": "x87_r",
+    },
+    "tests/cpu/test_x87_core.py::test_the_fast_image": {
+        "aero_lab.cpu.x87": "fxrstor fxsave",
+        "aero_lab.cpu.x87_environment": "fx_load fx_save",
+    },
+    "tests/cpu/test_x87_transcendental.py::test_arctangent": {
+        "aero_lab.cpu.x87_trans": "arctangent arctangent_of",
+    },
+    "tests/cpu/test_x87_transcendental.py::test_circular_functions": {
+        "aero_lab.cpu.x87_register": "trigonometric",
+        "aero_lab.cpu.x87_trans": "circular fraction inexact reduced sine_cosine",
+    },
+    "tests/cpu/test_x87_transcendental.py::test_logarithms": {
+        "aero_lab.cpu.x87_trans": "log2_times logarithm logarithm_of",
+    },
+    "tests/cpu/test_x87_transcendental.py::test_powers_of_two": {
+        "aero_lab.cpu.x87_trans": "exp2_minus_1",
+    },
     "tests/framing/test_l2_tunnel.py::test_decap_is_its_twin": {
         "aero_lab.framing.l2_tunnel": "decap",
     },

@@ -227,7 +227,7 @@ def test_pointers_to_the_last_instruction():
     go(core, 1)
     assert (c.fip, c.fcs, c.fop) == (CODE, 8, 0x1E8)
     go(core, 2)  # FADD [ebp+16] behind a prefix; FNSTCW is a control instruction and leaves the pointers alone
-    assert (c.fip, c.fcs, c.fop, c.fdp, c.fds) == (CODE + 2, 8, 0x005, DATA, 16)
+    assert (c.fip, c.fcs, c.fop, c.fdp, c.fds) == (CODE + 2, 8, 0x045, DATA, 16)
 
 
 def test_status_and_flags_reach_the_processor():
