@@ -11,8 +11,9 @@ stays in the status word and nothing stops.
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, kernel
+from ..compiled.registry import BYTES, I64
 from .flags import arithmetic_flags, set_arithmetic_flags
+from .inline import kernel
 from .memory import load16, load32, probe, raise_error, store16, store32
 from .operands import OP, address
 from .state import CR0_EM, CR0_MP, CR0_NE, CR0_TS, CS, EAX, FAULT, NEXT, X_MF, X_NM, X_UD, C, K

@@ -9,7 +9,8 @@ import math
 
 from numba import types
 
-from ..compiled.registry import I64, kernel
+from ..compiled.registry import I64
+from .inline import kernel
 from .wide import PAIR, TOP, TRIPLE, add, below, divide, leading_zeros, mul, mul_high, shift_right, shl, shr, sub
 from .x87_float import (
     BIAS,

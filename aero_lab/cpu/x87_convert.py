@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..compiled.registry import I64, kernel
+from ..compiled.registry import I64
+from .inline import kernel
 from .wide import PAIR, TOP, TRIPLE, below, mul, shift_right, shl, shr, sub
 from .x87_arith import integer_x
 from .x87_float import (

@@ -6,7 +6,8 @@ Without SSE (CPUID does not advertise it) the part of FXSAVE's area that belongs
 
 from __future__ import annotations
 
-from ..compiled.registry import BYTES, I64, VOID, kernel
+from ..compiled.registry import BYTES, I64, VOID
+from .inline import kernel
 from .memory import load16, load32, probe, probe_read, raise_error, store16, store32
 from .state import CR0_PE, F_VM, X_GP, C, K
 from .wide import shl, shr

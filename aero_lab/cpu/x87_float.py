@@ -11,7 +11,8 @@ What it leaves open was settled by what processors do.
 
 from __future__ import annotations
 
-from ..compiled.registry import I64, kernel
+from ..compiled.registry import I64
+from .inline import kernel
 from .wide import PAIR, TOP, TRIPLE, add, below, normalise, shift_right, shl, shr
 
 IE, DE, ZE, OE, UE, PE = 1, 2, 4, 8, 16, 32

@@ -8,7 +8,8 @@ Instructions are named by ``esc``, the low three bits of the first byte (D8..DF)
 
 from __future__ import annotations
 
-from ..compiled.registry import I64, VOID, kernel
+from ..compiled.registry import I64, VOID
+from .inline import kernel
 from .state import C
 from .x87_arith import UNORDERED, add_x, compare_x, div_x, integer_x, mul_x
 from .x87_convert import from_decimal, narrow, to_decimal, to_integer, widen

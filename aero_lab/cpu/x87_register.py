@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..compiled.registry import I64, VOID, kernel
+from ..compiled.registry import I64, VOID
+from .inline import kernel
 from .state import F_CF, F_PF, F_ZF, C
 from .wide import TRIPLE
 from .x87_arith import (

@@ -11,7 +11,8 @@ raises #MF.
 
 from __future__ import annotations
 
-from ..compiled.registry import I64, VOID, kernel
+from ..compiled.registry import I64, VOID
+from .inline import kernel
 from .state import C
 from .x87_float import C1, DE, IE, NAN_MAN, NAN_SE, NORMAL, ZE, ZERO, kind
 

@@ -11,7 +11,8 @@ argument's range is limited and the manual leaves what lies outside open, the fu
 
 from __future__ import annotations
 
-from ..compiled.registry import I64, kernel
+from ..compiled.registry import I64
+from .inline import kernel
 from .wide import PAIR, TOP, TRIPLE, add, below, mul, mul_high, normalise, quotient, shl, shr, sub
 from .x87_arith import add_x, div_x, integer_x, mul_x
 from .x87_float import (

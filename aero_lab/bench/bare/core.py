@@ -15,11 +15,13 @@ RAM = 1 << 20
 ORIGIN = 0x7C00
 SLICE = 10_000_000
 """Instructions a call."""
+START, END = 2, 3
+"""Marks around a program's work."""
 CONSOLE, DOOR, LINE_STATUS, READY = 0xE9, 0xF4, 0x3FD, 0x20
 
 
 class BareRun:
-    """One run: how many instructions lay between its two marks, how long they took, what it worked out."""
+    """One run: how many instructions lay between its marks, how much processor time they took, what came out."""
 
     def __init__(self, sector: bytes):
         ram = np.zeros(RAM, np.uint8)
@@ -35,20 +37,19 @@ class BareRun:
     def run(self, limit: int) -> BareRun:
         """Run to the end, or raise after ``limit`` instructions."""
         c = self._c
-        started = begun = 0
-        clock = time.perf_counter
+        started, begun = 0, 0.0
         while c.icount < limit:
             c.until = c.icount + SLICE
             why = run(*self.core.arrays)
             if why == EXIT_PORT_OUT and c.io_addr == DOOR:
                 return self
             if why == EXIT_PORT_OUT and c.io_addr == CONSOLE:
-                mark = chr(c.io_value & 0x7F)
-                if mark == "S":
-                    started, begun = c.icount, clock()
-                elif mark == "E":
-                    self.seconds, self.instructions = clock() - begun, c.icount - started
-                self.output += mark
+                mark = c.io_value & 0xFF
+                if mark == START:
+                    started, begun = c.icount, time.thread_time()
+                elif mark == END:
+                    self.seconds, self.instructions = time.thread_time() - begun, c.icount - started
+                self.output += chr(mark)
             elif why == EXIT_PORT_IN:
                 c.io_value, c.io_ready = READY if c.io_addr == LINE_STATUS else 0xFF, 1
             elif why not in (EXIT_BUDGET, EXIT_PORT_OUT):
@@ -58,4 +59,4 @@ class BareRun:
     @property
     def result(self) -> int:
         """The number after the second mark."""
-        return int(self.output.partition("E")[2], 16)
+        return int(self.output.partition(chr(END))[2], 16)
