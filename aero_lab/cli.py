@@ -210,7 +210,7 @@ def proxy_command(
 
 @app.command("bench")
 def bench_command(
-    name: Annotated[str, typer.Argument(help="What to measure: stack or proxy.")],
+    name: Annotated[str, typer.Argument(help="What to measure: stack, proxy, capture or cpu.")],
     seconds: Annotated[float, typer.Option(help="Time for each case.")] = 1.0,
     case: Annotated[list[str] | None, typer.Option("--case", help="Only cases that begin so; may be repeated.")] = None,
     no_peers: Annotated[bool, typer.Option("--no-peers", help="Leave other implementations out.")] = False,
@@ -219,13 +219,13 @@ def bench_command(
     """Measure a part beside its peers in one interleaved run; ratios above 1 are in our favour."""
     from tqdm.auto import tqdm
 
-    from .bench import check, run, table
+    from .bench import KERNELS, check, run, table
     from .compiled.registry import warmup
     from .experiment.record import check_target, write_json
 
     check(name, seconds, case)
     check_target(json_file)
-    warmup()
+    warmup(True, KERNELS.get(name, "network"))
     with tqdm(desc=name, unit="case", leave=False, disable=None) as bar:
 
         def progress(done: int, total: int, what: str) -> None:

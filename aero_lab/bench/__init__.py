@@ -33,8 +33,16 @@ def _capture(seconds: float, cases: Sequence[str] | None, peers: bool, progress:
     return measure(seconds, cases, peers, progress)
 
 
-BENCHES: dict[str, Callable[..., list[Result]]] = {"stack": _stack, "proxy": _proxy, "capture": _capture}
+def _cpu(seconds: float, cases: Sequence[str] | None, peers: bool, progress: Progress | None) -> list[Result]:
+    from .cpu import measure
+
+    return measure(seconds, cases, peers, progress)
+
+
+BENCHES: dict[str, Callable[..., list[Result]]] = {"stack": _stack, "proxy": _proxy, "capture": _capture, "cpu": _cpu}
 """Benches by name: functions of ``(seconds, cases, peers, progress)``."""
+KERNELS = {"cpu": "cpu"}
+"""Group of kernels that a bench needs, where that is not the network's."""
 
 
 def check(name: str, seconds: float, cases: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Other PC emulators, as processes; what the guest says on its first serial port (of Bochs: port 0xE9) comes out of a pipe.
+"""Other PC emulators, as processes whose output is what the guest says on its first serial port (Bochs: port 0xE9).
 
 What is measured is the processor time of the whole process between two marks there, as it is for us: other work on the
 machine does not count, and a translator's compile threads do.

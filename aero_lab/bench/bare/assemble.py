@@ -1,4 +1,4 @@
-"""Writes ``images.py`` from the sources beside it: ``python -m aero_lab.bench.bare.assemble``, where nasm is installed."""
+"""Writes ``images.py`` from the sources beside it, with nasm: ``python -m aero_lab.bench.bare.assemble``."""
 
 from __future__ import annotations
 
