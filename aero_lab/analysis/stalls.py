@@ -81,10 +81,11 @@ def stalls(frames: Any, at_least: str | float | None = None, point: str | None =
     for direction, receiver, sender in (("rx", "nic", "tunnel"), ("tx", "tunnel", "nic")):
         here = point or (receiver if receiver in seen else None)
         at_receiver: Any = at_point(narrow, here)
+        stood = _that_stood(at_receiver, direction, least)
         for flow in tcp_flows(at_receiver):
-            own = own_rows[flow]
-            if not _may_stall(own, least):
+            if flow not in stood:
                 continue
+            own = own_rows[flow]
             arrived = of_flow(at_point(own, here), flow, direction)
             gaps = _gaps(arrived, least)
             if not gaps:
@@ -99,10 +100,16 @@ def stalls(frames: Any, at_least: str | float | None = None, point: str | None =
     return table.sort_values(["ms", "start_s"], ascending=[False, True], kind="stable", ignore_index=True)
 
 
-def _may_stall(rows: Any, least: int) -> bool:
-    """Whether a flow lasted long enough to have a gap at all."""
-    times = rows["frame_time"]
-    return int(times.max()) - int(times.min()) >= least
+def _that_stood(rows: Any, direction: str, least: int) -> set[int]:
+    """Flows with a gap in that direction; most of many have none, and need no closer look."""
+    chosen = rows["tcp_len"].notna().to_numpy(bool) & (rows["direction"] == direction).to_numpy(bool)
+    chosen &= rows["flow_id"].notna().to_numpy(bool)
+    part = rows[chosen]
+    moves = (part["tcp_len"].to_numpy(np.int64) > 0) | (part["tcp_flags"].to_numpy(np.int64) & 3 > 0)
+    flow, times = part["flow_id"].to_numpy(np.int64)[moves], part["frame_time"].to_numpy(np.int64)[moves]
+    order = np.argsort(flow, kind="stable")
+    wide = (np.diff(times[order]) >= least) & (np.diff(flow[order]) == 0)
+    return set(flow[order][1:][wide].tolist())
 
 
 def _gaps(found: Stream, least: int) -> list[tuple[int, int, int]]:

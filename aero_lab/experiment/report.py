@@ -18,7 +18,7 @@ STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; margin: 0.5em 0 1.5em; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid #ddd; padding: 0.2em 0.7em; text-align: left; }
-.numbers { text-align: right; } img { max-width: 100%; } h2 { margin-top: 2em; font-size: 1.15em; }
+img { max-width: 100%; } h2 { margin-top: 2em; font-size: 1.15em; }
 """
 RESOLUTION = 110
 """Dots per inch of the pictures."""
@@ -27,14 +27,16 @@ RESOLUTION = 110
 def inspection_html(found: Inspection) -> str:
     """The summary, each table with all its rows, and the pictures that the capture has data for."""
     parts = [f"<p>{escape(line)}</p>" for line in found.summary()]
-    for title, headings, rows, _ in found.sections():
+    style = STYLE
+    for place, (title, headings, rows, right) in enumerate(found.sections()):
         if rows:
-            parts += [f"<h2>{escape(title)}</h2>", html_table(headings, rows)]
+            parts += [f"<h2>{escape(title)}</h2>", f'<div class="table{place}">{html_table(headings, rows)}</div>']
+            style += "".join(f".table{place} :is(th, td):nth-child({n + 1}) {{ text-align: right; }}\n" for n in right)
     parts += [f"<h2>{escape(title)}</h2>\n{image}" for title, image in _pictures(found)]
     body = "\n".join(parts)
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(found.path.name)}</title>'
-        f"<style>{STYLE}</style></head>\n<body><h1>{escape(found.path.name)}</h1>\n{body}\n</body></html>\n"
+        f"<style>{style}</style></head>\n<body><h1>{escape(found.path.name)}</h1>\n{body}\n</body></html>\n"
     )
 
 
