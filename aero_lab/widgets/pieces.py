@@ -103,7 +103,7 @@ def lines(
     Parameters
     ----------
     series: name, colour and values of each, in bit/s; the one named ``up`` is dashed.
-    ages: how long ago each value was, seconds.
+    ages: how long ago each sample was taken, seconds; a value is the average between one and the next, and drawn so.
     span: seconds across the picture.
     """
     left, right, top, bottom = 62, 4, 6, 16
@@ -116,10 +116,10 @@ def lines(
         out.append(f'<line x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}" stroke="{LINE}" />')
         out.append(f'<text x="{left - 5}" y="{y + 3.5:.1f}" text-anchor="end">{label}</text>')
     for name, colour, values in series:
+        steps = ((age, value) for first, last, value in zip(ages, ages[1:], values) for age in (first, last))
         points = " ".join(
-            f"{width - right - across * age / span:.1f},{top + down * (1 - value / scale):.1f}"
-            for age, value in zip(ages, values)
-            if age <= span
+            f"{width - right - across * min(age, span) / span:.1f},{top + down * (1 - value / scale):.1f}"
+            for age, value in steps
         )
         if points:
             dash = ' stroke-dasharray="5 2"' if name == "up" else ""

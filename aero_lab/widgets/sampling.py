@@ -179,8 +179,8 @@ class History:
 
     def __init__(self) -> None:
         self.samples: deque[Sample] = deque(maxlen=KEPT)
-        self.up: deque[float] = deque(maxlen=KEPT)
-        self.down: deque[float] = deque(maxlen=KEPT)
+        self.up: deque[float] = deque(maxlen=KEPT - 1)
+        self.down: deque[float] = deque(maxlen=KEPT - 1)
 
     def add(self, sample: Sample) -> None:
         """Take the next sample. One of the same moment replaces the last: in virtual time nothing passed between."""
@@ -205,9 +205,8 @@ class History:
 
     @property
     def ages(self) -> list[float]:
-        """How many seconds of the lab's time each rate is old."""
-        samples = list(self.samples)[-len(self.up) :] if self.up else []
-        return [(self.samples[-1].now - sample.now) / SECOND for sample in samples]
+        """How many seconds of the lab's time each sample is old, the oldest first: between two of them lies a rate."""
+        return [(self.samples[-1].now - sample.now) / SECOND for sample in self.samples]
 
     @property
     def acks_per_data_segment(self) -> float | None:

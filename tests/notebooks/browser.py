@@ -23,7 +23,11 @@ FLAGS = (
 
 @contextlib.contextmanager
 def jupyterlab(folder: Path) -> Iterator[str]:
-    """A JupyterLab on loopback that serves ``folder``; its address."""
+    """A JupyterLab on loopback that serves ``folder``, with settings of its own; its address."""
+    settings = folder / ".settings"
+    asks = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    asks.parent.mkdir(parents=True)
+    asks.write_text('{"fetchNews": "false"}')  # or it asks whether to, over the page
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -35,6 +39,8 @@ def jupyterlab(folder: Path) -> Iterator[str]:
         "ServerApp.root_dir": folder,
         "ServerApp.open_browser": False,
         "ServerApp.allow_root": True,
+        "LabApp.user_settings_dir": settings,
+        "LabApp.workspaces_dir": folder / ".workspaces",
         "LabApp.news_url": None,
         "LabApp.check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
     }
