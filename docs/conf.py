@@ -19,6 +19,8 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = "aero_lab"
+html_static_path = ["static"]
+html_css_files = ["pages.css"]
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 
