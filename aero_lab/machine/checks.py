@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..cpu import state
-from ..cpu.limits import BREAKPOINTS, TLB_WORDS
+from ..cpu.limits import BREAKPOINTS
 from ..errors import UsageError
 from .board import BAR_HIGH, GUEST_EXIT
 from .limits import (
@@ -101,14 +101,6 @@ def check_cpu(values: dict[str, np.ndarray], ram_bytes: int) -> None:
         raise UsageError("field 'a20_mask' of the processor is no mask of address line 20")
     if int(values["gpr"][state.NO_REG]):
         raise UsageError("field 'gpr' of the processor is not 0 where no register is")
-    entries = values["tlb"].reshape(-1, TLB_WORDS)
-    for tags in (entries[:, 0], entries[:, 1]):
-        used = tags != -1
-        page, distance = tags[used], entries[used, 2]
-        wild = (page < 0) | (page > M32) | (page & 0xFFF != 0) | (distance < -M32) | (distance > M32)
-        target = page + np.where(wild, 0, distance)
-        if wild.any() or (target < 0).any() or (target > ram_bytes - 4096).any() or (target & 0xFFF).any():
-            raise UsageError("field 'tlb' of the processor leads out of its memory")
 
 
 def _within(what: str, name: str, value: np.ndarray, least: int, most: int) -> None:

@@ -18,7 +18,7 @@ from ..cpu.core import Core
 from ..cpu.limits import TRACE
 from ..errors import UsageError
 from . import stop
-from .board import EXT_NONE, EXT_READ, GUEST_EXIT, HOST, INSTRUCTIONS, POWER_OFF, RESET
+from .board import EXT_NONE, EXT_READ, GUEST_EXIT, HOST, INSTRUCTIONS, POWER_OFF, RESET, RUNNING
 from .bus import Bus
 from .console import Console
 from .debug import Listing, Registers, disassemble, physical, read_linear
@@ -391,6 +391,7 @@ class Machine:
         registers: general registers by name; the others are 0.
         """
         c = self._cpu
+        self._ended, self.bus.row.stop, c.halted, c.shadow, c.intr_vector = None, RUNNING, 0, 0, -1
         for seg in range(6):
             c.seg_sel[seg] = code if seg == state.CS else data
             c.seg_base[seg], c.seg_limit[seg] = 0, 0xFFFFFFFF

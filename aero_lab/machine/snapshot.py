@@ -10,7 +10,7 @@ pages of memory are in the file, and how long each chunk is. A chunk is up to 25
 compressed with zstd. Pages that are not there are zeros.
 
 A later version refuses what it does not know by the version number, and reads what it does by the names. Decoded code
-is not saved: it is made again from memory.
+and the contents of the TLB are not saved: both are made again from memory, by the machine that was saved as well.
 
 A file is hostile input: sizes, counts, names and shapes are checked before anything is believed, and no more memory is
 taken than the machine itself needs.
@@ -32,6 +32,7 @@ import numpy as np
 import zstandard
 
 from ..compiled.pages import pages
+from ..compiled.records import new_records
 from ..compiled.registry import PLAIN
 from ..cpu import state
 from ..errors import UsageError
@@ -56,8 +57,9 @@ MAGIC, VERSION = b"AEROPC\r\n", 1
 _HEAD = struct.Struct("<8sHI32s")
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError, zstandard.ZstdError)
 """What the libraries make of a description that is not what it says; none of it may reach the user as it is."""
-_DERIVED = frozenset(("ns_base", "ns_icount"))
-"""Fields of the processor that say together what the time is, in more than one way."""
+_DERIVED = frozenset(("ns_base", "ns_icount", "tlb"))
+"""Fields of the processor that a digest leaves out: two say together what the time is, in more than one way, and the
+TLB repeats what memory says."""
 
 
 # Records as fields ----------------------------------------------------------------------------------------------------
@@ -131,6 +133,20 @@ def _rows(ram: np.ndarray) -> np.ndarray:
     return ram.reshape(-1, PAGE)
 
 
+def _forget(machine: Machine) -> None:
+    """Drop what the processor keeps of memory: TLB and decoded code. Whoever goes on from here, the machine itself or a
+    copy of it, begins with neither, and so all go on alike."""
+    core = machine.core
+    tracing = machine.tracing
+    core.code = new_records(state.CODE_DTYPE, 1)
+    core.blocks = new_records(state.BLOCK_DTYPE, len(core.blocks))
+    core.insns = new_records(state.INSN_DTYPE, len(core.insns))
+    tlb = state.row(core.cpu).tlb
+    for at in range(len(tlb)) if PLAIN else (slice(None),):
+        tlb[at] = -1
+    machine.tracing = tracing
+
+
 # Saving ---------------------------------------------------------------------------------------------------------------
 def _describe(machine: Machine) -> dict[str, Any]:
     return {
@@ -150,6 +166,7 @@ def _describe(machine: Machine) -> dict[str, Any]:
 def save(machine: Machine, path: Path) -> int:
     """Write ``machine`` to ``path``; the size of the file. An older file is replaced only by a whole new one."""
     with machine._standing():
+        _forget(machine)
         description = _describe(machine)
         which = touched(machine.ram)
         rows = _rows(machine.ram)
@@ -300,6 +317,7 @@ def _revive(
     machine._build(ram)
     _set_fields(machine.core.cpu, state.CPU_DTYPE, cpu)
     _set_fields(machine.bus.records, BOARD, board)
+    _forget(machine)
     machine.bus.row.mode = HOST if clock == "host" else INSTRUCTIONS
     if clock == "instructions":
         _settle_clock(machine)
@@ -320,6 +338,7 @@ def _settle_clock(machine: Machine) -> None:
 def fork(machine: Machine) -> Machine:
     """A second machine in the state of the first; see :meth:`Machine.fork`."""
     with machine._standing():
+        _forget(machine)
         ram = pages(len(machine.ram))
         which = touched(machine.ram)
         rows, source = _rows(ram), _rows(machine.ram)
