@@ -49,6 +49,10 @@ class Core:
         """Rebuild what is derived from segment registers and privilege level, after they were set from Python."""
         _refresh_first(self.cpu)
 
+    def forget(self) -> None:
+        """Drop everything decoded and the TLB, after memory or page tables were changed from Python."""
+        forget_code(self.cpu, self.code, self.blocks)
+
     @property
     def arrays(self) -> tuple[Any, ...]:
         """What the kernels take."""
