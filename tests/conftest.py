@@ -22,4 +22,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if getattr(session.config.option, "numprocesses", None) and not hasattr(session.config, "workerinput"):
         from aero_lab.compiled.registry import warmup
 
+        from .cpu.ready import compile_core
+
         warmup(False, "network", "cpu")
+        compile_core()
