@@ -206,18 +206,28 @@ class Inspection:
         for title, headings, rows, right in self.sections():
             if not rows:
                 continue
-            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
+            table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, title=title, title_justify="left")
             for number, heading in enumerate(headings):
                 wide = heading in ("client", "server", "reason", "cause", "hop")
                 table.add_column(
                     heading, justify="right" if number in right else "left", no_wrap=not wide, overflow="fold"
                 )
-            shown = rows if title.startswith("causes") else rows[:ROWS]
+            shown = self._shown(title, rows)
             for row in shown:
                 table.add_row(*row)
             if len(rows) > len(shown):
-                table.caption = f"and {len(rows) - len(shown):,} more; --json has them all"
+                table.caption = f"{len(rows) - len(shown):,} smaller ones more; --json has them all"
             console.print(table, markup=False, highlight=False)
+
+    def _shown(self, title: str, rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """Rows for a terminal: of flows those with most bytes, of stalls (which come longest first) the first."""
+        if title.startswith("causes"):
+            return rows
+        if title.startswith("flows"):
+            weight = self.flows["bytes_up"].to_numpy() + self.flows["bytes_down"].to_numpy()
+            largest = sorted(range(len(rows)), key=lambda at: -int(weight[at]))[:ROWS]
+            return [rows[at] for at in sorted(largest)]
+        return rows[:ROWS]
 
     def text(self) -> str:
         """As :meth:`print` shows it, 80 columns wide."""

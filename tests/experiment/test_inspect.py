@@ -15,7 +15,7 @@ from aero_lab.capture import Recorder, load_pcap, read_pcap
 from aero_lab.cli import run
 from aero_lab.experiment.export import check, export, read_card, recreate
 from aero_lab.experiment.inspect import Inspection
-from tests.capture.conversation import script
+from tests.capture.conversation import script, segment
 
 DATASETS = Path(__file__).parents[2] / "datasets"
 SET = DATASETS / "lossy-download.pcapng"
@@ -72,6 +72,16 @@ def test_it_reads_well_in_eighty_columns_and_always_the_same():
     ):
         assert words in text, words
     assert "…" not in text
+
+
+def test_of_many_flows_the_largest_are_shown(tmp_path):
+    recorder = Recorder(points=("nic",))
+    for number in range(50):
+        size = 1000 if number in (3, 47) else 10
+        recorder.add(segment(True, 1, 1, data=b"x" * size, port=20_000 + number), "nic", "tx", number)
+    text = Inspection(recorder.save(tmp_path / "many.pcapng")).text()
+    assert "30 smaller ones more" in text and text.count("203.0.113.10:80") == 20
+    assert text.index(":20003") < text.index(":20047") and ":20049" not in text
 
 
 def test_a_filter_chooses_what_it_is_about(capfd):
