@@ -27,6 +27,8 @@ from typing import Any
 
 EVERY = 0.25
 """Seconds between two refreshes: four a second read as live and cost little."""
+LEAST = 0.1
+"""Seconds between two refreshes however often they are asked for."""
 SHARE = 5
 """A refresh that took a time rests so many times as long at least."""
 
@@ -46,7 +48,8 @@ class Live:
         self.every = every
         self.error: BaseException | None = None
         self.refreshes = 0
-        self._due = 0.0
+        self._next = self._rested = 0.0
+        self._asked = False
         self._running = False
         self._turn = threading.Lock()
 
@@ -58,7 +61,7 @@ class Live:
         """Refresh from now on; a second call does nothing."""
         if not self._running:
             self._running = True
-            self._due = 0.0
+            self._asked = True
             _display.add(self)
 
     def stop(self, last: bool = False) -> None:
@@ -71,15 +74,20 @@ class Live:
                     self._refresh()
 
     def soon(self) -> None:
-        """Refresh as soon as the display thread gets to it."""
-        self._due = 0.0
+        """Refresh as soon as it has rested; many calls make one refresh, and one that is under way does not count."""
+        self._asked = True
         _display.wake()
+
+    @property
+    def _due(self) -> float:
+        return self._rested if self._asked else self._next
 
     def _turn_now(self) -> None:
         """On the display thread: one refresh."""
         with self._turn:
             if not self._running:
                 return
+            self._asked = False
             began = time.monotonic()
             try:
                 self._refresh()
@@ -89,7 +97,8 @@ class Live:
                 self._running = False
                 _display.remove(self)
             ended = time.monotonic()
-        self._due = max(began + self.every, ended + SHARE * (ended - began))
+        self._rested = max(began + LEAST, ended + SHARE * (ended - began))
+        self._next = max(began + self.every, self._rested)
 
 
 class _Display:

@@ -48,12 +48,27 @@ def test_its_rate_is_bounded_however_often_it_is_asked():
     assert time.monotonic() - began >= 4 * 0.02 * (1 + room.SHARE)
 
 
-def test_soon_does_not_wait_for_the_rate():
-    live = Live(lambda: None, every=1000.0)
+def test_soon_does_not_wait_for_the_rate_and_is_not_lost_while_a_refresh_is_under_way():
+    entered, go_on = threading.Event(), threading.Event()
+
+    def refresh() -> None:
+        entered.set()
+        assert go_on.wait(PATIENCE)
+
+    live = Live(refresh, every=1000.0)
     live.start()
-    wait(lambda: live.refreshes == 1)
+    assert entered.wait(PATIENCE)
     live.soon()
+    go_on.set()
     wait(lambda: live.refreshes == 2)
+    began = time.monotonic()
+    for _ in range(1000):
+        live.soon()
+    wait(lambda: live.refreshes == 3)
+    for _ in range(1000):
+        live.soon()
+    wait(lambda: live.refreshes == 4)
+    assert time.monotonic() - began >= room.LEAST
     live.stop()
 
 
@@ -65,7 +80,8 @@ def test_several_share_the_thread_and_one_that_fails_stops_alone():
     good.start()
     bad.start()
     wait(lambda: bad.error is not None)
-    assert not bad.running and display_threads() == 1
+    assert not bad.running
+    wait(lambda: display_threads() == 1, "one thread for both")
     before = good.refreshes
     wait(lambda: good.refreshes > before + 2)
     good.stop()
