@@ -10,18 +10,19 @@ import pytest
 
 from aero_lab.guests.tap import why_not
 
+from ..guests.debian.image import missing
 from .browser import CHROMIUM, FLAGS, ROOT, jupyterlab
 
-NEEDS_TAP = "02_a_real_kernel.ipynb"
+NEEDS = {"02_a_real_kernel.ipynb": why_not, "05_boot_a_pc.ipynb": missing}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PATIENCE = 240
+PATIENCE = 420
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_in_jupyterlab(notebook, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api")
-    if notebook.name == NEEDS_TAP and (why := why_not()):
+    if notebook.name in NEEDS and (why := NEEDS[notebook.name]()):
         pytest.skip(why)
     content = json.loads(notebook.read_text())
     for cell in content["cells"]:

@@ -1,8 +1,8 @@
 """From an image to a machine that stands at its shell's prompt: booted once, resumed ever after.
 
 A snapshot lies in the store beside the images, under a name made of everything it depends on: kernel, initrd, command
-line, memory, and the version of this package. It is taken in instruction-count time, so it is the same wherever it was
-made, and goes on by whichever clock is asked for.
+line, memory, and the code of machine and processor. It is taken in instruction-count time, so it is the same wherever
+it was made, and goes on by whichever clock is asked for.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ... import __version__
+from ...compiled.cache import source_digest
 from ...errors import AeroLabError, UsageError
 from ...machine.boot import CONSOLE, TUNED, linux
 from ..image.store import Image, Store, digest
@@ -29,7 +29,7 @@ SETTLE = 50_000_000
 """Nanoseconds of guest time after the prompt: the shell is then waiting for its first key."""
 BOOT_MOST = 20_000_000_000
 """Instructions after which a boot is given up: sixty times what it takes."""
-BOOT_USUAL = 302_000_000
+BOOT_USUAL = 268_000_000
 """Instructions a boot takes, for the progress bar."""
 SNAPSHOTS = 4
 """Snapshots kept; the one that was not used for longest goes first. Each has some 10 MB."""
@@ -75,7 +75,13 @@ class Boot:
     def key(self) -> str:
         """Name of what comes of it."""
         hashed = hashlib.sha256()
-        parts = [__version__, self.cmdline, str(self.ram_mb), str(self.seed), self.ready.hex()]
+        parts = [
+            source_digest("aero_lab.machine.machine"),
+            self.cmdline,
+            str(self.ram_mb),
+            str(self.seed),
+            self.ready.hex(),
+        ]
         for path in (self.kernel, self.initrd):
             try:
                 parts.append(digest(path) if path is not None else "none")
