@@ -33,6 +33,7 @@ ANSWER = 2_000_000_000
 STYLE = f"""<style>
 .al-console pre {{ margin: 0; padding: 6px 8px; font-family: var(--jp-code-font-family, monospace) !important;
   font-size: 12px !important; line-height: 1.3; white-space: pre-wrap !important; overflow-wrap: anywhere; }}
+.al-screen pre {{ flex: none; overflow: visible !important; }}
 .al-screen {{ display: flex; flex-direction: column-reverse; overflow-y: auto; height: 330px;
   border: 1px solid {LINE}; background: var(--jp-layout-color0, #fff); color: var(--jp-content-font-color1, #222); }}
 .al-screen-foot {{ color: {QUIET}; font-size: 12px; padding: 2px 0; }}

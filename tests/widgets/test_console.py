@@ -144,6 +144,9 @@ def test_a_shell_in_jupyterlab(tmp_path):
         field.fill("echo status $?")
         field.press("Enter")
         page.locator(".al-screen", has_text="status 130").wait_for(timeout=120_000)
+        screen, text = (page.locator(name).bounding_box() for name in (".al-screen", ".al-screen pre"))
+        assert text["height"] > screen["height"], "a boot is longer than the box"
+        assert abs(text["y"] + text["height"] - screen["y"] - screen["height"]) < 5, "and its end is in view"
         page.locator(".al-console").screenshot(path=str(tmp_path / "console.png"))
         book.run(1)
         page.locator(".al-screen-foot", has_text="closed").wait_for(timeout=120_000)
