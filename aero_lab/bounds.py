@@ -188,3 +188,5 @@ DISK_INTERVAL = 0.05
 a second."""
 DISK_PATIENCE = 10.0
 """Seconds that closing a capture waits for its disk."""
+DISK_QUEUE = 4 << 20
+"""Bytes of a tunnel's capture that may wait for the disk."""

@@ -1,17 +1,21 @@
-"""Captures that go to disk while they are recorded, in a thread of their own.
+"""Captures that go to disk while they are recorded, in threads that nobody waits for.
 
-The data path only ever writes to the recorder's bounded memory. The thread follows it: what is new is encoded and
-written in batches, and memory may then let go of it. A disk that is too slow, full or gone never holds up a frame:
-memory fills, and what finds no room is counted.
+:class:`CaptureStream` follows a recorder, :class:`QueuedFile` takes bytes. The data path only ever writes to the
+recorder's bounded memory. The thread follows it: what is new is encoded and written in batches, and memory may then let
+go of it. A disk that is too slow, full or gone never holds up a frame: memory fills, and what finds no room is counted.
 """
 
 from __future__ import annotations
 
+import atexit
+import queue
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from .bounds import DISK_INTERVAL, DISK_PATIENCE
+from .bounds import DISK_INTERVAL, DISK_PATIENCE, DISK_QUEUE
 from .capture.pcapng import packets, parts, statistics, stream_head
 from .capture.sink import Sink
 from .errors import UsageError
@@ -137,3 +141,98 @@ class CaptureStream:
     def __repr__(self) -> str:
         lost = f", {self.lost} lost" if self.lost else ""
         return f"<CaptureStream {self.path}: {self.frames} frames, {self.bytes} bytes{lost}{self.error or ''}>"
+
+
+class _Writer:
+    """The one thread that the queued files of a process share; it starts with the first job."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="aero_lab-disk", daemon=True)
+                    self._thread.start()
+                    atexit.register(self.drain)
+        self._jobs.put(job)
+
+    def _run(self) -> None:
+        while True:
+            self._jobs.get()()
+
+    def drain(self) -> None:
+        """Wait for what was submitted so far, for a while: a process that ends leaves whole files."""
+        done = threading.Event()
+        self._jobs.put(done.set)
+        done.wait(DISK_PATIENCE)
+
+
+_WRITER = _Writer()
+
+
+class QueuedFile:
+    """A file whose calls never wait for its disk: a thread does what they say, in order.
+
+    ``most`` bytes may wait; beyond that :meth:`write` raises ``BlockingIOError`` and nothing of it is written. What the
+    disk refused is raised by the next call.
+    """
+
+    def __init__(self, file: BinaryIO, most: int = DISK_QUEUE):
+        self._file, self._most = file, most
+        self._given = self._done = 0
+        self._error: OSError | None = None
+        self._finished = threading.Event()
+        self.lost = 0
+        """Frames of writes that were taken and failed."""
+
+    def write(self, data: bytes, frames: int = 0) -> None:
+        """Take over bytes that hold so many frames."""
+        if self._error is not None:
+            raise OSError(*self._error.args)
+        waiting = self._given - self._done
+        if waiting and waiting + len(data) > self._most:
+            raise BlockingIOError(f"the disk is behind by {waiting} bytes")
+        self._given += len(data)
+        _WRITER.submit(partial(self._write, data, frames))
+
+    def _write(self, data: bytes, frames: int) -> None:
+        try:
+            if self._error is None:
+                self._file.write(data)
+        except OSError as error:
+            self._error = error
+        if self._error is not None:
+            self.lost += frames
+        self._done += len(data)
+
+    def flush(self) -> None:
+        if self._error is not None:
+            raise OSError(*self._error.args)
+        _WRITER.submit(self._flush)
+
+    def _flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError as error:
+            self._error = self._error or error
+
+    def close(self) -> None:
+        """Finish the file behind what was written."""
+        _WRITER.submit(self._close)
+        if self._error is not None:
+            raise OSError(*self._error.args)
+
+    def _close(self) -> None:
+        try:
+            self._file.close()
+        except OSError as error:
+            self._error = self._error or error
+        self._finished.set()
+
+    def join(self, patience: float = DISK_PATIENCE) -> bool:
+        """After :meth:`close`: wait until it is done; False when that takes longer."""
+        return self._finished.wait(patience)

@@ -9,7 +9,7 @@ messages, packets quoted in ICMP errors, later fragments, other protocols.
 from __future__ import annotations
 
 from ..compiled.memory import u8, u16
-from ..compiled.registry import I64, READ_ONLY, kernel
+from ..compiled.registry import I64, READ_ONLY, entry, kernel
 from ..wire import arp, ethernet, icmpv6, ipv4, ipv6, tcp, udp
 from .columns import MAX_EXTENSION_HEADERS, PORT_DNS, PORT_LLMNR, PORT_MDNS
 
@@ -39,6 +39,7 @@ def _transport_end(data, at, end, proto):
     return at
 
 
+@entry
 @kernel(I64(READ_ONLY, I64, I64))
 def headers_size(data, start, size):
     """How many of the ``size`` bytes of the frame at ``start`` are headers."""

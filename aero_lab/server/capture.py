@@ -1,8 +1,9 @@
 """A capture file for each tunnel: its Ethernet frames as pcapng, written as they pass.
 
 The layout is that of the original's capture files: one interface ``l2-tunnel``, nanosecond times, each frame flagged
-inbound (from the guest) or outbound (to it). A file grows to a cap and then no more; a file that cannot be written is
-given up, and its tunnel goes on.
+inbound (from the guest) or outbound (to it). Frames may be cut, to a length or to their headers. A file grows to a cap
+and then no more; a file that cannot be written is given up, and its tunnel goes on. A thread writes it: a disk that is
+slow loses frames, which are counted, and holds up nothing.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from time import time_ns
-from typing import BinaryIO
 
-from ..bounds import CAPTURE_FILE_BUFFER
+import numpy as np
+
+from ..bounds import CAPTURE_FILE_BUFFER, DISK_PATIENCE
 from ..capture.pcapng import ETHERNET, INBOUND, INTERFACE, ORDER, OUTBOUND, PACKET, SECTION, SNAPLEN, block, option
+from ..capture.redact import headers_size
+from ..disk import QueuedFile
 from ..limits import BATCH, MS
 from ..rings import FrameRing
 
@@ -25,20 +29,21 @@ _HEAD = struct.Struct("<IIIIIII")
 _TAIL = struct.Struct("<HHIHHI")
 
 
-def preamble() -> bytes:
+def preamble(snap: int = 0) -> bytes:
     """Section header and interface."""
     section = struct.pack("<IHHq", ORDER, 1, 0, -1) + option(4, APPLICATION) + _END
-    interface = struct.pack("<HHI", ETHERNET, 0, SNAPLEN) + option(2, INTERFACE_NAME) + option(9, b"\x09") + _END
+    interface = struct.pack("<HHI", ETHERNET, 0, snap or SNAPLEN) + option(2, INTERFACE_NAME)
+    interface += option(9, b"\x09") + _END
     return block(SECTION, section) + block(INTERFACE, interface)
 
 
-def packet(frame: bytes, wall: int, flags: int) -> bytes:
-    """One frame at ``wall``, nanoseconds since 1970."""
-    size = len(frame)
+def packet(frame: bytes, wall: int, flags: int, kept: int | None = None) -> bytes:
+    """One frame at ``wall``, nanoseconds since 1970, of which the first ``kept`` bytes are kept."""
+    size = len(frame) if kept is None else kept
     padding = -size % 4
     total = 44 + size + padding
-    head = _HEAD.pack(PACKET, total, 0, wall >> 32, wall & 0xFFFFFFFF, size, size)
-    return b"".join((head, frame, bytes(padding), _TAIL.pack(2, 4, flags, 0, 0, total)))
+    head = _HEAD.pack(PACKET, total, 0, wall >> 32, wall & 0xFFFFFFFF, size, len(frame))
+    return b"".join((head, frame[:size], bytes(padding), _TAIL.pack(2, 4, flags, 0, 0, total)))
 
 
 class SessionCapture:
@@ -52,6 +57,8 @@ class SessionCapture:
     flush_every: ns after which what was written reaches the file; 0: at the end only.
     epoch: wall clock less monotonic clock, ns.
     count: adds to a metric.
+    snap: bytes of a frame that are kept at most; 0: all.
+    headers_only: keep the headers of frames alone, as :mod:`aero_lab.capture.redact` has it.
     """
 
     def __init__(
@@ -62,17 +69,21 @@ class SessionCapture:
         flush_every: int,
         epoch: int,
         count: Callable[[str, int], None],
+        snap: int = 0,
+        headers_only: bool = False,
     ):
+        self._snap, self._headers_only = snap, headers_only
         self._most, self._flush_every, self._epoch, self._count = most_bytes, flush_every, epoch, count
-        self._file: BinaryIO | None = None
+        self._file: QueuedFile | None = None
+        self._queued: QueuedFile | None = None
         self._written = 0
         self._dirty_since: int | None = None
         self.path = folder / f"{time_ns() // MS:013}-session-{number}.pcapng"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            self._file = file = open(fd, "wb", buffering=CAPTURE_FILE_BUFFER)
-            head = preamble()
+            self._file = self._queued = file = QueuedFile(open(fd, "wb", buffering=CAPTURE_FILE_BUFFER))
+            head = preamble(snap)
             if self._most and len(head) > self._most:
                 self._give_up(error=False)
                 return
@@ -92,7 +103,14 @@ class SessionCapture:
         frames = ring.peek_many(skip + count)[skip:]
         wall = now + self._epoch
         for at in range(0, len(frames), BATCH):
-            self._write([packet(frame.data, wall, flags) for frame in frames[at : at + BATCH]], now)
+            part = [frame.data for frame in frames[at : at + BATCH]]
+            self._write([packet(data, wall, flags, self._kept(data)) for data in part], now)
+
+    def _kept(self, frame: bytes) -> int:
+        size = len(frame)
+        if self._headers_only:
+            size = int(headers_size(np.frombuffer(frame, np.uint8), 0, size))
+        return min(size, self._snap) if self._snap else size
 
     def poll_at(self) -> int | None:
         """When :meth:`tick` wants to be called; None: not at all."""
@@ -118,7 +136,15 @@ class SessionCapture:
             try:
                 file.close()
             except OSError:
-                self._count("l2_capture_errors_total", 1)
+                self._failed(file)
+
+    def join(self, patience: float = DISK_PATIENCE) -> bool:
+        """After :meth:`close`: wait until the file is whole; False when that takes longer."""
+        return self._queued is None or self._queued.join(patience)
+
+    def _failed(self, file: QueuedFile) -> None:
+        self._count("l2_capture_errors_total", 1)
+        self._count("l2_capture_frames_dropped_total", file.lost)
 
     def _write(self, packets: list[bytes], now: int) -> None:
         if self._file is None:
@@ -135,7 +161,10 @@ class SessionCapture:
             kept = packets[:number]
         raw = b"".join(kept)
         try:
-            self._file.write(raw)
+            self._file.write(raw, len(kept))
+        except BlockingIOError:
+            self._count("l2_capture_frames_dropped_total", len(packets))
+            return
         except OSError:
             self._count("l2_capture_frames_dropped_total", len(packets))
             self._give_up()
@@ -155,10 +184,13 @@ class SessionCapture:
     def _give_up(self, error: bool = True) -> None:
         file, self._file = self._file, None
         self._dirty_since = None
+        if file is None:
+            if error:
+                self._count("l2_capture_errors_total", 1)
+            return
+        try:
+            file.close()
+        except OSError:
+            pass
         if error:
-            self._count("l2_capture_errors_total", 1)
-        if file is not None:
-            try:
-                file.close()
-            except OSError:
-                pass
+            self._failed(file)

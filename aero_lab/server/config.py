@@ -143,6 +143,11 @@ class ServerConfig(BaseSettings):
     capture_max_bytes: int = _number(67_108_864, "AERO_L2_CAPTURE_MAX_BYTES")
     capture_flush_interval_ms: int = _number(1000, "AERO_L2_CAPTURE_FLUSH_INTERVAL_MS", most=DAY_MS)
 
+    capture_snap: int = _number(0, "AERO_L2_CAPTURE_SNAP", most=65535)
+    """Bytes of each frame that are kept at most; 0: all."""
+    capture_headers: bool = _setting(False, "AERO_L2_CAPTURE_HEADERS")
+    """Keep the headers of frames only: no payload, no names, no leases."""
+
     # What it says about itself
     version: str | None = _setting(None, "AERO_L2_PROXY_VERSION", "VERSION")
     git_sha: str = _setting("dev", "AERO_L2_PROXY_GIT_SHA", "GIT_SHA")

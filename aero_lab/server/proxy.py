@@ -262,6 +262,8 @@ class Proxy:
                 config.capture_flush_interval_ms * MS,
                 self._epoch,
                 self.metrics.count,
+                config.capture_snap,
+                config.capture_headers,
             )
         query = {name: value for name, value in request.query.items() if name not in ("token", "apiKey")}
         session = Session(

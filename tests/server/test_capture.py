@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import struct
+import threading
+import time
 
 from aero_lab.capture import load_pcap
+from aero_lab.disk import QueuedFile
 from aero_lab.framing.l2_tunnel import FRAME, encode_frame, encode_ping
 from aero_lab.limits import MS, SECOND
 from aero_lab.rings import FrameRing
@@ -53,6 +56,7 @@ async def test_each_tunnel_has_its_file(tmp_path):
                     answer = await next_of(socket, FRAME)
             await until(lambda: not r.proxy.sessions, "gone")
         files = sorted(folder.iterdir())
+        await until(lambda: sum(path.stat().st_size for path in files) == r.count("l2_capture_bytes_total"), "written")
         assert [path.name[13:] for path in files] == ["-session-1.pcapng", "-session-2.pcapng"]
         assert all(path.name[:13].isdigit() for path in files)
         for path in files:
@@ -63,6 +67,16 @@ async def test_each_tunnel_has_its_file(tmp_path):
         assert r.count("l2_capture_frames_total") == 12
         assert r.count("l2_capture_bytes_total") == sum(path.stat().st_size for path in files)
         assert r.count("l2_capture_frames_dropped_total") == r.count("l2_capture_errors_total") == 0
+
+
+PATIENCE = 30.0
+
+
+def wait(true):
+    deadline = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def ring_of(*frames):
@@ -85,6 +99,7 @@ def test_the_cap_is_never_passed(tmp_path):
     capture.tap(ring_of(b""), 1, "", "rx", 0)  # would fit, but what follows a gap is not written
     assert not capture.active
     capture.close()
+    assert capture.join(PATIENCE)
     assert len([1 for kind, _ in blocks(capture.path.read_bytes()) if kind == 6]) == 2
     assert capture.path.stat().st_size <= room
     assert counts["l2_capture_frames_total"] == 2 and counts["l2_capture_frames_dropped_total"] == 3
@@ -101,13 +116,16 @@ def test_what_is_written_reaches_the_file_in_time(tmp_path):
     capture.tick(99 * MS)
     assert capture.path.stat().st_size == before
     capture.tick(100 * MS)
-    assert capture.path.stat().st_size > before and capture.poll_at() is None
+    assert capture.poll_at() is None
+    wait(lambda: capture.path.stat().st_size > before)
     capture.close()
     capture.close()
+    assert capture.join(PATIENCE)
     lazy = SessionCapture(tmp_path, 2, 0, 0, 0, Counts())
     lazy.tap(ring_of(bytes(60)), 1, "", "tx", 0)
     assert lazy.poll_at() is None
     lazy.close()
+    assert lazy.join(PATIENCE)
     assert lazy.path.stat().st_size == capture.path.stat().st_size
 
 
@@ -121,21 +139,82 @@ async def test_a_folder_that_cannot_be_ends_captures_and_not_tunnels(tmp_path):
         assert r.count("l2_capture_frames_dropped_total") == 2
 
 
-def test_a_full_disk_ends_the_capture(tmp_path):
-    counts = Counts()
-    capture = SessionCapture(tmp_path, 1, 0, 0, 0, counts)
+class Disk:
+    """A file on a disk that does nothing until it is told, or refuses what it is given."""
 
-    class Full:
-        def write(self, raw=b""):
-            raise OSError(28, "No space left on device")
+    def __init__(self, error=None):
+        self.works, self.raw, self.error = threading.Event(), b"", error
 
-        close = write
+    def write(self, raw):
+        assert self.works.wait(PATIENCE)
+        if self.error:
+            raise self.error
+        self.raw += raw
 
+    def flush(self):
+        pass
+
+    close = flush
+
+
+def on(disk, tmp_path, counts, **options):
+    """A capture whose file is on that disk."""
+    capture = SessionCapture(tmp_path, 1, 0, 0, 0, counts, **options)
     capture._file.close()
-    capture._file = Full()
+    capture._file = capture._queued = QueuedFile(disk, 10_000)
+    return capture
+
+
+def test_a_full_disk_ends_the_capture(tmp_path):
+    counts, disk = Counts(), Disk(OSError(28, "No space left on device"))
+    capture = on(disk, tmp_path, counts)
+    disk.works.set()
+    capture.tap(ring_of(bytes(60)), 1, "", "tx", 0)
+    wait(lambda: capture._queued.lost == 1)  # it was taken, and failed later
     for _ in range(2):
         capture.tap(ring_of(bytes(60)), 1, "", "tx", 0)
-    assert counts["l2_capture_errors_total"] == 1 and counts["l2_capture_frames_dropped_total"] == 2
+    assert not capture.active
+    assert counts["l2_capture_errors_total"] == 1 and counts["l2_capture_frames_dropped_total"] == 3
+
+
+def test_a_slow_disk_loses_frames_and_holds_up_nothing(tmp_path):
+    counts, disk = Counts(), Disk()
+    capture = on(disk, tmp_path, counts)
+    for _ in range(100):  # all of it while the disk does nothing
+        capture.tap(ring_of(bytes(956)), 1, "", "tx", 0)
+    assert counts["l2_capture_frames_total"] == 10 and counts["l2_capture_frames_dropped_total"] == 90
+    disk.works.set()
+    wait(lambda: len(disk.raw) == 10_000)
+    capture.tap(ring_of(bytes(956)), 1, "", "tx", 0)  # it goes on
+    capture.close()
+    assert capture.join(PATIENCE)
+    assert len(blocks(disk.raw)) == 11 == counts["l2_capture_frames_total"] and "l2_capture_errors_total" not in counts
+
+
+def test_an_error_that_comes_with_the_end_is_counted(tmp_path):
+    counts, disk = Counts(), Disk(OSError(5, "Input/output error"))
+    capture = on(disk, tmp_path, counts)
+    capture.tap(ring_of(bytes(60)), 1, "", "tx", 0)
+    disk.works.set()
+    wait(lambda: capture._queued.lost == 1)
+    capture.close()
+    assert counts["l2_capture_errors_total"] == 1 and counts["l2_capture_frames_dropped_total"] == 1
+
+
+def test_frames_are_cut_to_a_length_or_to_their_headers(tmp_path):
+    frames = [GATEWAY_ARP, bytes(12) + b"\x08\0" + bytes.fromhex("45000064000040004006000001020304050607") + bytes(90)]
+    frames[1] = frames[1][:46] + b"\x50" + frames[1][47:]  # TCP without options
+    capture = SessionCapture(tmp_path, 1, 0, 0, 0, Counts(), 50)
+    capture.tap(ring_of(*frames), 2, "", "tx", 0)
+    headers = SessionCapture(tmp_path, 2, 0, 0, 0, Counts(), 0, True)
+    headers.tap(ring_of(*frames), 2, "", "tx", 0)
+    for each, sizes in ((capture, [min(50, len(f)) for f in frames]), (headers, [42, 54])):
+        each.close()
+        assert each.join(PATIENCE)
+        found = load_pcap(each.path)
+        assert found.snap == (50 if each is capture else 0)
+        assert [found.frame(i + 1) for i in range(2)] == [f[:size] for f, size in zip(frames, sizes)]
+        assert found.descriptors()["frame_len"].tolist() == [len(f) for f in frames]
 
 
 def test_a_file_that_is_there_is_never_written_over(tmp_path, monkeypatch):
