@@ -363,3 +363,14 @@ def test_volatile_fields_are_fields():
 
 
 assert PLAIN in (True, False)
+
+
+def test_a_page_may_be_written_to_straight_until_code_runs_in_it():
+    machine = Board()
+    machine.load("mov [0x5000], eax\nmov byte [0x2000], 0xC3\ncall 0x2000\nmov byte [0x2000], 0x40\n"
+                 "mov byte [0x2001], 0xC3\ncall 0x2000\nhlt")  # fmt: skip
+    assert machine.run(3) == "budget"
+    assert int(machine.c.tlb[4 * 5 + 1]) == 0x5000, "the second store to this page needs no look at the tables"
+    before = machine.register(0)
+    assert machine.run() == HLT and machine.register(0) == before + 1
+    assert int(machine.c.tlb[4 * 2 + 1]) == -1, "every store to this page looks for code"
