@@ -62,20 +62,14 @@ class AckCounter:
 
     def look(self, recorder: Any) -> None:
         """Count what was recorded since the last call (the newest :data:`FRAMES_AT_ONCE` of it)."""
-        capture = recorder.capture()
-        gone = capture.drops.get("overwritten", 0)
-        total = gone + len(capture)
-        if total < self._seen:  # it was cleared
+        seen = recorder.seen
+        if seen < self._seen:  # it was cleared
             self._seen = 0
-        first = max(self._seen, gone, total - FRAMES_AT_ONCE) - gone
-        self._seen = total
-        at = 0
-        for block in capture.blocks:
-            if at + block.count > first:
-                data, pure = count_acks(block.data, block.descriptors()[max(0, first - at) :])
-                self.data_segments += data
-                self.pure_acks += pure
-            at += block.count
+        blocks, self._seen, _ = recorder.since(max(self._seen, seen - FRAMES_AT_ONCE))
+        for block in blocks:
+            data, pure = count_acks(block.data, block.descriptors())
+            self.data_segments += data
+            self.pure_acks += pure
 
 
 def count_acks(data: np.ndarray, rows: np.ndarray) -> tuple[int, int]:
@@ -107,7 +101,9 @@ def take(lab: Any, acks: AckCounter) -> Sample:
     acks.look(recorder)
     counted = recorder.counters
     live = lab._engine.call(_collect, lab)
-    drops = Counter({f"capture: {reason}": number for reason, number in recorder.drops.items()}) + live.pop("drops")
+    drops = Counter({f"capture: {_words(reason)}": number for reason, number in recorder.drops.items()})
+    drops["capture: too late for the file"] = lab.capture_stream.lost if lab.capture_stream is not None else 0
+    drops = drops + live.pop("drops")
     return Sample(
         data_segments=acks.data_segments,
         pure_acks=acks.pure_acks,

@@ -87,6 +87,22 @@ def test_counting_goes_on_through_every_end_of_a_recorder():
     assert counter.data_segments == 2001
 
 
+def test_a_capture_that_goes_to_disk_is_counted_whole(tmp_path):
+    with Lab(virtual=True, capture=tmp_path / "all.pcapng", capture_headers=True, capture_bytes=1 << 19) as lab:
+        guest = lab.guest()
+        guest.wait_online()
+        dashboard = lab.dashboard()
+        for _ in range(20):
+            guest.run("download", size="200kB")
+            wait(lambda: lab.capture_stream.waiting == 0, "the disk")
+            dashboard.sample()
+    frames = parse_pcap((tmp_path / "all.pcapng").read_bytes()).frames()
+    assert len(frames) > len(lab.capture), "memory holds but the latest"
+    expected = analysis.acks(frames, point="nic")
+    assert dashboard.latest.data_segments == expected.data_segments
+    assert not any(reason.startswith("capture") for reason in dashboard.latest.drops)
+
+
 def test_no_frame_makes_the_count_fail():
     recorder = Recorder(points=("nic",))
     for frame in every_kind():
