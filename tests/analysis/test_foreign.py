@@ -130,7 +130,7 @@ def test_a_capture_that_tcpdump_made(tmp_path):
             with peer:
                 peer.recv(100)
                 peer.sendall(bytes(100_000))
-                time.sleep(1.2)
+                time.sleep(2)
                 peer.sendall(b"and the rest")
 
         thread = threading.Thread(target=serve)
@@ -158,12 +158,15 @@ def test_a_capture_that_tcpdump_made(tmp_path):
     assert causes.bytes.sum() == frames.frame_len.sum() and ("payload", "rx") in causes.index
     assert analysis.acks(frames).data_segments >= 3 and len(analysis.rtt(frames)) > 0
     gaps = analysis.stalls(frames, "1s")
-    assert set(gaps.direction) == {"tx", "rx"} and gaps.ms.min() >= 1000
-    assert gaps[gaps.direction == "rx"].label.tolist() == ["application idle"]
+    longest = gaps[gaps.direction == "rx"].iloc[0]
+    assert longest.label == "application idle" and longest.ms >= 1900
     assert analysis.join(frames).tunnel_delay.isna().all()
 
 
 def _closed(path) -> bool:
     """Whether both FINs are in the file."""
-    frames = read_pcap(path)
+    try:
+        frames = read_pcap(path)
+    except UsageError:  # not even its header yet
+        return False
     return bool((frames.tcp_flags_fin.fillna(False)).sum() >= 2)
