@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from aero_lab.compiled.registry import PLAIN
 from aero_lab.cpu.core import Core
 from aero_lab.cpu.execute import run
 from aero_lab.cpu.state import CR0_ET, CR0_NE, CR0_PE, CS, row
@@ -13,11 +14,28 @@ from aero_lab.cpu.state import CR0_ET, CR0_NE, CR0_PE, CS, row
 CODE, STACK = 0x1000, 0x8000
 
 
-def flat(code: bytes, ram_size: int = 0x20000) -> tuple[Core, Any]:
+RAM = 0x20000
+_kept: list[tuple[Core, Any]] = []
+
+
+def fresh() -> Core:
+    """A core as after power-on. When compiled it is always the same one, put back: to make one takes long."""
+    if PLAIN:
+        return Core(np.zeros(RAM, np.uint8))
+    if not _kept:
+        core = Core(np.zeros(RAM, np.uint8))
+        _kept.append((core, core.cpu.copy()))
+    core, state = _kept[0]
+    core.ram[:] = 0
+    core.cpu[:] = state
+    core.forget()
+    return core
+
+
+def flat(code: bytes) -> tuple[Core, Any]:
     """A core about to run ``code`` at :data:`CODE`, and its record."""
-    ram = np.zeros(ram_size, np.uint8)
-    ram[CODE : CODE + len(code)] = np.frombuffer(code, np.uint8)
-    core = Core(ram)
+    core = fresh()
+    core.ram[CODE : CODE + len(code)] = np.frombuffer(code, np.uint8)
     c = row(core.cpu)
     for seg in range(6):
         c.seg_sel[seg], c.seg_base[seg], c.seg_limit[seg], c.seg_attr[seg] = 16, 0, 0xFFFFFFFF, 0xC093
