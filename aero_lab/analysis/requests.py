@@ -34,7 +34,7 @@ import numpy as np
 
 from ..limits import MS, SECOND
 from .join import join
-from .select import at_point, need
+from .select import at_point, need, oriented
 from .sequence import SENT_AGAIN, unwrapped
 
 if TYPE_CHECKING:
@@ -134,9 +134,10 @@ class _Request(NamedTuple):
 
 
 def _requests(frames: Any, flow_id: int | None) -> list[_Request]:
-    need(frames, "frame_time", "flow_id", "direction", "cause", "tcp_seq", "tcp_ack", "tcp_len", "tcp_flags")
+    need(frames, "frame_time", "flow_id", "cause", "tcp_seq", "tcp_ack", "tcp_len", "tcp_flags")
     if not len(frames):
         return []
+    frames = oriented(frames)
     begin = int(frames["frame_time"].min())
     rows = frames[frames["flow_id"].notna()]
     if flow_id is not None:

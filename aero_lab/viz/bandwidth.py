@@ -24,6 +24,7 @@ from .style import (
     span,
     time_axis,
     title,
+    way_label,
 )
 from .style import table as checked
 
@@ -44,7 +45,7 @@ def bandwidth(
     The legend gives each cause's share of the bytes; they add up to all bytes at that point.
     """
     ax = ax or new_axes(7.2, 3.2)
-    frames = checked(frames, "frame_time", "frame_len", "cause")
+    frames = checked(frames, "frame_time", "frame_len", "cause", *(() if direction is None else ("direction",)))
     if not len(frames):
         return no_data(ax, "no frames")
     table = analysis.bandwidth(frames, interval, point, direction)
@@ -75,7 +76,7 @@ def bandwidth(
     plain(ax)
     seen = at_point(frames, point)["point"].astype(str) if "point" in frames.columns else []
     where = f"at the {point_label(seen.iloc[0])}, " if len(seen) else ""
-    way = {"tx": "from the guest", "rx": "to the guest"}.get(direction or "", "both directions")
+    way = way_label(direction, frames) or "both directions"
     title(ax, f"{where}{way}, in steps of {span(table.attrs['interval_ns'])}")
     handles, _ = ax.get_legend_handles_labels()
     beside(ax, handles[::-1], title="cause, share of bytes")

@@ -22,6 +22,7 @@ from .style import (
     reach,
     tables,
     title,
+    way_label,
 )
 
 if TYPE_CHECKING:
@@ -39,18 +40,18 @@ def causes(
     point, direction: which bytes; both directions together when None and there are several captures.
     payload: False leaves out the cause payload, so that the rest can be seen; the numbers at the end say so.
     """
-    found = tables(frames, "frame_len", "cause")
+    found = tables(frames, "frame_len", "cause", "direction")
     parts: dict[Any, Any] = {}
     for name, each in found.items():
         if not len(each):
             continue
         sums: Any = analysis.by_cause(each, point)["bytes"]
-        ways = ("tx", "rx") if name is None and direction is None else (direction,)
+        ways = ("tx", "rx", "?") if name is None and direction is None else (direction,)
         for way in ways:
             own = sums if way is None else sums[sums.index.get_level_values("direction") == way]
             own = own.groupby(level="cause").sum()
             if len(own):
-                parts[{"tx": "from the guest", "rx": "to the guest"}[way] if name is None and way else name] = own
+                parts[way_label(way, each) if name is None and way else name] = own
     ax = ax or new_axes(7.2, 1.0 + 0.42 * max(len(parts), 2))
     if not parts:
         return no_data(ax, "no frames")
@@ -80,7 +81,7 @@ def causes(
     first = next(each for each in found.values() if len(each))
     seen = analysis.select.at_point(first, point)
     where = f"at the {point_label(str(seen['point'].iloc[0]))}" if "point" in seen.columns and len(seen) else ""
-    way = {"tx": "from the guest", "rx": "to the guest"}.get(direction or "", "")
+    way = way_label(direction, first)
     title(ax, ", ".join(filter(None, (where, way, "" if payload else "without payload"))))
     beside(ax, title="cause")
     return ax

@@ -31,6 +31,7 @@ from .style import (
     table,
     tables,
     title,
+    way_label,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def rtt(frames: Any, ax: Axes | None = None, point: str | None = None, log: bool
         return _cumulative(ax, parts, label, "no round trips", log=log)
     one: Any = samples[None]
     parts = {way: _column(one if one is None else one[one["direction"] == way], "rtt_ms") for way in WAYS}
-    _cumulative(ax, parts, label, "no round trips", _ways(), log)
+    styles = {way: (way_label(way, found[None]), look) for way, (_, look) in WAYS.items()}
+    _cumulative(ax, parts, label, "no round trips", styles, log)
     seen = _point(found[None], point)
     if seen and any(map(len, parts.values())):
         title(ax, f"seen at the {point_label(seen)}; the lines tell where the data went")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..analysis.select import COMPUTED, oriented
 from ..errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,6 +109,12 @@ def cause_label(cause: str) -> str:
     )
 
 
+def way_label(direction: str | None, frames: Any = None) -> str:
+    """A direction as a reader's words; where a capture does not tell who the guest is, ``tx`` is from the client."""
+    near = "client" if getattr(frames, "attrs", {}).get("direction") == COMPUTED else "guest"
+    return {"tx": f"from the {near}", "rx": f"to the {near}", "?": "direction unknown"}.get(direction or "", "")
+
+
 def point_label(point: str | None) -> str:
     """A capture point as a reader's word."""
     return {"nic": "NIC"}.get(point or "", point or "")
@@ -133,6 +140,8 @@ def table(frames: Any, *columns: str) -> Any:
         frames = frames.frames()
     if not len(frames):
         return frames
+    if "direction" in columns and "flow_id" in frames.columns:
+        frames = oriented(frames)  # somebody else's capture does not tell
     missing = [name for name in columns if name not in frames.columns]
     if missing:
         raise UsageError(f"these frames lack the columns {', '.join(missing)}")

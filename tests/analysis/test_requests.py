@@ -136,6 +136,9 @@ def test_one_point_knows_how_long_but_not_where():
     both, alone = requests(frames), requests(frames[frames.point == "nic"].drop(columns=["frame_id", "point"]))
     assert list(alone["kind"]) == list(both["kind"])
     assert (alone["away"] == alone["ms"]).all()
+    nic = frames[frames.point == "nic"]
+    untold = requests(nic.assign(direction=pd.Categorical([None] * len(nic), ["tx", "rx"])).drop(columns="frame_id"))
+    assert list(untold["kind"]) == list(both["kind"]) and list(untold["ms"]) == list(both["ms"])
     assert alone["ms"].iloc[0] == both["ms"].iloc[0] == 63
 
 
