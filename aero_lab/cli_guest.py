@@ -163,7 +163,11 @@ def run_command(
         boot.check()
     warmup(True, "cpu")
     if command is None:
-        machine = boot.power_on("host") if own or fresh else boot.resume(clock="host", progress=True)
+        if own or fresh:
+            machine = boot.power_on("host")
+        else:
+            machine = boot.resume(clock="host", progress=True)
+            machine.console.write("\n")  # so that the shell prompts again: its first prompt was before the snapshot
         typer.echo(f"{machine!r}; control-] leaves", err=True)
         stop = attach(machine)
         typer.echo(f"aero-lab: {stop.meaning if stop.final else 'left'}", err=True)

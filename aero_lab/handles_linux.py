@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .machine.machine import Machine
     from .widgets.console import ConsoleView
 
+OPTIONS = {"clock", "ram_mb", "seed", "kernel", "initrd", "cmdline", "fresh", "progress"}
+"""What :func:`open_linux` takes."""
 NO_NIC = "this guest has no network card: it is a PC with a console"
 
 
@@ -37,6 +39,9 @@ class Linux(Guest):
         clock = options.pop("clock", "instructions" if lab.virtual else "host")
         if lab.virtual and clock == "host":
             raise UsageError("in a lab in virtual time a machine's clock is its instructions")
+        if unknown := sorted(set(options) - OPTIONS):
+            what = f"{NO_NIC}, yet" if "nic" in unknown else f"a linux guest has no option {unknown[0]}"
+            raise UsageError(f"{what}; there is {', '.join(sorted(OPTIONS))}")
         guest = cls(lab, name, open_linux(clock=clock, **options), None, None, ())
         weakref.finalize(guest, guest._host.close)
         lab._engine.on_close(guest._host.close)

@@ -53,12 +53,13 @@ def fetch(
         return _fetch(store, apt, list(extra), progress)
 
 
-def build(store: Store | None = None, *, extra: Iterable[str] = ()) -> Image:
-    """Make the guest's image of the packages in the store, and the default one; the same packages give the same bytes.
+def build(store: Store | None = None, *, extra: Iterable[str] = (), default: bool = True) -> Image:
+    """Make the guest's image of the packages in the store; the same packages give the same bytes.
 
     Parameters
     ----------
     extra: further packages of the store to put in, with the libraries they need.
+    default: make it the image that is used when none is named.
     """
     store = store or Store()
     with store.locked():
@@ -75,7 +76,8 @@ def build(store: Store | None = None, *, extra: Iterable[str] = ()) -> Image:
             initrd = linux.build(release, modules, [_open(store, each) for each in chosen])
             versions = {each.name: each.version for each in (kernel, *chosen)}
             image = store.add_image(key, release, bzimage, initrd, versions)
-        store.make_default(image)
+        if default:
+            store.make_default(image)
         return image
 
 

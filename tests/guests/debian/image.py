@@ -21,8 +21,7 @@ def images() -> tuple[Image, Image] | str:
         there = set(store.packages)
         if not any(map(is_kernel, there)) or not {*EXTRA, "busybox-static"} <= there:
             fetch(store, extra=EXTRA)
-        rich = build(store, extra=EXTRA)
-        return build(store), rich
+        return build(store), build(store, extra=EXTRA, default=False)
     except UsageError as error:
         return str(error)
 
