@@ -47,12 +47,22 @@ class Notebook:
         prompt = self.page.locator(".jp-InputPrompt", has_text=f"[{self.begun}]:")
         prompt.first.wait_for(timeout=PATIENCE * 1000, state="attached")
 
-    def save(self) -> Path:
-        """Save the notebook; its file, when the outputs are in it."""
+    def save(self) -> str:
+        """Save the notebook; its text, when all that ran is in it."""
         before = self.path.stat().st_mtime_ns
         self.page.keyboard.press("Control+s")
-        wait(lambda: self.path.stat().st_mtime_ns != before, "the saved notebook")
-        return self.path
+
+        def saved() -> str | None:
+            if self.path.stat().st_mtime_ns == before:
+                return None
+            text = self.path.read_text()
+            try:
+                counts = [cell["execution_count"] or 0 for cell in json.loads(text)["cells"] if "outputs" in cell]
+            except json.JSONDecodeError:  # it is being written
+                return None
+            return text if max(counts) == self.begun else None
+
+        return wait(saved, "the saved notebook")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 
 import pytest
@@ -80,7 +81,7 @@ def advances(book, what: str) -> None:
 def exported(book) -> str:
     """The notebook as a page of HTML, where no widget can render."""
     nbconvert = pytest.importorskip("nbconvert")
-    html, _ = nbconvert.HTMLExporter().from_filename(str(book.save()))
+    html, _ = nbconvert.HTMLExporter().from_file(io.StringIO(book.save()))
     assert "widget-view+json" not in html
     return html
 
