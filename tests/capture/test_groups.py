@@ -19,6 +19,7 @@ from aero_lab.capture import (
     write_capture,
 )
 from aero_lab.capture import frames as frames_module
+from aero_lab.compiled.registry import PLAIN
 from aero_lab.errors import UsageError
 
 from .conversation import record
@@ -129,6 +130,7 @@ print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begin)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures the resident set as Linux tells it")
+@pytest.mark.skipif(PLAIN, reason="a million frames are for compiled kernels")
 def test_memory_does_not_grow_with_the_file(tmp_path):
     """A file of 40 MB, which would be 90 MB of columns, is gone through in a fraction of it: read, made parquet."""
     small = mixed(40_000, 200).save(tmp_path / "small.pcapng")

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aero_lab.capture import iter_capture, load_pcap, parse_pcap, read_capture, read_pcap, write_capture, write_pcapng
+from aero_lab.compiled.registry import PLAIN
 from aero_lab.errors import UsageError
 
 from .conversation import record
@@ -218,6 +219,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - begin) // 1024)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="measures the resident set as Linux tells it")
+@pytest.mark.skipif(PLAIN, reason="millions of packets are for compiled kernels")
 def test_a_small_file_that_unpacks_to_a_large_one_is_read_within_bounds(tmp_path):
     """Half a gigabyte of empty packets in half a megabyte (gzip), in some kilobytes (zstd)."""
     import pyarrow as pa
