@@ -22,6 +22,8 @@ put_ram8, put_ram16, put_ram32 = store_field(0, 1, False), store_field(0, 2, Fal
 USER_AT = TLB_ENTRIES * TLB_WORDS
 """Where the entries of the user class begin."""
 PRESENT, WRITABLE, USER, ACCESSED, DIRTY, LARGE, GLOBAL = 1, 2, 4, 0x20, 0x40, 0x80, 0x100
+OF_LARGE = 2
+"""In an entry of the TLB, beside ``GLOBAL``: one 4 KB piece of a 4 MB page."""
 
 
 @kernel(I64(C, I64, I64))
@@ -85,6 +87,8 @@ def translate(c, ram, linear, write, user):
         flags = entry & GLOBAL
         if not c.cr4 & CR4_PGE:
             flags = 0
+        if large:
+            flags |= OF_LARGE
         if not rights & WRITABLE and (user or c.cr0 & CR0_WP):
             dirty = 0
     physical &= c.a20_mask
@@ -124,7 +128,7 @@ def flush_tlb(c, k, everything):
     """Drop the TLB, all of it or all but global pages; blocks have to be looked up anew."""
     out_of_line()
     for i in range(2 * TLB_ENTRIES):
-        if everything or not tlb(c, i * TLB_WORDS + 3):
+        if everything or not tlb(c, i * TLB_WORDS + 3) & GLOBAL:
             put_tlb(c, i * TLB_WORDS, -1)
             put_tlb(c, i * TLB_WORDS + 1, -1)
     k.generation += 1
@@ -139,6 +143,12 @@ def flush_page(c, k, linear):
     put_tlb(c, at + 1, -1)
     put_tlb(c, at + USER_AT, -1)
     put_tlb(c, at + USER_AT + 1, -1)
+    if c.cr4 & CR4_PSE:  # the pieces of a large page are one page
+        for i in range(2 * TLB_ENTRIES):
+            if tlb(c, i * TLB_WORDS + 3) & OF_LARGE and tlb(c, i * TLB_WORDS) >> 22 == linear >> 22:
+                put_tlb(c, i * TLB_WORDS, -1)
+                put_tlb(c, i * TLB_WORDS + 1, -1)
+                k.generation += 1
     if k.linear_stamp[linear >> 12] == k.generation & 0x3FFFFFFF:
         k.generation += 1
 

@@ -320,3 +320,14 @@ def test_selectors_and_machine_status_in_memory_and_registers():
     assert machine.get(0x5004, 2) == 0x13 and machine.register(2) & 0xFFFF == 0x101 - 0x100
     assert int(machine.c.seg_sel[5]) == 0x23 and machine.register(6) == 0x80010033
     assert int(machine.c.cr0) & 15 == 9 and machine.register(7) == 0x60 and machine.register(5) & 0xFFFF == 0x28
+
+
+def test_invlpg_drops_a_large_page_whole():
+    machine = Board()
+    machine.load(
+        "mov eax, 0x10\nmov cr4, eax\nmov dword [0xA004], 0x83\nmov eax, [0x406000]\n"
+        "mov dword [0xA004], 0xB003\ninvlpg [0x400000]\nmov dword [0xB018], 0x5003\nmov ebx, [0x406000]\nhlt"
+    )
+    machine.put(0x5000, b"\x09\0\0\0")
+    machine.put(0x6000, b"\x07\0\0\0")
+    assert machine.run() == HLT and machine.register(0) == 7 and machine.register(3) == 9
