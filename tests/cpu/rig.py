@@ -123,11 +123,12 @@ class Ours:
             c.gpr[i] = case.registers[i]
         write_eflags(self.core.cpu, case.flags)
         c.eip, c.halted, c.shadow = case.where, 0, 0
+        c.exc_vector = -1
         c.until = c.icount + 1
         run(*self.core.arrays)
         exception = None
         eip = int(c.eip)
-        if HANDLERS <= eip < HANDLERS + 512:  # it was not completed, the handler was entered
+        if int(c.exc_vector) >= 0:  # it was not completed, the handler was entered
             exception = (eip - HANDLERS) >> 4
         return Outcome(
             [int(v) for v in c.gpr[:8]], read_eflags(self.core.cpu), eip, self.get(DATA, AREA), self.get(STACK, AREA),
