@@ -45,7 +45,14 @@ def pit_high(B, ch):
 @kernel(VOID(B_T, I64, I64))
 def pit_sync(B, ch, tick):
     """Load a waiting count when its time has come."""
-    if B.pit_pending[ch] and B.pit_phase[ch] == COUNTING and B.pit_hold[ch] < 0 and tick >= B.pit_switch[ch]:
+    periodic = B.pit_mode[ch] == 2 or B.pit_mode[ch] == 3  # the others wait for a trigger
+    if (
+        periodic
+        and B.pit_pending[ch]
+        and B.pit_phase[ch] == COUNTING
+        and B.pit_hold[ch] < 0
+        and tick >= B.pit_switch[ch]
+    ):
         low = B.pit_mode[ch] == 3 and pit_output_at(B, ch, B.pit_switch[ch] - 1)
         B.pit_n[ch] = B.pit_pending[ch]
         B.pit_pending[ch] = 0
@@ -92,12 +99,12 @@ def pit_value(B, ch, tick):
     pit_sync(B, ch, tick)
     if B.pit_phase[ch] != COUNTING:
         return B.pit_frozen[ch]
+    if tick < B.pit_start[ch]:
+        return B.pit_frozen[ch]  # the count is loaded at the next clock, the gate open or not
     n = B.pit_n[ch]
     passed = B.pit_hold[ch]
     if passed < 0:
         passed = tick - B.pit_start[ch]
-        if passed < 0:
-            return B.pit_frozen[ch]  # the count is loaded at the next clock
     mode = B.pit_mode[ch]
     if mode == 2:
         left = n - passed % n
@@ -171,7 +178,10 @@ def pit_load(B, ch, tick, count):
         n = pit_full(B, ch)
     mode = B.pit_mode[ch]
     if mode == 1 or mode == 5:
-        B.pit_pending[ch] = n  # until a trigger
+        if B.pit_phase[ch] == COUNTING and tick < B.pit_start[ch]:
+            B.pit_n[ch] = n  # the trigger was, and the next clock loads what is there then
+        else:
+            B.pit_pending[ch] = n  # until a trigger
         return
     if (mode == 2 or mode == 3) and B.pit_phase[ch] == COUNTING and tick >= B.pit_start[ch]:
         now = B.pit_n[ch]
@@ -215,7 +225,7 @@ def pit_gate(B, ch, now, gate):
         passed = tick - B.pit_start[ch]
         B.pit_hold[ch] = passed if passed > 0 else 0
     elif mode == 0 or mode == 4:
-        B.pit_start[ch] = tick - B.pit_hold[ch]
+        B.pit_start[ch] = max(tick, B.pit_start[ch]) - B.pit_hold[ch]  # what is not loaded yet is at the next clock
         B.pit_hold[ch] = -1
     else:  # a trigger: the count begins again
         B.pit_frozen[ch] = pit_value(B, ch, tick)
@@ -240,7 +250,7 @@ def pit_latch_status(B, ch, tick):
     if B.pit_status_latched[ch]:
         return
     pit_sync(B, ch, tick)
-    loaded = B.pit_phase[ch] == COUNTING and B.pit_pending[ch] == 0 and (B.pit_hold[ch] >= 0 or tick >= B.pit_start[ch])
+    loaded = B.pit_phase[ch] == COUNTING and B.pit_pending[ch] == 0 and tick >= B.pit_start[ch]
     B.pit_status[ch] = (
         pit_output_at(B, ch, tick) << 7
         | (0 if loaded else 0x40)

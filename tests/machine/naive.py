@@ -15,6 +15,7 @@ class NaiveCounter:
         self.ce = 0
         self.out = 0
         self.cr: int | None = None
+        self.fresh = False  # the count register was written and not loaded since
         self.loading = False  # the next clock loads the count register
         self.running = False
         self.first: int | None = None
@@ -55,6 +56,7 @@ class NaiveCounter:
         if self.bcd:
             value = (value >> 12) * 1000 + (value >> 8 & 15) * 100 + (value >> 4 & 15) * 10 + (value & 15)
         self.cr = value or self.full
+        self.fresh = True
         if self.mode == 0:
             self.set_out(0)
             self.loading = True
@@ -75,6 +77,7 @@ class NaiveCounter:
     def reload(self) -> None:
         assert self.cr is not None
         self.current = self.cr
+        self.fresh = False
         self.ce = self.cr & ~1 if self.mode == 3 else self.cr
 
     def clock(self) -> None:
@@ -127,7 +130,7 @@ class NaiveCounter:
 
     def null(self) -> bool:
         """The count written is not in the counting element yet."""
-        return not self.running or self.loading or self.cr != self.current
+        return not self.running or self.loading or self.fresh
 
 
 class NaivePic:

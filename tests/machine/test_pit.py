@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aero_lab.machine.bus import Bus
@@ -63,6 +63,8 @@ def small(byte: int, access: int, bcd: int) -> int:
     return byte % 8 * (17 if bcd else 3) + 2 if access == 1 else byte % 10 if bcd else byte
 
 
+@example(start=(1, 0, 0), ops=[("write", 0), ("gate", 1), ("clock", 2)], late=0)  # opened before the count was loaded
+@example(start=(1, 4, 0), ops=[("write", 0), ("gate", 1), ("gate", 0), ("clock", 1), ("gate", 1), ("clock", 9)], late=0)
 @given(start=st.tuples(st.integers(1, 3), st.integers(0, 5), st.integers(0, 1)), ops=OPS, late=st.integers(0, 900))
 @settings(max_examples=250)
 def test_counter_2_is_its_twin(start, ops, late):
