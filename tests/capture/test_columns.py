@@ -20,7 +20,11 @@ def rows_of(frames, snap=0):
     recorder = Recorder(snap=snap)
     for frame in frames:
         assert recorder.add(frame, "nic", "tx", 0)
-    table = recorder.frames()[DISSECTED].astype(object)
+    table = recorder.frames()[DISSECTED]
+    for column in table.select_dtypes("category"):
+        codes = table[column].cat
+        assert codes.codes.between(-1, len(codes.categories) - 1).all(), f"{column}: a number without a name"
+    table = table.astype(object)
     table = table.where(table.notna(), None)
     return [{k: v for k, v in row.items() if v is not None} for row in table.to_dict("records")]
 
