@@ -190,3 +190,10 @@ DISK_PATIENCE = 10.0
 """Seconds that closing a capture waits for its disk."""
 DISK_QUEUE = 4 << 20
 """Bytes of a tunnel's capture that may wait for the disk."""
+
+# WebRTC transport -----------------------------------------------------------------------------------------------------
+RTC_BUFFERED = 256 << 10
+"""Bytes that may wait in the library's queue of one channel: more only makes what comes later wait longer."""
+RTC_HELD = 1 << 20
+"""Bytes of received messages that an association holds for its user; beyond them it takes no more off the network. As
+large as the window it begins with."""
