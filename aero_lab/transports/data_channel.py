@@ -2,13 +2,13 @@
 
 Theory of operation
 -------------------
-The library keeps what is handed to it, without a bound, and tells how much that is. So :meth:`DataChannelEnd.send` hands
-messages over while less than :data:`~aero_lab.bounds.RTC_BUFFERED` bytes wait there, and is called again when half of
-them have gone.
+The library keeps what is handed to it, without a bound, and tells how much that is. So :meth:`DataChannelEnd.send`
+hands messages over while less than :data:`~aero_lab.bounds.RTC_BUFFERED` bytes wait there, and is called again when
+half of them have gone.
 
-What arrives and finds :attr:`~DataChannelEnd.received` full depends on what the channel promises. On a reliable one it
-waits here, the association promises its peer that much less, and beyond its window the peer has to wait. On one that may
-lose messages it is lost, and counted, as it would be on a network.
+What arrives and finds :attr:`~DataChannelEnd.received` full depends on what the channel promises. On a reliable one
+it waits here, the association promises its peer that much less, and beyond its window the peer has to wait. On one
+that may lose messages it is lost, and counted, as it would be on a network.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A WebRTC peer as the lab sees it: one connection, data channels, nothing of media.
 
-Whatever library does ICE, DTLS and SCTP stands behind :class:`Peer` and :class:`Channel`; :func:`make_peer` picks one.
-Everything lives on one asyncio loop, and callbacks come on it. Nothing here asks a server elsewhere for its address: the
-candidates are those of the addresses that were given, loopback by default.
+Whatever library does ICE, DTLS and SCTP stands behind :class:`Peer` and :class:`Channel`; :func:`make_peer` picks
+one. Everything lives on one asyncio loop, and callbacks come on it. Nothing here asks a server elsewhere for its
+address: the candidates are those of the addresses that were given, loopback by default.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """A WebRTC peer of aiortc's (BSD), and what the lab needs of it that it does not offer.
 
-**Addresses.** aiortc gathers candidates at every address of the host but loopback. Here they are those that were asked
-for: a proxy bound to loopback must not open sockets on the network, and a namespace with nothing but ``lo`` has no other.
+**Addresses.** aiortc gathers candidates at every address of the host but loopback. Here they are those that were
+asked for: a proxy bound to loopback must not open sockets on the network, and a namespace with nothing but ``lo`` has
+no other.
 
-**The receive window.** aiortc hands each message over at once and considers it gone; whoever cannot take more has no way
-to say so. :class:`_Association` takes what its owner holds off the window it promises, and once that is used up it
-discards further DATA without acknowledging it, as RFC 9260 section 6.2 lets a receiver do that has no room: the sender,
-who may be one that does not look at the window, sends it again.
+**The receive window.** aiortc hands each message over at once and considers it gone; whoever cannot take more has no
+way to say so. :class:`_Association` takes what its owner holds off the window it promises, and once that is used up
+it discards further DATA without acknowledging it, as RFC 9260 section 6.2 lets a receiver do that has no room: the
+sender, who may be one that does not look at the window, sends it again.
 
 **What it cost.** The IP bytes of a connection are those of its datagrams with 28 bytes of header each (48 over IPv6),
 counted where they pass the socket.
@@ -233,13 +234,13 @@ class AiortcPeer(Peer):
         sctp = self._peer.sctp
         if sctp is not None and not isinstance(sctp, _Association):
             sctp.__class__ = _Association
-            connection = sctp.transport.transport.iceGatherer._connection
+            connection: Any = sctp.transport.transport.iceGatherer._connection
             connection.__class__ = _Connection
             connection.addresses, connection.counted = self._addresses, self._counted
 
     def _described(self) -> Description:
         local = self._peer.localDescription
-        return Description(local.type, local.sdp)
+        return Description("offer" if local.type == "offer" else "answer", local.sdp)
 
 
 def _words(error: BaseException) -> str:
