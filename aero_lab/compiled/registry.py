@@ -42,24 +42,10 @@ PLAIN = bool(numba.config.DISABLE_JIT)  # type: ignore[attr-defined]
 
 _kernels: list[_Kernel] = []
 
-KERNEL_MODULES = {
-    "network": (
-        "aero_lab.wire.checksum",
-        "aero_lab.rings.frame_ring",
-        "aero_lab.link.pipe",
-        "aero_lab.framing.l2_tunnel",
-        "aero_lab.transports.memory",
-        "aero_lab.stack.core",
-        "aero_lab.capture.columns",
-        "aero_lab.capture.causes",
-        *(("aero_lab.guests.tap.frames",) if sys.platform.startswith("linux") else ()),
-    ),
-    "cpu": ("aero_lab.cpu.kernels", "aero_lab.machine.kernels"),
-}
-"""Modules whose kernels :func:`warmup` compiles, by group: who wants one group pays nothing for the other."""
-
-ROOMS = {"aero_lab.cpu.": "cpu", "aero_lab.machine.": "cpu"}
-"""Rooms whose kernels are of another group than ``network``."""
+_groups = importlib.import_module("aero_lab.compiled.groups")
+# Not an import statement, which the cache would follow: a name added to a list makes no compiled kernel stale.
+KERNEL_MODULES: dict[str, tuple[str, ...]] = _groups.KERNEL_MODULES
+ROOMS: dict[str, str] = _groups.ROOMS
 
 
 def group_of(module: str) -> str:
@@ -234,9 +220,9 @@ def entry(function: Any) -> Any:
 def warmup(progress: bool = True, *groups: str) -> int:
     """Compile every kernel that Python calls and that is not on disk yet, callees first.
 
-    ``groups`` are ``network`` (if none is named) and ``cpu``. Returns how many had to be compiled. What waits on disk
-    is loaded when it is first called: a warm process loads only what it uses. With ``progress`` a bar (in a notebook a
-    widget) counts kernels, callees included, as soon as the work takes noticeable time.
+    ``groups`` are ``network`` (if none is named), ``cpu`` and ``nic``. Returns how many had to be compiled. What waits
+    on disk is loaded when it is first called: a warm process loads only what it uses. With ``progress`` a bar (in a
+    notebook a widget) counts kernels, callees included, as soon as the work takes noticeable time.
     """
     global _on_ready
     groups = groups or ("network",)

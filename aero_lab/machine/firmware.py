@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..errors import UsageError
+from ..nic.function import Bar
 from .board import BAR_HIGH, BAR_IO, BAR_MEMORY, BAR_MEMORY64, EXT_NONE, RUNNING
 from .bus import Bus
 from .limits import (
@@ -38,14 +39,6 @@ ROUTING_TABLE = 0xF0000
 BIOS_DATA = 0x400
 IRQS_TO_CHOOSE = 0x0E60
 """IRQs 5, 6, 9, 10 and 11: what the routing table says a PIRQ could also go to."""
-
-
-class Bar(NamedTuple):
-    """A window that a PCI function asks for."""
-
-    size: int
-    kind: str = "memory"
-    """``"memory"``, ``"memory64"`` (takes the next register too) or ``"io"``."""
 
 
 def power_on(bus: Bus, ram: np.ndarray, epoch: int, paced: bool = False) -> None:

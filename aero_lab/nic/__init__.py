@@ -1,0 +1,1 @@
+"""Network cards as drivers know them: registers, descriptor rings, interrupts; compiled, and without a machine."""
