@@ -415,6 +415,12 @@ TWINS: dict[str, dict[str, str]] = {
     "tests/machine/test_uart.py::test_the_receiver_is_its_twin": {
         "aero_lab.machine.uart": "uart_clear_receiver uart_fifo_control uart_read uart_take uart_trigger",
     },
+    "tests/nic/test_offload.py::test_insertion_is_its_twin_and_writes_nowhere_else": {
+        "aero_lab.nic.offload": "put_checksum",
+    },
+    "tests/nic/test_offload.py::test_segmentation_is_its_twin": {
+        "aero_lab.nic.offload": "fix_segment segment_count",
+    },
     "tests/rings/test_frame_ring.py::TestRingsAgainstDeques::runTest": {
         "aero_lab.rings.frame_ring": "commit count descriptor find_room has_room move push release reserve",
     },
