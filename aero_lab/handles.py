@@ -45,8 +45,8 @@ class Guest(ABC):
 
     @property
     def lan(self) -> Lan:
-        """The proxy's side of this guest's network."""
-        return self._server.lan
+        """This guest's synthetic LAN: at the proxy, or before the tunnel where the option has it there."""
+        return self._client.lan or self._server.lan
 
     @property
     def mac(self) -> str:
@@ -73,8 +73,8 @@ class Guest(ABC):
 
     @property
     def counters(self) -> dict[str, int]:
-        """Counters of the proxy's side of this guest: LAN, NAT, stack, egress."""
-        return self._call(lambda: self._server.lan.counters)
+        """Counters of the proxy's side of this guest: LAN, NAT, stack, egress, or what of it is there."""
+        return self._call(lambda: self._server.counters)
 
     @property
     def link(self) -> dict[str, dict[str, int]]:

@@ -19,8 +19,6 @@ import os
 import random
 import weakref
 from collections.abc import Callable
-from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     from .lan.explain import Explanation
     from .lan.restoring import Restored
     from .link import Link
-    from .tunnels import WebSocketTunnels
+    from .tunnels import Tunnels
     from .widgets.dashboard import Dashboard
 
 
@@ -69,6 +67,7 @@ class Lab:
     ack_policy: when a guest's TCP hears that its bytes arrived: ``"early"``, when the proxy has them, or ``"mirror"``,
         when the far TCP acknowledged them. The column ``ack_policy`` of :attr:`flows` tells what came of it.
     progress: show a bar when kernels have to be compiled first.
+    settings: of the option, see its page.
     """
 
     def __init__(
@@ -90,6 +89,7 @@ class Lab:
         policy: Policy | None = None,
         ack_policy: str = "early",
         progress: bool = True,
+        **settings: Any,
     ):
         from .audit import Audit
         from .capture import Recorder
@@ -98,16 +98,21 @@ class Lab:
         from .lan.config import ACK_POLICIES
         from .link import Link
         from .paths import get_path
+        from .tunnels import Bench, find
 
         if not MTU_MIN <= mtu <= MTU_MAX:
             raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {mtu}")
         if ack_policy not in ACK_POLICIES:
             raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {ack_policy!r}")
-        self.path = get_path(option)
+        self.path = get_path(option, **settings)
         self.transport = "websocket" if proxy_url is not None else transport
         self._elsewhere = proxy_url is not None
-        _check_transport(self.transport, virtual, link is not None, proxy_url, token, mtu)
+        if token is not None and proxy_url is None:
+            raise UsageError("token= is for the proxy at proxy_url=; the lab's own mints one")
+        kind = find(self.transport)
         self.link = Link.parse(link) if isinstance(link, str) else link
+        if why := kind.why_not(self.path, virtual=virtual, link=self.link, mtu=mtu):
+            raise UsageError(why)
         self.mtu = mtu
         self.ipv6 = ipv6
         self.seed = seed
@@ -140,9 +145,16 @@ class Lab:
         self._gateways: dict[str, str] = {}  # MAC addresses of gateways that are not this lab's own
         self._dashboard: Dashboard | None = None
         self._audit = Audit(epoch_ns=self.capture.epoch_ns)
-        self._tunnels: WebSocketTunnels | None = None
-        if self.transport == "websocket":
-            self._tunnels = self._open_tunnels(proxy_url, token)
+        bench = Bench(
+            self._engine, self.path, self.capture, None if self._elsewhere else self._world, self._audit,
+            nic=self._tap, mtu=mtu, ipv6=ipv6, ack_policy=ack_policy, seed=seed, link=self.link, url=proxy_url,
+            token=token,
+        )  # fmt: skip
+        try:
+            self._tunnels: Tunnels = kind(bench)
+        except BaseException:
+            self._engine.close()
+            raise
         self._finalizer = weakref.finalize(self, self._engine.close)
 
     # Guests ---------------------------------------------------------------------------------------------------------
@@ -177,89 +189,19 @@ class Lab:
         if not guest.networked:
             self.unplugged.append(guest)
             return guest
-        if self._tunnels is not None:
-            self._tunnels.wait()
+        self._tunnels.wait()
         self.guests.append(guest)
         return guest
 
     def _connect(self, number: int, name: str, make_host: Callable[[random.Random, int], Any]) -> tuple:
         """On the engine's thread: a host, and the pipeline from its NIC to the world: host, client, server, links."""
-        from .lan import Lan
-        from .paths.base import Wire
-        from .transports.impaired import impaired_pair
-        from .transports.memory import memory_pair
-
-        # What lives on goes on without the lab itself: one that is forgotten must be freed, for that ends it.
-        engine, world, mtu, ipv6, audit = self._engine, self._world, self.mtu, self.ipv6, self._audit
-        rng = partial(_seeded, self.seed, number)
-        host = make_host(rng("guest"), engine.now())
-        if self._tunnels is not None:
-            return host, *self._tunnels.connect(number, host, rng)
-        links: tuple = ()
-        if self.transport == "datagram":
-            near, far, links = self._datagrams(number)
-        elif self.link is None:
-            near, far = memory_pair()
-        else:
-            near, far, links = impaired_pair(self.link, rng("link"))
-
-        lives = count()
-
-        def make_lan() -> Lan:
-            now, life = engine.now(), next(lives)
-            suffix = f"/{life}" if life else ""  # a later life must not repeat the sequence numbers of an earlier one
-
-            def make_egress(sink: Any) -> Any:
-                return world.make_egress(sink, rng("egress" + suffix), now)
-
-            source = audit.source(now, session=name)
-            return Lan(world.lan_config(mtu, ipv6), make_egress, rng("lan" + suffix), now, source)
-
-        client = self.path.client(Wire(host.nic_tx, host.nic_rx), near, self._tap, mtu)
-        server: Any = self.path.server(far, make_lan, self.capture, mtu)
-        engine.add(host, client, *links, server)
-        engine.on_close(near.close)
-        engine.on_close(far.close)
-        return host, client, server, links
-
-    def _datagrams(self, number: int) -> tuple:
-        """Both ends of a real datagram channel, with the link in front when there is one."""
-        from .transports.datagram import Splice, datagram_pair
-        from .transports.impaired import impaired_pair
-
-        near, far = datagram_pair()
-        driver = self._engine.driver  # type: ignore[union-attr]
-        for end in (near, far):
-            driver.watch(end.wake_fd, end.clear_wake)
-        if self.link is None:
-            return near, far, ()
-        guest, middle, links = impaired_pair(self.link, self._rng(number, "link"))
-        self._engine.on_close(near.close)
-        return guest, far, (*links, Splice(middle, near))
-
-    def _open_tunnels(self, url: str | None, token: str | None) -> WebSocketTunnels:
-        from .tunnels import WebSocketTunnels
-
-        try:
-            return WebSocketTunnels(
-                self._engine,  # type: ignore[arg-type]
-                self._world,
-                self.path,
-                self.capture,
-                self._audit,
-                nic=self._tap,
-                mtu=self.mtu,
-                ipv6=self.ipv6,
-                seed=self.seed,
-                url=url,
-                token=token,
-            )
-        except BaseException:
-            self._engine.close()
-            raise
+        host = make_host(self._rng(number, "guest"), self._engine.now())
+        return host, *self._tunnels.connect(number, name, host)
 
     def _rng(self, number: int, part: str) -> random.Random:
-        return _seeded(self.seed, number, part)
+        from .tunnels import seeded
+
+        return seeded(self.seed, number, part)
 
     # Forwards -------------------------------------------------------------------------------------------------------
 
@@ -430,7 +372,8 @@ class Lab:
         chosen = self._find(guest)
 
         def ask() -> Inquiry:
-            ready = chosen is not None and getattr(chosen._server, "has_lan", True)
+            # The proxy's rules are asked: those of a LAN at the guest would pass everything on.
+            ready = chosen is not None and self.path.lan_side == "proxy" and getattr(chosen._server, "has_lan", True)
             lan = chosen.lan if chosen is not None and ready else self._observer()
             name = chosen.name if chosen is not None else None
             denials = [each for each in self._audit.records if each["kind"] == "denied" and each.get("session") == name]
@@ -514,7 +457,7 @@ class Lab:
         rows = [
             ("option", f"{self.path.letter}: {self.path.name}, {self.path.carries} in the messages"),
             ("time", "closed" if self.closed else "virtual" if self.virtual else "real"),
-            ("transport", self.transport if self._tunnels is None else f"WebSocket to {self._tunnels.where}"),
+            ("transport", self._tunnels.caption),
             ("link", str(self.link) if self.link is not None else "none"),
             ("services", ", ".join(f"{name}:{port}" for name, port in self.services.items()) or "in virtual time"),
             ("guests", ", ".join(guest.name for guest in self.guests) or "none yet"),
@@ -535,11 +478,7 @@ class Flows:
         """One dictionary a flow, oldest first, guests in order; times in ns of the lab's clock."""
 
         def collect() -> list[dict[str, Any]]:
-            return [
-                {"guest_name": guest.name, **row}
-                for guest in self._lab.guests
-                for row in guest._server.lan.flows.rows()
-            ]
+            return [{"guest_name": guest.name, **row} for guest in self._lab.guests for row in guest.lan.flows.rows()]
 
         return self._lab._engine.call(collect)
 
@@ -577,32 +516,6 @@ class Flows:
 
     def __repr__(self) -> str:
         return text_table(self.COLUMNS, self._cells(), right=(7, 8))
-
-
-TRANSPORTS = ("memory", "websocket", "datagram")
-"""What carries messages between the two halves of the lab."""
-
-
-def _check_transport(transport: str, virtual: bool, link: bool, url: str | None, token: str | None, mtu: int) -> None:
-    from .bounds import DATAGRAM_MOST
-    from .paths.l2_tunnel import frame_limits
-
-    if transport == "datagram" and frame_limits(mtu).message > DATAGRAM_MOST:
-        raise UsageError(f"a datagram holds {DATAGRAM_MOST:,} bytes: too few for frames of MTU {mtu}")
-    if transport not in TRANSPORTS:
-        raise UsageError(f"transport {transport!r} does not exist; there is {', '.join(TRANSPORTS)}")
-    if transport != "memory" and virtual:
-        raise UsageError(f"sockets live in real time: transport={transport!r} without virtual=True")
-    if transport == "websocket" and link:
-        raise UsageError("link= is simulated over memory so far, not over a WebSocket")
-    if token is not None and url is None:
-        raise UsageError("token= is for the proxy at proxy_url=; the lab's own mints one")
-
-
-def _seeded(seed: int, number: int, part: str) -> random.Random:
-    # A text as seed does not depend on hash randomisation; each part has its own, so that one draws nothing from
-    # another's.
-    return random.Random(f"{seed}/{number}/{part}")
 
 
 DATA_PATH = ("aero_lab.rings", "aero_lab.stack", "aero_lab.framing", "aero_lab.transports", "aero_lab.capture.segment")

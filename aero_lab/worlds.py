@@ -126,5 +126,11 @@ class FarEndWorld:
         """There is nothing to let go of."""
 
 
+def edge_config(mtu: int = MTU_DEFAULT, ipv6: bool = True, ack_policy: str = "early") -> LanConfig:
+    """Configuration of a LAN, or of its edge, that stands at the guest: it knows of nothing beyond the wire, neither
+    names nor forwards nor rules, for all of that is the proxy's."""
+    return LanConfig(mtu=mtu, gateway6=_gateway6(mtu, ipv6), ack_policy=ack_policy)
+
+
 def _gateway6(mtu: int, wanted: bool) -> bytes | None:
     return GATEWAY6 if wanted and mtu >= IPV6_MTU_MIN else None

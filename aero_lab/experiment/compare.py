@@ -8,7 +8,7 @@ sockets, and the same seed gives the same bytes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..link import Link
 
 TRANSPORTS = ("memory", "websocket")
+"""What a run of processes of its own can be made over."""
 GUESTS = ("scripted", "tap")
 SIZED = ("download", "upload", "parallel", "source", "sink")
 """Workloads that take a ``size``."""
@@ -46,6 +47,8 @@ class Case:
     timeout: float
     ack_policy: str = "early"
     guest: str = "scripted"
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of the option."""
 
     @property
     def name(self) -> str:
@@ -187,15 +190,15 @@ def _cases(
     from ..lan.config import ACK_POLICIES
     from ..link import Link
     from ..paths import get_path
+    from ..tunnels import why_not
 
-    letters = [get_path(letter).letter for letter in options]
+    paths = [get_path(letter) for letter in options]
+    letters = [path.letter for path in paths]
     if not letters or not transports or not workloads:
         raise UsageError("compare needs at least one option, transport and workload")
     for transport in transports:
         if transport not in TRANSPORTS:
             raise UsageError(f"transport {transport!r} does not exist; there is {', '.join(TRANSPORTS)}")
-    if virtual and "websocket" in transports:
-        raise UsageError("a WebSocket lives in real time: leave --virtual or the transport out")
     if guest not in GUESTS:
         raise UsageError(f"guest must be one of {', '.join(GUESTS)}, not {guest!r}")
     if guest == "tap":
@@ -218,6 +221,9 @@ def _cases(
     link = Link.parse(link) if isinstance(link, str) else link
     if link is not None and not virtual:
         raise UsageError("a link is simulated in virtual time only so far: add --virtual")
+    for path, transport in product(paths, transports):
+        if why := why_not(transport, path, virtual=virtual, link=link, mtu=mtu):
+            raise UsageError(why)
     given = dict(parameters or {})
     for option, transport, workload, repeat in product(letters, transports, workloads, range(repeats)):
         own = dict(given)
@@ -261,10 +267,12 @@ def _run_virtual(case: Case, run: Run) -> Capture:
         virtual=True,
         seed=case.seed,
         option=case.option,
+        transport=case.transport,
         link=case.link,
         mtu=case.mtu,
         ack_policy=case.ack_policy,
         progress=False,
+        **case.settings,
     ) as lab:
         lab.capture.meta = _meta(case)
         guest = lab.guest("scripted", profile=case.profile)
@@ -294,6 +302,7 @@ def _run_real(case: Case, run: Run) -> Capture:
         case.transport,
         digest_of,
         case.guest,
+        case.settings,
     ) as halves:
         halves.client.ask("online", timeout=case.timeout, patience=case.timeout + 10)
         rtt = halves.client.ask("rtt")["rtt_ms"]
@@ -309,7 +318,7 @@ def _run_real(case: Case, run: Run) -> Capture:
         take_result(run, answer)
         take_rtt(run, rtt)
         take_tunnel(run, before[0]["counters"], after[0]["counters"])
-        run.ack_policy = after[1]["ack_policy"]
+        run.ack_policy = next(half["ack_policy"] for half in after if "ack_policy" in half)
         take_cpu(run, *(b["cpu"] - a["cpu"] for a, b in zip(before, after)))
         capture = halves.capture()
         since, until = (moment[0]["now"] + halves.epoch_ns for moment in (before, after))

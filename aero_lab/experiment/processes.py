@@ -123,8 +123,10 @@ class RealRun:
         transport: str = "memory",
         digest_of: int = 0,
         guest: str = "scripted",
+        settings: dict[str, Any] | None = None,
     ):
-        """``digest_of``: size of a download whose digest the services are to know before it begins."""
+        """``settings``: of the option. ``digest_of``: size of a download whose digest the services are to know before
+        it begins."""
         from ..egress.services_host import ServicesHost
         from ..engine import RealEngine
         from ..services.content import content_md5
@@ -144,6 +146,7 @@ class RealRun:
             spec = {
                 "ack_policy": ack_policy,
                 "option": option,
+                "settings": settings or {},
                 "transport": transport,
                 "guest": guest,
                 "profile": profile,
@@ -167,12 +170,19 @@ class RealRun:
             raise
 
     def _share_memory(self, spec: dict[str, Any]) -> None:
+        from ..paths import get_path
         from ..transports.memory import SharedMemoryTransport
 
-        self._tickets = SharedMemoryTransport.create_tickets()
-        for role, ticket in zip(("proxy", "client"), self._tickets):
-            self._workers.append(Worker(role, {**spec, "ticket": ticket.text}, ticket.fds))
-            ticket.close()
+        channels = get_path(spec["option"], **spec["settings"]).channels(spec["mtu"])
+        pairs = {channel.name: SharedMemoryTransport.create_tickets() for channel in channels}
+        for side, role in enumerate(("proxy", "client")):
+            tickets = {name: pair[side] for name, pair in pairs.items()}
+            self._tickets += tuple(tickets.values())
+            texts = {name: ticket.text for name, ticket in tickets.items()}
+            fds = tuple(fd for ticket in tickets.values() for fd in ticket.fds)
+            self._workers.append(Worker(role, {**spec, "tickets": texts}, fds))
+            for ticket in tickets.values():
+                ticket.close()
         for worker in self._workers:
             worker.ready()
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import random
 import resource
 import subprocess
 import sys
@@ -27,9 +26,10 @@ from ..engine import RealEngine, TimedOut
 from ..errors import AeroLabError
 from ..limits import MS, PARENT_CHECK, SECOND
 from ..paths import get_path
-from ..paths.base import Wire
+from ..paths.base import Far, Path
 from ..transports.base import TransportEnd
 from ..transports.memory import SharedMemoryTransport
+from ..tunnels import Bench, seeded
 from ..wire.address import ip, ip_text
 
 if TYPE_CHECKING:
@@ -38,11 +38,6 @@ if TYPE_CHECKING:
 
 RTT_PINGS, RTT_PATIENCE = 11, 5.0
 """PINGs of the tunnel whose round-trip times are taken, and seconds that one may take."""
-
-
-def seeded(seed: int, part: str) -> random.Random:
-    """The generator of one part of a run; no part draws from another's."""
-    return random.Random(f"{seed}/1/{part}")
 
 
 class Half(ABC):
@@ -62,12 +57,27 @@ class Half(ABC):
     def build(self) -> None:
         """Make this half of the path and put it on the engine."""
 
-    def attach(self) -> TransportEnd:
-        """This half's end of the memory that both processes share."""
-        end = SharedMemoryTransport.attach(self.spec["ticket"])
-        self.engine.on_close(end.close)
-        self.engine.call(self.engine.driver.watch, end.wake_fd, end.clear_wake)
-        return end
+    def attach(self) -> dict[str, TransportEnd]:
+        """This half's ends of the memory that both processes share."""
+        ends: dict[str, TransportEnd] = {}
+        for name, ticket in self.spec["tickets"].items():
+            end = ends[name] = SharedMemoryTransport.attach(ticket)
+            self.engine.on_close(end.close)
+            self.engine.call(self.engine.driver.watch, end.wake_fd, end.clear_wake)
+        return ends
+
+    @property
+    def path(self) -> Path:
+        """The option of this run, with its settings."""
+        return get_path(self.spec["option"], **self.spec["settings"])
+
+    def bench(self, world: Any = None, **more: Any) -> Bench:
+        """What this half gives its tunnels."""
+        spec = self.spec
+        return Bench(
+            self.engine, self.path, self.recorder, world, mtu=spec["mtu"], ack_policy=spec["ack_policy"],
+            seed=spec["seed"], **more,
+        )  # fmt: skip
 
     def commands(self) -> dict[str, Callable[..., dict[str, Any]]]:
         """What the parent may ask for, by name."""
@@ -83,18 +93,23 @@ class Half(ABC):
             os._exit(1)
         self.engine.loop.call_later(PARENT_CHECK, self._look_for_parent)
 
+    @property
     @abstractmethod
-    def counters(self) -> dict[str, int]:
-        """Counters of this half, by name."""
+    def node(self) -> Any:
+        """This half of the path."""
 
     def measure(self) -> dict[str, Any]:
-        """CPU seconds of this process so far, the clock, and counters."""
+        """CPU seconds of this process so far, the clock, and counters; and where the LAN is, what the guest's bytes
+        were acknowledged for."""
         used = resource.getrusage(resource.RUSAGE_SELF)
-        return {
+        found = {
             "cpu": used.ru_utime + used.ru_stime,
             "now": self.engine.now(),
-            "counters": self.engine.call(self.counters),
+            "counters": self.engine.call(lambda: self.node.counters),
         }
+        if self.path.lan_side == self.spec["role"]:
+            found["ack_policy"] = self.engine.call(lambda: self.node.lan.tcp.ack_policy)
+        return found
 
     def capture(self, path: str) -> dict[str, Any]:
         """Write what was recorded; returns how many frames."""
@@ -111,8 +126,8 @@ class Client(Half):
     port: Any
 
     def build(self) -> None:
-        end = self.attach()
-        self.engine.call(self._plug_in, lambda guest: self._join(guest, end))
+        ends = self.attach()
+        self.engine.call(self._plug_in, lambda guest: self._join(guest, ends))
 
     def commands(self) -> dict[str, Callable[..., dict[str, Any]]]:
         return {**super().commands(), "online": self.online, "run": self.run, "rtt": self.rtt}
@@ -120,7 +135,7 @@ class Client(Half):
     def _plug_in(self, join: Callable[[ScriptedGuest], Any]) -> None:
         from ..guests.scripted.guest import ScriptedGuest
 
-        spec, rng = self.spec, seeded(self.spec["seed"], "guest")
+        spec, rng = self.spec, seeded(self.spec["seed"], 1, "guest")
         self.guest: Any
         if spec["guest"] == "tap":
             from ..guests.tap.guest import TapGuest
@@ -132,10 +147,8 @@ class Client(Half):
             self.guest = ScriptedGuest(spec["profile"], rng, self.engine.now(), mtu=spec["mtu"])
         self.port = join(self.guest)
 
-    def _join(self, guest: ScriptedGuest, end: TransportEnd) -> Any:
-        port = get_path(self.spec["option"]).client(
-            Wire(guest.nic_tx, guest.nic_rx), end, self.recorder, self.spec["mtu"]
-        )
+    def _join(self, guest: ScriptedGuest, ends: dict[str, TransportEnd]) -> Any:
+        port = self.bench().near(guest, 1, ends)
         self.engine.add(guest, port)
         return port
 
@@ -148,7 +161,7 @@ class Client(Half):
             times.append(rtt / MS)
             came.set()
 
-        self.port.control.on_rtt = answered
+        self.port.on_rtt = answered
         for _ in range(number):
             came.clear()
             self.engine.call(lambda: self.port.ping(self.engine.now()))
@@ -156,8 +169,9 @@ class Client(Half):
                 break
         return {"rtt_ms": times}
 
-    def counters(self) -> dict[str, int]:
-        return self.port.counters
+    @property
+    def node(self) -> Any:
+        return self.port
 
     def online(self, timeout: float) -> dict[str, Any]:
         """Wait until DHCP has given an address."""
@@ -191,8 +205,7 @@ class Proxy(Half):
     server: Any
 
     def build(self) -> None:
-        end = self.attach()
-        self.engine.call(self._serve, end)
+        self.engine.call(self._serve, self.attach())
 
     def world(self) -> HostWorld:
         """The services of the parent, and the rest of the world."""
@@ -205,26 +218,14 @@ class Proxy(Half):
         self.engine.on_close(world.close)
         return world
 
-    def _serve(self, end: TransportEnd) -> None:
-        from ..lan import Lan
-
-        now, spec, world = self.engine.now(), self.spec, self.world()
-
-        def make_lan() -> Lan:
-            def make_egress(sink: Any) -> Any:
-                return world.make_egress(sink, seeded(spec["seed"], "egress"), now)
-
-            return Lan(world.lan_config(spec["mtu"]), make_egress, seeded(spec["seed"], "lan"), now)
-
-        self.server = get_path(spec["option"]).server(end, make_lan, self.recorder, spec["mtu"])
+    def _serve(self, ends: dict[str, TransportEnd]) -> None:
+        network = self.bench(self.world()).network(1)
+        self.server = self.path.server(Far(ends, network, self.recorder, self.spec["mtu"]))
         self.engine.add(self.server)
 
-    def counters(self) -> dict[str, int]:
-        return self.server.lan.counters
-
-    def measure(self) -> dict[str, Any]:
-        """As every half, and what the guest's bytes were acknowledged for."""
-        return {**super().measure(), "ack_policy": self.engine.call(lambda: self.server.lan.tcp.ack_policy)}
+    @property
+    def node(self) -> Any:
+        return self.server
 
 
 def serve(half: Half, answer: Callable[[dict[str, Any]], None]) -> None:

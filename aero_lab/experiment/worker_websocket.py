@@ -8,21 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..paths import get_path
 from ..transports.tcp_info import MAX_SEGMENT
-from ..tunnels import WebSocketTunnels
-from .worker import Client, Proxy, seeded
+from ..tunnels.websocket import WebSocketTunnels
+from .worker import Client, Proxy
 
 
 class WebSocketProxyHalf(Proxy):
     """The proxy server, and behind it LAN, NAT and host sockets."""
 
     def build(self) -> None:
-        spec = self.spec
-        self._tunnels = WebSocketTunnels(
-            self.engine, self.world(), get_path(spec["option"]), self.recorder, None,
-            mtu=spec["mtu"], ipv6=True, seed=spec["seed"],
-        )  # fmt: skip
+        self._tunnels = WebSocketTunnels(self.bench(self.world()))
         self.server = self._tunnels.expect(1)
 
     def about(self) -> dict[str, Any]:
@@ -33,14 +28,8 @@ class WebSocketClientHalf(Client):
     """Guest, NIC and a tunnel over WebSocket."""
 
     def build(self) -> None:
-        spec = self.spec
-        self._tunnels = WebSocketTunnels(
-            self.engine, None, get_path(spec["option"]), self.recorder, None,
-            mtu=spec["mtu"], ipv6=True, seed=spec["seed"], url=spec["url"], max_segment=MAX_SEGMENT,
-        )  # fmt: skip
-        self.engine.call(
-            self._plug_in, lambda guest: self._tunnels.connect(1, guest, lambda part: seeded(spec["seed"], part))[0]
-        )
+        self._tunnels = WebSocketTunnels(self.bench(url=self.spec["url"], max_segment=MAX_SEGMENT))
+        self.engine.call(self._plug_in, lambda guest: self._tunnels.connect(1, "guest1", guest)[0])
         self._tunnels.wait()
 
     def measure(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """One interface for the options.
 
-A path joins a guest's NIC to the world through a message transport. It is made of two halves, each a node of the
+A path joins a guest's NIC to the world through channels of messages. It is made of two halves, each a node of the
 scheduler (``step(now)``, ``poll_at(now)``): the *client* half stands where the browser is, the *server* half where the
 proxy is. What lies in which half, and so what the messages carry, is all that tells the options apart::
 
@@ -8,22 +8,30 @@ proxy is. What lies in which half, and so what the messages carry, is all that t
     B L3 tunnel      client: link layer            messages: packets   server: stack, egress
     C L2 tunnel      client: nothing               messages: frames    server: link layer, stack, egress
 
-A path registers itself under its letter in :data:`OPTIONS` when its module is imported.
+A path says which channels it needs (:meth:`Path.channels`), a transport gives them: each half is handed an end of each.
+Whatever else a half is made of comes with them, in a :class:`Near` or a :class:`Far`.
+
+A path registers itself under its letter in :data:`OPTIONS` when its module is imported. Its settings are the fields of
+its dataclass.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from ..clock import Node
 from ..errors import UsageError
 from ..limits import MTU_DEFAULT
 from ..rings import FrameRing
 from ..transports.base import TransportEnd
+
+if TYPE_CHECKING:
+    from ..lan import Lan
+    from ..lan.network import Network
 
 
 class Tap(Protocol):
@@ -43,23 +51,138 @@ class Wire:
     """Frames for the guest."""
 
 
+@dataclass(frozen=True)
+class Channel:
+    """Messages between the halves that belong together: one WebSocket, one DataChannel, one pair of rings."""
+
+    name: str
+    """``l2``, ``l3``, ``mux``, ``tcp``, ``udp`` or ``dns``; also the label of a DataChannel."""
+    most: int
+    """Bytes of the largest message, either way."""
+    route: str
+    """Path of the endpoint at a server: ``/l2``."""
+    subprotocols: tuple[str, ...] = ()
+    """Offered by a WebSocket, the preferred first."""
+    ordered: bool = False
+    """Whether messages must arrive, all and in order. One that can do without may be given either kind."""
+
+
+@dataclass(frozen=True)
+class Near:
+    """What a client half is made of."""
+
+    nic: Wire
+    ends: Mapping[str, TransportEnd]
+    """An end of each of the path's channels, by name."""
+    network: Network | None = None
+    """Of what the part of the network that lies on this side is made; its egress is the half's own business. None where
+    nothing does."""
+    recorder: Tap | None = None
+    mtu: int = MTU_DEFAULT
+    dial: Callable[[Channel, str], TransportEnd] | None = None
+    """Opens one more channel at any time, given what the query of its URL says. None: there are no more."""
+
+
+@dataclass(frozen=True)
+class Far:
+    """What a server half is made of."""
+
+    ends: Mapping[str, TransportEnd]
+    network: Network
+    """Of what the part of the network that lies on this side is made, and the way to the world."""
+    recorder: Tap | None = None
+    mtu: int = MTU_DEFAULT
+
+
+class Talk(Protocol):
+    """The conversation of a channel with itself, beside what it carries: what keepalive asks."""
+
+    def ping(self, now: int, only: bool = False, payload: bytes | None = None) -> None:
+        """Send a PING, with ``payload`` if given."""
+
+
+class ClientHalf(Node, Protocol):
+    """What a lab asks of a client half beside its turns."""
+
+    name: str
+    on_rtt: Callable[[int], None] | None
+    """Told the round-trip time, ns, of each PING that was answered."""
+
+    def ping(self, now: int) -> None:
+        """Measure the round-trip time of the tunnel; :attr:`rtt` has it when the answer came."""
+
+    @property
+    def rtt(self) -> int | None: ...
+
+    @property
+    def talks(self) -> Mapping[str, Talk]:
+        """Channels that can be kept alive by PINGs of their own, by name."""
+        ...
+
+    @property
+    def lan(self) -> Lan | None:
+        """The synthetic LAN, when it lies on this side."""
+        ...
+
+    @property
+    def frame_bytes(self) -> tuple[int, int]:
+        """Bytes of the guest's Ethernet frames, up and down."""
+        ...
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """``frames_wrapped, frames_unwrapped`` (of the NIC, up and down), ``messages_sent, bytes_sent,
+        messages_received, bytes_received`` over all channels, drops by reason."""
+        ...
+
+    def renewed(self, channel: str, now: int) -> None:
+        """The connection of a channel was lost and made again: what it carried is gone, the other end knows
+        nothing."""
+
+
+class ServerHalf(Node, Protocol):
+    """What a lab asks of a server half beside its turns."""
+
+    name: str
+
+    @property
+    def lan(self) -> Lan | None: ...
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was done and dropped on this side, by part and reason."""
+        ...
+
+
+@dataclass(frozen=True)
 class Path(ABC):
-    """An option. One object makes both halves; they share nothing but the transport."""
+    """An option and its settings. One object makes both halves; they share nothing but the channels."""
 
     letter: ClassVar[str]
     name: ClassVar[str]
     carries: ClassVar[str]
     """What travels in a message, for tables and pictures."""
+    lan_side: ClassVar[str]
+    """``client`` or ``proxy``: where the LAN is, and with it DHCP, the NAT and the table of flows."""
+    cable: ClassVar[bool] = True
+    """Whether the channel is the guest's cable: who loses it sees its link go down."""
 
     @abstractmethod
-    def client(self, nic: Wire, end: TransportEnd, recorder: Tap | None = None, mtu: int = MTU_DEFAULT) -> Node:
+    def channels(self, mtu: int = MTU_DEFAULT) -> tuple[Channel, ...]:
+        """What has to be there before the halves are made, the most important first."""
+
+    @abstractmethod
+    def client(self, near: Near) -> ClientHalf:
         """The half beside the guest."""
 
     @abstractmethod
-    def server(
-        self, end: TransportEnd, make_lan: Callable[[], Any], recorder: Tap | None = None, mtu: int = MTU_DEFAULT
-    ) -> Node:
-        """The half beside the host's sockets. ``make_lan`` makes the synthetic LAN with its egress."""
+    def server(self, far: Far) -> ServerHalf:
+        """The half beside the host's sockets."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings that are not the default, for tables and files."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
 
 
 OPTIONS: dict[str, type[Path]] = {}
@@ -81,12 +204,23 @@ def options() -> dict[str, type[Path]]:
     return dict(sorted(OPTIONS.items()))
 
 
-def get_path(letter: str) -> Path:
-    """The option with this letter; :class:`UsageError` names those there are."""
+def get_path(letter: str, **settings: Any) -> Path:
+    """The option with this letter; :class:`UsageError` names those there are, and the settings of one."""
     known = options()
     if letter.upper() not in known:
         raise UsageError(f"option {letter!r} does not exist; there is {_join(known)}")
-    return known[letter.upper()]()
+    cls = known[letter.upper()]
+    allowed = [each.name for each in fields(cls)]
+    for name in settings:
+        if name not in allowed:
+            raise UsageError(f"option {cls.letter} has no setting {name!r}; it has {', '.join(allowed) or 'none'}")
+    return cls(**settings)
+
+
+def one_of(name: str, value: Any, allowed: Iterable[Any]) -> None:
+    """For settings: raises :class:`UsageError` that names what is allowed."""
+    if value not in allowed:
+        raise UsageError(f"{name} must be {' or '.join(repr(each) for each in allowed)}, not {value!r}")
 
 
 def _join(letters: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol
 from ..bounds import KEEPALIVE_LEAST, KEEPALIVE_MOST, KEEPALIVE_SILENCE
 from ..limits import NEVER, SECOND
 from ..rings import FrameRing
-from .l2_control import ControlChannel
+from .base import Talk
 
 
 class Connection(Protocol):
@@ -40,7 +40,7 @@ class Keepalive:
 
     name = "keepalive"
 
-    def __init__(self, control: ControlChannel, connection: Connection, rng: Random):
+    def __init__(self, control: Talk, connection: Connection, rng: Random):
         self.given_up = 0
         """Connections that were given up."""
         self._control, self._connection, self._rng = control, connection, rng

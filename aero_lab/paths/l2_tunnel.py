@@ -16,11 +16,11 @@ dropped, counted, when a peer pings and does not read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from ..clock import Node
 from ..errors import UsageError
-from ..framing.l2_tunnel import HEADER_SIZE, L2Codec, L2Limits
+from ..framing.l2_tunnel import HEADER_SIZE, SUBPROTOCOL, L2Codec, L2Limits
 from ..limits import (
     CONTROL_ARENA,
     CONTROL_SLOTS,
@@ -33,7 +33,7 @@ from ..limits import (
 )
 from ..rings import FrameRing
 from ..transports.base import TransportEnd
-from .base import Path, Tap, Wire, register
+from .base import Channel, Far, Near, Path, Tap, register
 from .l2_control import ControlChannel
 
 
@@ -117,6 +117,26 @@ class L2Port:
         return self.control.rtt
 
     @property
+    def on_rtt(self) -> Callable[[int], None] | None:
+        """Told the round-trip time, ns, of each PING that was answered."""
+        return self.control.on_rtt
+
+    @on_rtt.setter
+    def on_rtt(self, told: Callable[[int], None] | None) -> None:
+        self.control.on_rtt = told
+
+    @property
+    def talks(self) -> dict[str, ControlChannel]:
+        """What keepalive asks: the one channel there is."""
+        return {"l2": self.control}
+
+    lan: Any = None
+    """The LAN is behind the other end."""
+
+    def renewed(self, channel: str, now: int) -> None:
+        """Frames know of no connection."""
+
+    @property
     def peer_error(self) -> tuple[int | None, str] | None:
         """Code and text of the last ERROR message from the peer."""
         return self.control.peer_error
@@ -198,22 +218,32 @@ class _Watch:
 class L2Server:
     """The proxy's half: tunnel port, synthetic LAN and egress, driven as one node.
 
-    ``make`` builds port and LAN afresh on the same tunnel, given the control channel to go on with.
+    ``far``: of what both are made afresh on the same tunnel; None: they cannot be.
     """
 
-    def __init__(self, port: L2Port, lan: Any, make: Callable[[ControlChannel], tuple[L2Port, Any]] | None = None):
+    def __init__(self, port: L2Port, lan: Any, far: Far | None = None):
         self.port, self.lan = port, lan
-        self._make = make
+        self._far = far
         self.name = "l2-server"
+
+    @classmethod
+    def make(cls, far: Far) -> L2Server:
+        """A server with a LAN of its own."""
+        return cls(*_port_and_lan(far, None), far)
 
     def renew(self) -> Any:
         """A fresh LAN in the place of the old one, which is left as a process leaves it that dies: flows end without a
         word to the guest, frames under way are gone. Returns it. Raises :class:`~aero_lab.errors.UsageError`."""
-        if self._make is None:
+        if self._far is None:
             raise UsageError("the network behind this tunnel cannot be replaced")
         self.lan.abandon()
-        self.port, self.lan = self._make(self.port.control)
+        self.port, self.lan = _port_and_lan(self._far, self.port.control)
         return self.lan
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Those of the LAN."""
+        return self.lan.counters
 
     def step(self, now: int) -> None:
         self.port.receive(now)
@@ -225,25 +255,32 @@ class L2Server:
 
 
 @register
+@dataclass(frozen=True)
 class L2Tunnel(Path):
     """Option C."""
 
     letter = "C"
     name = "L2 tunnel"
     carries = "Ethernet frames"
+    lan_side = "proxy"
 
-    def client(self, nic: Wire, end: TransportEnd, recorder: Tap | None = None, mtu: int = MTU_DEFAULT) -> L2Port:
-        return L2Port("l2-client", nic.out, nic.into, end, "tx", recorder, "nic", frame_limits(mtu))
+    def channels(self, mtu: int = MTU_DEFAULT) -> tuple[Channel, ...]:
+        return (Channel("l2", frame_limits(mtu).message, "/l2", (SUBPROTOCOL,)),)
 
-    def server(
-        self, end: TransportEnd, make_lan: Callable[[], Any], recorder: Tap | None = None, mtu: int = MTU_DEFAULT
-    ) -> Node:
-        def make(control: ControlChannel | None) -> tuple[L2Port, Any]:
-            lan = make_lan()
-            limits = frame_limits(mtu)
-            return L2Port("l2-server", lan.tx, lan.rx, end, "rx", recorder, "tunnel", limits, control=control), lan
+    def client(self, near: Near) -> L2Port:
+        nic, end, limits = near.nic, near.ends["l2"], frame_limits(near.mtu)
+        return L2Port("l2-client", nic.out, nic.into, end, "tx", near.recorder, "nic", limits)
 
-        return L2Server(*make(None), make)
+    def server(self, far: Far) -> L2Server:
+        return L2Server.make(far)
+
+
+def _port_and_lan(far: Far, control: ControlChannel | None) -> tuple[L2Port, Any]:
+    lan, limits = far.network.lan(), frame_limits(far.mtu)
+    port = L2Port(
+        "l2-server", lan.tx, lan.rx, far.ends["l2"], "rx", far.recorder, "tunnel", limits, control=control
+    )  # fmt: skip
+    return port, lan
 
 
 def frame_limits(mtu: int) -> L2Limits:

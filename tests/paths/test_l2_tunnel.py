@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from aero_lab.errors import UsageError
 from aero_lab.framing.l2_tunnel import decode, encode_error, encode_ping, encode_pong
 from aero_lab.limits import PONG_QUEUE, RING_SLOTS
 from aero_lab.paths import Path, get_path, options
-from aero_lab.paths.base import Wire
+from aero_lab.paths.base import Far, Near, Wire
 from aero_lab.paths.l2_tunnel import L2Port, frame_limits
 from aero_lab.rings import FrameRing
 from aero_lab.transports.memory import memory_pair
@@ -56,7 +57,9 @@ def make(slots=64, arena=1 << 16, ring_slots=64):
     near, far = memory_pair(slots, arena)
     lan, recorder = FakeLan(), Recorder()
     path = get_path("C")
-    return nic, path.client(nic, near, recorder), path.server(far, lambda: lan, recorder), lan, recorder
+    network = SimpleNamespace(lan=lambda: lan)
+    client = path.client(Near(nic, {"l2": near}, recorder=recorder))
+    return nic, client, path.server(Far({"l2": far}, network, recorder)), lan, recorder  # type: ignore[arg-type]
 
 
 def settle(*nodes):

@@ -16,7 +16,7 @@ from aero_lab.driver import Driver
 from aero_lab.framing.l2_tunnel import SUBPROTOCOL
 from aero_lab.guests.scripted.guest import ScriptedGuest, StaticAddress
 from aero_lab.paths import get_path
-from aero_lab.paths.base import Wire
+from aero_lab.paths.base import Near, Wire
 from aero_lab.server.config import ServerConfig
 from aero_lab.server.proxy import Proxy
 from aero_lab.server.world import configured_worlds
@@ -146,7 +146,7 @@ async def guest(r, **options):
     async with r.tunnel(autoping=False, **options) as socket:
         driver = Driver(asyncio.get_running_loop())
         end = WebSocketEnd(socket, driver.wake)
-        driver.add(host, get_path("C").client(Wire(host.nic_tx, host.nic_rx), end, None, 1500))
+        driver.add(host, get_path("C").client(Near(Wire(host.nic_tx, host.nic_rx), {"l2": end})))
         running = asyncio.create_task(end.run())
         try:
             yield GuestAtTheEnd(host, driver, end)

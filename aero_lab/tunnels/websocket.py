@@ -10,27 +10,25 @@ A guest's cable is its tunnel: when that is lost and made again, the guest is to
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from .engine import RealEngine, TimedOut
-from .errors import UsageError
-from .paths.base import Path, Tap, Wire
-from .paths.keepalive import Keepalive
-from .paths.l2_tunnel import frame_limits
-from .transports.websocket import Identities
-from .transports.websocket_client import WebSocketClient, plain_url
+from ..engine import RealEngine, TimedOut
+from ..errors import UsageError
+from ..limits import MTU_DEFAULT
+from ..paths.base import Channel, ClientHalf, Path
+from ..paths.keepalive import Keepalive
+from ..transports.websocket import Identities
+from ..transports.websocket_client import WebSocketClient, plain_url
+from .base import Bench, Tunnels
 
 if TYPE_CHECKING:
-    from .audit import Audit
-    from .capture import Recorder
-    from .driver import Driver
-    from .egress.contract import Egress, EgressSink
-    from .lan import Lan, LanConfig
-    from .server.proxy import Proxy, Session
-    from .worlds import HostWorld
+    from ..driver import Driver
+    from ..egress.contract import Egress, EgressSink
+    from ..lan import Lan, LanConfig
+    from ..link import Link
+    from ..server.proxy import Proxy, Session
+    from ..worlds import HostWorld
 
 LAN_PATIENCE = 30.0
 """Seconds until the first frame of a guest that was plugged in must have reached the lab's own proxy."""
@@ -77,63 +75,51 @@ class ServerSide:
         return self._last
 
     @property
+    def counters(self) -> dict[str, int]:
+        """Those of that LAN."""
+        return self.lan.counters
+
+    @property
     def has_lan(self) -> bool:
         return self._last is not None or (self.session is not None and self.session.lan is not None)
 
 
-class WebSocketTunnels:
-    """The tunnels of one lab.
+class WebSocketTunnels(Tunnels):
+    """WebSockets to the proxy at the bench's URL, or to one that these tunnels serve themselves."""
 
-    Parameters
-    ----------
-    engine, world, path, recorder, audit: the lab's.
-    nic: tap at the guests' end, where it is not the recorder itself.
-    url, token: of a proxy elsewhere; without it the lab serves its own.
-    max_segment: limit of the TCP segments' size, so that their number tells what a network would carry; 0 for none.
-    """
-
-    def __init__(
-        self,
-        engine: RealEngine,
-        world: HostWorld | None,
-        path: Path,
-        recorder: Recorder,
-        audit: Audit | None,
-        *,
-        nic: Tap | None = None,
-        mtu: int,
-        ipv6: bool,
-        seed: int,
-        url: str | None = None,
-        token: str | None = None,
-        max_segment: int = 0,
-    ):
-        if path.letter != "C":
-            raise UsageError(f"option {path.letter} does not run over WebSocket so far")
-        self._engine, self._path, self._nic, self._mtu = engine, path, nic or recorder, mtu
+    def __init__(self, bench: Bench):
+        super().__init__(bench)
+        self._engine: RealEngine = bench.engine  # type: ignore[assignment]
         self._clients: list[tuple[WebSocketClient, asyncio.Task]] = []
+        self._newest: list[WebSocketClient] = []
         self._sides: dict[str, ServerSide] = {}
-        self._token, self._max_segment = token, max_segment
         self.proxy: Proxy | None = None
-        if url is None:
-            assert world is not None, "a proxy of one's own needs a world behind it"
-            self.proxy = self._serve(world, recorder, audit, ipv6, seed)
-            url = self.proxy.url
-        self.url = url
-        engine.on_close(self._close)
+        self.url = bench.url or self._serve()
+        self._engine.on_close(self._close)
 
-    def _serve(self, world: HostWorld, recorder: Recorder, audit: Audit | None, ipv6: bool, seed: int) -> Proxy:
-        from .server.config import ServerConfig
-        from .server.proxy import Proxy
+    @classmethod
+    def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
+        if virtual:
+            return "sockets live in real time: transport='websocket' without virtual=True"
+        if link is not None:
+            return "link= is simulated over memory so far, not over a WebSocket"
+        return ""
+
+    def _serve(self) -> str:
+        from ..server.config import ServerConfig
+        from ..server.proxy import Proxy
+
+        bench, world = self.bench, self.bench.world
+        assert world is not None, "a proxy of one's own needs a world behind it"
 
         def world_for(driver: Driver) -> Any:
-            return TunnelWorld(world.for_driver(driver), ipv6)
+            return TunnelWorld(world.for_driver(driver), bench.ipv6)  # type: ignore[attr-defined]
 
-        config = ServerConfig(bind="127.0.0.1:0", mtu=self._mtu, max_connections=0)
-        proxy = Proxy(config, world_for, audit, recorder, seed)
+        config = ServerConfig(bind="127.0.0.1:0", mtu=bench.mtu, max_connections=0)
+        self.proxy = proxy = Proxy(config, world_for, bench.audit, bench.recorder, bench.seed)
         proxy.on_session = self._opened
         asyncio.run_coroutine_threadsafe(proxy.start(), self._engine.loop).result()
-        return proxy
+        return proxy.url
 
     def _opened(self, session: Session) -> None:
         side = self._sides.get(session.query.get("guest", ""))
@@ -149,40 +135,52 @@ class WebSocketTunnels:
         """Where that guest's tunnel is: the lab's own proxy learns from it whose it is."""
         return _with(self.url, f"guest={number}") if self.proxy is not None else self.url
 
-    def connect(self, number: int, host: Any, rng: Callable[[str], random.Random]) -> tuple:
-        """On the engine's thread: the pipeline from a host's NIC to its proxy: client, server, links."""
+    def connect(self, number: int, name: str, host: Any) -> tuple[ClientHalf, Any, tuple]:
+        bench = self.bench
         side = self.expect(number) if self.proxy is not None else ServerSide()
+        channels = bench.path.channels(bench.mtu)
+        ends = {each.name: self._dial(each, number, host, side, lambda: half) for each in channels}
+        half = bench.near(host, number, ends)
+        self._newest = list(ends.values())
+        keepers = [
+            Keepalive(talk, ends[channel], bench.rng(number)("keepalive")) for channel, talk in half.talks.items()
+        ]
+        self._engine.add(host, half, *keepers)
+        return half, side, ()
+
+    def _dial(self, channel: Channel, number: int, host: Any, side: ServerSide, half: Any) -> WebSocketClient:
+        """A WebSocket for a channel, made anew whenever it is lost."""
         before = 0
 
         def carrier(up: bool) -> None:
             nonlocal before
             if up and tunnel.end is not None:
                 tunnel.end.identities = side.identities
-            if up and before and hasattr(host, "relink"):
-                host.relink()
+            if up and before:
+                half().renewed(channel.name, self._engine.now())
+                if self.bench.path.cable and hasattr(host, "relink"):
+                    host.relink()
             before += up
 
         tunnel = WebSocketClient(
             self.url_for(number),
             self._engine.driver.wake,
-            rng("websocket"),
-            token=self._token,
-            most=frame_limits(self._mtu).message,
+            self.bench.rng(number)("websocket"),
+            token=self.bench.token,
+            most=channel.most,
             carrier=carrier,
-            max_segment=self._max_segment,
+            max_segment=self.bench.max_segment,
         )
-        client: Any = self._path.client(Wire(host.nic_tx, host.nic_rx), tunnel, self._nic, self._mtu)
-        keepalive = Keepalive(client.control, tunnel, rng("keepalive"))
-        self._engine.add(host, client, keepalive)
         self._clients.append((tunnel, self._engine.loop.create_task(tunnel.run())))
-        return client, side, ()
+        return tunnel
 
     def wait(self) -> None:
         """On the user's thread: until the newest guest's tunnel is open and its network is there."""
-        client, side = self._engine.call(lambda: (self._clients[-1][0], next(reversed(self._sides.values()), None)))
+        clients, side = self._engine.call(lambda: (self._newest, next(reversed(self._sides.values()), None)))
 
         async def ready() -> None:
-            await client.opened()
+            for client in clients:
+                await client.opened()
             if side is not None:
                 async with asyncio.timeout(LAN_PATIENCE):
                     while not side.has_lan:
@@ -193,7 +191,8 @@ class WebSocketTunnels:
             waiting.result()
         except BaseException as error:
             waiting.cancel()
-            self._engine.call(client.close)  # a guest that nobody got must not go on trying
+            for client in clients:  # a guest that nobody got must not go on trying
+                self._engine.call(client.close)
             if isinstance(error, TimeoutError):
                 raise TimedOut(f"no frame of the guest reached the proxy within {LAN_PATIENCE:g} s") from None
             raise
@@ -207,6 +206,10 @@ class WebSocketTunnels:
     def where(self) -> str:
         """The proxy's address, as it may be shown."""
         return plain_url(self.url)
+
+    @property
+    def caption(self) -> str:
+        return f"WebSocket to {self.where}"
 
     def _close(self) -> None:
         """When the engine closes: its loop stands still but for this."""

@@ -1,0 +1,92 @@
+"""Of what a guest's network is made: configuration, way to the world, chance, audit. Makes the LAN, or parts of one.
+
+Whoever builds a half of a path gets one of these and need not know where any of it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..audit import Audit, Source
+from ..egress.contract import Egress, EgressSink
+from .config import LanConfig
+from .lan import Lan
+
+MakeEgress = Callable[[EgressSink], Egress]
+
+
+class Makings(Protocol):
+    """What a network is made from: :class:`aero_lab.worlds.World` and the like."""
+
+    def lan_config(self, mtu: int, ipv6: bool) -> LanConfig: ...
+
+    def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress: ...
+
+
+class Now(Protocol):
+    """Who knows the time."""
+
+    def now(self) -> int: ...
+
+
+@dataclass
+class Network:
+    """The makings of one guest's network.
+
+    Each thing that is made has a life of its own: a later one does not repeat the chances of an earlier one, such as
+    its sequence numbers.
+    """
+
+    makings: Makings
+    seeds: Callable[[str], Any]
+    """A seeded generator for each part, by its name."""
+    clock: Now
+    mtu: int
+    ipv6: bool = True
+    audit: Audit | None = None
+    session: str | None = None
+    """How audit records call it."""
+    lives: int = 0
+    """How many were made."""
+
+    @property
+    def config(self) -> LanConfig:
+        """How the network is set up, as of now."""
+        return self.makings.lan_config(self.mtu, self.ipv6)
+
+    def lan(self, make_egress: MakeEgress | None = None) -> Lan:
+        """A fresh LAN, by default with the way to the world that belongs to it."""
+        suffix, now = self._begin(), self.clock.now()
+        return Lan(
+            self.config,
+            make_egress or _OwnEgress(self.makings, self.seeds("egress" + suffix), now),
+            self.seeds("lan" + suffix),
+            now,
+            self.source(now),
+        )
+
+    def make_egress(self, sink: EgressSink) -> Egress:
+        """A fresh way to the world, for whoever needs no LAN."""
+        suffix = self._begin()
+        return self.makings.make_egress(sink, self.seeds("egress" + suffix), self.clock.now())
+
+    def source(self, now: int) -> Source | None:
+        """A new source of audit records."""
+        return self.audit.source(now, session=self.session) if self.audit is not None else None
+
+    def _begin(self) -> str:
+        suffix = f"/{self.lives}" if self.lives else ""
+        self.lives += 1
+        return suffix
+
+
+@dataclass
+class _OwnEgress:
+    makings: Makings
+    rng: Any
+    now: int
+
+    def __call__(self, sink: EgressSink) -> Egress:
+        return self.makings.make_egress(sink, self.rng, self.now)

@@ -1,0 +1,95 @@
+"""Both halves in one process, joined by rings or by UDP on loopback, with a simulated link in between if wanted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..bounds import DATAGRAM_MOST
+from ..limits import MTU_DEFAULT
+from ..paths.base import Channel, ClientHalf, Far, Path
+from ..transports.base import TransportEnd
+from ..transports.impaired import impaired_pair
+from ..transports.memory import memory_pair
+from .base import Tunnels
+
+if TYPE_CHECKING:
+    from ..link import Link
+
+Ends = dict[str, TransportEnd]
+
+
+class MemoryTunnels(Tunnels):
+    """Rings in memory. With a link a message may be lost, late or doubled, as the link says."""
+
+    @classmethod
+    def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
+        if link is not None and any(channel.ordered for channel in path.channels(mtu)):
+            return f"option {path.letter} needs channels that lose nothing, and a link in memory does"
+        return ""
+
+    def connect(self, number: int, name: str, host: Any) -> tuple[ClientHalf, Any, tuple]:
+        bench = self.bench
+        near, far, links = self._ends(number)
+        client = bench.near(host, number, near)
+        server: Any = bench.path.server(Far(far, bench.network(number, name), bench.recorder, bench.mtu))
+        bench.engine.add(host, client, *links, server)
+        for end in (*near.values(), *far.values()):
+            bench.engine.on_close(end.close)
+        return client, server, links
+
+    def _ends(self, number: int) -> tuple[Ends, Ends, tuple]:
+        """Both ends of each channel, and the nodes in between."""
+        near, far, links = {}, {}, ()
+        for channel in self.bench.path.channels(self.bench.mtu):
+            if self.bench.link is None:
+                near[channel.name], far[channel.name] = memory_pair()
+            else:
+                rng = self.bench.rng(number)("link")
+                near[channel.name], far[channel.name], links = impaired_pair(self.bench.link, rng)
+        return near, far, links
+
+    @property
+    def caption(self) -> str:
+        return "memory"
+
+
+class DatagramTunnels(MemoryTunnels):
+    """Real datagrams on loopback: nothing is promised."""
+
+    @classmethod
+    def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
+        if virtual:
+            return "sockets live in real time: transport='datagram' without virtual=True"
+        for channel in path.channels(mtu):
+            if channel.ordered:
+                return f"option {path.letter} needs channels that lose nothing, and datagrams are lost"
+            if channel.most > DATAGRAM_MOST:
+                return f"a datagram holds {DATAGRAM_MOST:,} bytes: too few for frames of MTU {mtu}"
+        return ""
+
+    def _ends(self, number: int) -> tuple[Ends, Ends, tuple]:
+        from ..transports.datagram import Splice, datagram_pair
+
+        near, far, nodes = {}, {}, ()
+        driver, link = self.bench.engine.driver, self.bench.link  # type: ignore[union-attr]
+        for channel in self.bench.path.channels(self.bench.mtu):
+            one, other = datagram_pair()
+            for end in (one, other):
+                driver.watch(end.wake_fd, end.clear_wake)
+            near[channel.name], far[channel.name] = one, other
+            if link is not None:
+                guest, middle, links = impaired_pair(link, self.bench.rng(number)("link"))
+                self.bench.engine.on_close(one.close)
+                near[channel.name] = guest
+                nodes = (*links, Splice(middle, one))
+        return near, far, nodes
+
+    @property
+    def caption(self) -> str:
+        return "datagrams on loopback"
+
+
+def ends_of(channels: tuple[Channel, ...]) -> tuple[Ends, Ends]:
+    """Both ends of each channel in memory, for tests and benches."""
+    pairs = {channel.name: memory_pair() for channel in channels}
+    return {name: near for name, (near, _) in pairs.items()}, {name: far for name, (_, far) in pairs.items()}
