@@ -46,7 +46,7 @@ BOARD = np.dtype(
         post reset_control
         pci_address pci_count win_count
         ext_kind ext_function ext_bar ext_offset ext_size ext_value
-        unknown_in unknown_out unknown_count mmio_lost exits port_exits mmio_exits warps warped interrupts
+        unknown_in unknown_out unknown_count mmio_lost messages_lost exits port_exits mmio_exits warps warped interrupts
         """),
         *_arrays(
             2,
@@ -85,8 +85,8 @@ BOARDS_T = records_type(BOARD)
 OUTSIDE = frozenset(
     """
     match match_size match_start matched out out_tail out_head ext_kind ext_function ext_bar ext_offset ext_size
-    ext_value unknown_in unknown_out unknown_count unknown_port unknown_hits mmio_lost exits port_exits mmio_exits
-    spurious uart_overruns mode warps warped interrupts
+    ext_value unknown_in unknown_out unknown_count unknown_port unknown_hits mmio_lost messages_lost exits
+    port_exits mmio_exits spurious uart_overruns mode warps warped interrupts
     """.split()
 )
 """Fields that are no state of the guest's machine: what somebody waits for, what was drained, and counts."""

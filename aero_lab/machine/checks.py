@@ -21,6 +21,7 @@ from .limits import (
     PCI_WINDOWS,
     UNKNOWN_PORTS,
 )
+from .pci import NIC
 from .pit import COUNTING, HALF
 
 BYTE, WORD, BIT, M32 = 255, 0xFFFF, 1, 0xFFFFFFFF
@@ -34,7 +35,8 @@ BOARD_MOST: dict[str, int] = {
     **_all("intr a20 mode uart_thri uart_timed_out uart_shifting uart_paced uart_line rtc_line matched win_io", BIT),
     **_all("pic_icw4 pic_single pic_ltim pic_aeoi pic_rotate pic_sfnm pic_smm pic_poll pic_read_isr", BIT),
     **_all("pit_bcd pit_gate pit_half pit_read_half pit_latched pit_status_latched pit_before", BIT),
-    **_all("pci_intx pci_kind", BIT),
+    **_all("pci_intx", BIT),
+    **_all("pci_kind", NIC),
     **_all("port61 exit_status post reset_control match out input debug dma_page pci_devfn cmos", BYTE),
     **_all("uart_ier uart_lcr uart_mcr uart_msr uart_scr uart_dll uart_dlm uart_fcr uart_lsr_errors uart_inputs", BYTE),
     **_all("uart_tsr uart_rx uart_rx_flags uart_tx kbc_status kbc_data kbc_command kbc_ctr kbc_port", BYTE),

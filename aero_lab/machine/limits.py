@@ -65,6 +65,9 @@ SLEEP_MOST = 0.05
 """Seconds slept at most before Python looks after everything else again."""
 SLICE_TURNS = 1 << 14
 """Exits (port accesses, interrupts, sleeps) after which a slice ends whatever it did: some 10 ms of them."""
+LOOK = 100_000
+"""Nanoseconds after which a computing guest's network cards are looked at again, in host time: what a frame that comes
+in waits at most."""
 UNKNOWN_PORTS = 64
 """Ports without a device that are told apart in the counts."""
 HOST_LEAP = NS

@@ -17,9 +17,11 @@ from ..cpu import state
 from ..cpu.core import Core
 from ..cpu.limits import TRACE
 from ..errors import UsageError
+from ..nic.base import Nic
 from . import stop
 from .board import EXT_NONE, EXT_READ, GUEST_EXIT, HOST, INSTRUCTIONS, POWER_OFF, RESET, RUNNING
 from .bus import Bus
+from .cards import Cards
 from .console import Console
 from .debug import Listing, Registers, disassemble, physical, read_linear
 from .firmware import Bar, add_function, power_on
@@ -52,6 +54,7 @@ from .run import (
     IDLE,
     MATCHED,
     REFRESH,
+    SENT,
     SET_EFLAGS,
     SHUTDOWN,
     STOPPED,
@@ -96,10 +99,18 @@ class Machine:
     seed: sets the date that the real-time clock starts with, in instruction-count time.
     rate: nanoseconds an instruction in instruction-count time.
     paced: let characters on the serial port take the time of the line's speed.
+    nics: network cards to plug in, such as :class:`~aero_lab.nic.e1000.E1000`.
     """
 
     def __init__(
-        self, ram_mb: int = 128, clock: str = "instructions", seed: int = 0, *, rate: float = 1.0, paced: bool = False
+        self,
+        ram_mb: int = 128,
+        clock: str = "instructions",
+        seed: int = 0,
+        *,
+        rate: float = 1.0,
+        paced: bool = False,
+        nics: Iterable[Nic] = (),
     ):
         size = int(ram_mb * 1024) << 10
         if not RAM_LEAST <= size <= RAM_MOST or size % PAGE:
@@ -114,6 +125,8 @@ class Machine:
         epoch = int(time()) if clock == "host" else EPOCH + seed * 2_654_435_761 % SEED_SPAN
         power_on(self.bus, self.ram, epoch, paced)
         self.bus.row.mode = HOST if clock == "host" else INSTRUCTIONS
+        for nic in nics:
+            self.attach(nic)
 
     def _build(self, ram: np.ndarray) -> None:
         """Make the parts, all registers zero but for the processor's, which are those after a reset."""
@@ -121,6 +134,7 @@ class Machine:
         """The memory: bytes by physical address."""
         self.core = Core(ram)
         self.bus = Bus()
+        self._cards = Cards(self.bus)
         self._wake = threading.Event()
         self._running = threading.Lock()
         self._stop_asked = False
@@ -161,6 +175,7 @@ class Machine:
         ns: int | None = None,
         instructions: int | None = None,
         timeout: float | None = None,
+        frames: bool = False,
     ) -> Stop:
         """Run the machine, and say why it stopped. Whatever comes first of those given ends the run.
 
@@ -171,10 +186,11 @@ class Machine:
         ns: guest time from now, in ns.
         instructions: instructions from now.
         timeout: seconds of the host's clock from now.
+        frames: end the run, at the very instruction, when a network card has sent frames that wait in its ring.
         """
         with self._standing():
             try:
-                self.last = self._run(until, ns, instructions, timeout)
+                self.last = self._run(until, ns, instructions, timeout, frames)
             finally:
                 self.bus.row.match_size = 0
             return self.last
@@ -199,8 +215,9 @@ class Machine:
         self.run(instructions=count)
         return self.disassemble(count=1)
 
-    def _run(self, until: Any, ns: int | None, instructions: int | None, timeout: float | None) -> Stop:
+    def _run(self, until: Any, ns: int | None, instructions: int | None, timeout: float | None, frames: bool) -> Stop:
         b, c = self.bus.row, self._cpu
+        cards, held = self._cards, self._cards.arrays
         began, slept, first = perf_counter_ns(), 0, int(c.icount)
         self._stop_asked = False
         condition = until if callable(until) else None
@@ -223,10 +240,12 @@ class Machine:
             why = run_slice(
                 *self.core.arrays,
                 self.bus.records,
+                *held,
                 min(slice_end, stop_icount),
                 stop_ns,
                 started + offset,
                 round(self._pace * PACE * (1 << FRACTION)),
+                int(frames),
             )
             self._measure(int(c.icount) - before, perf_counter_ns() - started)
             self._drain()
@@ -247,7 +266,7 @@ class Machine:
                 elif deadline is not None and perf_counter_ns() >= deadline:
                     reason = stop.TIMEOUT
                 elif why == IDLE:
-                    slept += self._sleep(min(int(b.deadline), stop_ns) - offset, deadline)
+                    slept += self._sleep(min(int(b.deadline), cards.due, stop_ns) - offset, deadline)
                 elif why == ASLEEP and not self.console.waiting:
                     reason = stop.ASLEEP
         status = int(b.exit_status) if reason == stop.EXIT else None
@@ -271,7 +290,7 @@ class Machine:
             return stop.TEXT
         if why == STOPPED:
             return ENDS[int(b.stop)]
-        return {HALTED: stop.HALTED, SHUTDOWN: stop.SHUTDOWN, BREAKPOINT: stop.BREAKPOINT}.get(why)
+        return {SENT: stop.FRAMES, HALTED: stop.HALTED, SHUTDOWN: stop.SHUTDOWN, BREAKPOINT: stop.BREAKPOINT}.get(why)
 
     def _measure(self, instructions: int, spent: int) -> None:
         """Follow the pace at which instructions are executed."""
@@ -349,6 +368,21 @@ class Machine:
         )  # fmt: skip
         self._devices[at] = device
         return at
+
+    def attach(self, nic: Nic, slot: int | None = None) -> Nic:
+        """Plug a network card into PCI, at the slot that it usually has or another; returns it."""
+        with self._standing():
+            self._cards.attach(nic, slot)
+        return nic
+
+    @property
+    def nics(self) -> list[Nic]:
+        """The network cards."""
+        return list(self._cards.nics)
+
+    def wake(self) -> None:
+        """Let a machine that sleeps by the host's clock look around: a card has got frames. From any thread."""
+        self._wake.set()
 
     def interrupt(self, function: int, up: bool) -> None:
         """Raise or lower the interrupt pin of a plugged device."""
@@ -486,7 +520,8 @@ class Machine:
     def counters(self) -> dict[str, int]:
         """What was counted since power-on: interrupts, accesses nobody answered, sleeps."""
         b = self.bus.row
-        names = "interrupts spurious exits port_exits mmio_exits warps warped unknown_in unknown_out mmio_lost"
+        names = "interrupts spurious exits port_exits mmio_exits warps warped unknown_in unknown_out mmio_lost "
+        names += "messages_lost"
         return {name: int(getattr(b, name)) for name in names.split()}
 
     @property

@@ -21,8 +21,8 @@ INTX_STATUS = 1 << 19
 PIRQ_ROUTE = 0x60 >> 2
 """The four routing registers of the PIIX3, one byte each."""
 
-BRIDGE, OUTSIDE = 0, 1
-"""``pci_kind``: no windows; windows that the driver of the processor answers for."""
+BRIDGE, OUTSIDE, NIC = 0, 1, 2
+"""``pci_kind``: no windows; windows that the driver of the processor answers for; those of a network card."""
 ISA_BRIDGE = 1
 """The function of the PIIX3 in the table; the host bridge is function 0."""
 
@@ -139,7 +139,7 @@ def pci_config_write(B, offset, size, value):
 def pci_access(B, io, address, size, write, value):
     """An access to a window. 1 when a device was there: it is waiting in ``ext_kind`` for its answer."""
     at = pci_window(B, io, address, size)
-    if at < 0 or B.pci_kind[B.win_function[at]] != OUTSIDE:
+    if at < 0 or B.pci_kind[B.win_function[at]] == BRIDGE:
         return 0
     B.ext_kind = EXT_WRITE if write else EXT_READ
     B.ext_function = B.win_function[at]

@@ -37,17 +37,22 @@ from ..cpu.state import (
 from ..cpu.state import (
     B as BLOCK_TABLE,
 )
-from .board import B_T, BOARDS_T, EXT_NONE, HOST, RUNNING
-from .limits import CONSOLE_OUT, NEVER, SLICE_TURNS
+from ..nic.port import PORTS, READ, WRITE
+from ..rings.frame_ring import count
+from .board import B_T, BOARDS_T, EXT_NONE, EXT_READ, HOST, RUNNING
+from .limits import CONSOLE_OUT, LOOK, NEVER, SLICE_TURNS
+from .nics import nic_access, take_turn, tell_pci, wants_turn
+from .pci import NIC, size_mask
 from .pic import pic_ack
 from .ports import board_advance, mmio_read, mmio_write, port_in, port_out
 
 (
-    SLICE, TIME, IDLE, ASLEEP, HALTED, STOPPED, SHUTDOWN, BREAKPOINT, STEPPED, DEVICE, MATCHED, DRAIN, FAILED,
-) = range(13)  # fmt: skip
+    SLICE, TIME, IDLE, ASLEEP, HALTED, STOPPED, SHUTDOWN, BREAKPOINT, STEPPED, DEVICE, MATCHED, DRAIN, FAILED, SENT,
+) = range(14)  # fmt: skip
 """Why a slice ended: it was long enough; the time asked for is there; asleep, until a deadline of the host's clock, or
 for ever; asleep with interrupts off; ``B.stop`` says; triple fault; breakpoint; one instruction was done; a device has
-to answer; the text waited for is complete; the console has to be emptied; the core gave a reason that is none."""
+to answer; the text waited for is complete; the console has to be emptied; the core gave a reason that is none; a
+network card has sent frames."""
 
 FRACTION = 20
 """Bits of the fraction of ``ns_mult``."""
@@ -120,15 +125,14 @@ def answer(c, B, reason):
 
 
 @kernel(I64(C, B_T, I64))
-def doze(c, B, stop_ns):
-    """The processor sleeps: skip the time to what wakes it. -1 to go on, else why the slice ends."""
+def doze(c, B, wake):
+    """The processor sleeps: skip to ``wake``, when something is due. -1 to go on, else why the slice ends."""
     if c.eflags & F_IF == 0:
         return HALTED
     if B.intr:
         return -1
     if B.mode == HOST:
         return IDLE
-    wake = min(B.deadline, stop_ns)
     if wake >= NEVER:
         return ASLEEP
     skipped = wake - now_of(c)
@@ -138,13 +142,25 @@ def doze(c, B, stop_ns):
     return -1
 
 
+CARD = (I64, BYTES, PORTS, BYTES, BYTES, I64)
+"""What the loop takes for each of the two network cards: address of its serve, its records, its port, the rings of
+frames it sent and of frames for it, and the descriptor that wakes whoever takes what it sent (-1: nobody)."""
+
+
 @entry
-@kernel(I64(CPUS, CODES, BLOCK_TABLE, INSN_TABLE, BYTES, BOARDS_T, I64, I64, I64, I64))
-def run_slice(cpus, codes, blocks, insns, ram, boards, stop_icount, stop_ns, host_now, mult):
-    """Run until instruction ``stop_icount`` or time ``stop_ns``, or until something comes up; why it ended."""
+@kernel(I64(CPUS, CODES, BLOCK_TABLE, INSN_TABLE, BYTES, BOARDS_T, *CARD, *CARD, I64, I64, I64, I64, I64))
+def run_slice(
+    cpus, codes, blocks, insns, ram, boards,
+    serve0, states0, ports0, T0, R0, bell0, serve1, states1, ports1, T1, R1, bell1,
+    stop_icount, stop_ns, host_now, mult, until_sent,
+):  # fmt: skip
+    """Run until instruction ``stop_icount`` or time ``stop_ns``, with ``until_sent`` until a card has sent frames, or
+    until something comes up; why it ended."""
     c = cpus[0]
     k = codes[0]
     B = boards[0]
+    P0 = ports0[0]
+    P1 = ports1[0]
     if B.mode == HOST:
         follow_host(c, B, host_now, mult)
     else:
@@ -156,6 +172,10 @@ def run_slice(cpus, codes, blocks, insns, ram, boards, stop_icount, stop_ns, hos
         now = now_of(c)
         if B.deadline <= now:
             board_advance(B, now)
+        if P0.function and wants_turn(P0, T0, R0, now):
+            take_turn(c, k, blocks, ram, B, serve0, states0, ports0, T0, R0, bell0, now)
+        if P1.function and wants_turn(P1, T1, R1, now):
+            take_turn(c, k, blocks, ram, B, serve1, states1, ports1, T1, R1, bell1, now)
         c.intr = B.intr
         if B.stop != RUNNING:
             return STOPPED
@@ -163,22 +183,50 @@ def run_slice(cpus, codes, blocks, insns, ram, boards, stop_icount, stop_ns, hos
             return MATCHED
         if B.out_tail - B.out_head >= CONSOLE_OUT // 2:
             return DRAIN
+        if until_sent and (count(T0) or count(T1)):
+            return SENT
         if now >= stop_ns:
             return TIME
         if c.icount >= stop_icount:
             return SLICE
+        wake = min(B.deadline, stop_ns, P0.due, P1.due)
         if c.halted and c.intr_vector < 0:
-            why = doze(c, B, stop_ns)
+            why = doze(c, B, wake)
             if why >= 0:
                 return why
             if B.intr == 0:
                 continue
-        c.until = min(stop_icount, icount_at(c, min(B.deadline, stop_ns)))
+        if P0.function and B.mode == HOST:
+            wake = min(wake, now + LOOK)
+        c.until = min(stop_icount, icount_at(c, wake))
         reason = execute(c, k, blocks, insns, ram)
         B.exits = B.exits + 1
         if reason >= EXIT_PORT_IN and reason <= EXIT_MMIO_WRITE:
             if answer(c, B, reason):
-                return DEVICE
+                function = B.ext_function
+                if B.pci_kind[function] != NIC:
+                    return DEVICE
+                now = now_of(c)
+                read = B.ext_kind == EXT_READ
+                what = READ if read else WRITE
+                value = size_mask(B.ext_size)
+                if function == P0.function:
+                    value = nic_access(
+                        c, k, blocks, ram, B, serve0, states0, ports0, T0, R0, bell0, what, B.ext_value, now
+                    )
+                elif function == P1.function:
+                    value = nic_access(
+                        c, k, blocks, ram, B, serve1, states1, ports1, T1, R1, bell1, what, B.ext_value, now
+                    )
+                if read:
+                    c.io_value = value
+                    c.io_ready = 1
+                B.ext_kind = EXT_NONE
+            elif reason == EXIT_PORT_OUT and c.io_addr & ~3 == 0xCFC:
+                if P0.function and tell_pci(B, P0):
+                    take_turn(c, k, blocks, ram, B, serve0, states0, ports0, T0, R0, bell0, now_of(c))
+                if P1.function and tell_pci(B, P1):
+                    take_turn(c, k, blocks, ram, B, serve1, states1, ports1, T1, R1, bell1, now_of(c))
             apply_a20(c, k, B)
         elif reason == EXIT_INTERRUPT_ACK:
             c.intr_vector = pic_ack(B)

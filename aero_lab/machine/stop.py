@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 TEXT, CONDITION, TIME, INSTRUCTIONS, TIMEOUT = "text", "condition", "time", "instructions", "timeout"
 STOPPED, BREAKPOINT, ASLEEP = "stopped", "breakpoint", "asleep"
+FRAMES = "frames"
 HALTED, SHUTDOWN, POWER_OFF, RESET, EXIT = "halted", "shutdown", "power-off", "reset", "exit"
 
 MEANING = {
@@ -17,6 +18,7 @@ MEANING = {
     STOPPED: "stop() was called",
     BREAKPOINT: "the processor is about to execute the instruction at a breakpoint",
     ASLEEP: "the processor sleeps and no chip is going to wake it; typing into the console may",
+    FRAMES: "a network card has sent frames",
     HALTED: "the processor sleeps with interrupts off, for ever",
     SHUTDOWN: "an exception could not be delivered, nor the double fault: the processor has shut down (triple fault)",
     POWER_OFF: "the guest switched the machine off",

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..compiled.records import new_records
+from ..compiled.registry import PLAIN
 from ..errors import UsageError
 from ..rings import FrameRing
 from ..wire.address import mac as parse_mac
@@ -34,7 +35,7 @@ class Nic(ABC):
     """Its registers: one record."""
     serve: ClassVar[Any]
     """The kernel that answers for it; see :mod:`aero_lab.nic.port`."""
-    function: ClassVar[Function]
+    function: Function
     """What it is to PCI."""
 
     def __init__(self, mac: str | bytes = "52:54:00:12:34:56"):
@@ -48,6 +49,8 @@ class Nic(ABC):
         """Frames that the guest sent."""
         self.rx = FrameRing(RING_SLOTS, RING_ARENA)
         """Frames for the guest."""
+        self.bell = -1
+        """Descriptor that is written to when frames come into :attr:`tx` and nobody has been told; -1: nobody waits."""
         self.setup(self.state)
         self.access(RESET)
 
@@ -95,6 +98,15 @@ class Nic(ABC):
     @abstractmethod
     def setup(self, state: Any) -> None:
         """Put in what the card brings with it, such as its address: called once, on a record of zeros."""
+
+    def fields(self) -> dict[str, np.ndarray]:
+        """Copies of all registers, for a snapshot."""
+        return {name: np.array(getattr(self.state, name), np.int64) for name in self.dtype.names or ()}
+
+    def set_fields(self, values: dict[str, np.ndarray]) -> None:
+        """Set all registers from :meth:`fields`, after :meth:`check` has looked at them."""
+        for name, value in values.items():
+            setattr(self.state, name, value.tolist() if PLAIN else value)
 
     @property
     @abstractmethod

@@ -1,0 +1,192 @@
+"""Network cards in a machine: windows, pins, messages, memory, sleep, and where a run ends for them."""
+
+from __future__ import annotations
+
+import pytest
+
+from aero_lab.errors import UsageError
+from aero_lab.machine.machine import Machine
+
+from .guest import CODE, DATA, gate, machine, word
+from .mailbox import Mailbox
+
+BASE = 0xE0000000
+"""Where the first memory window is placed at power-on."""
+
+
+def mov(address: int, value: int) -> bytes:
+    """mov dword [address], value"""
+    return b"\xc7\x05" + address.to_bytes(4, "little") + value.to_bytes(4, "little")
+
+
+def load(address: int) -> bytes:
+    """mov eax, [address]"""
+    return b"\xa1" + address.to_bytes(4, "little")
+
+
+def keep(address: int) -> bytes:
+    """mov [address], eax"""
+    return b"\xa3" + address.to_bytes(4, "little")
+
+
+def config(register: int, value: int, slot: int = 5) -> bytes:
+    """Write a word of configuration space."""
+    address = 0x80000000 | slot << 11 | register
+    out = b"\xb8" + address.to_bytes(4, "little") + b"\x66\xba\xf8\x0c\xef"
+    return out + b"\xb8" + value.to_bytes(4, "little") + b"\x66\xba\xfc\x0c\xef"
+
+
+MASTER = config(4, 0x107)
+HALT, SPIN = b"\xf4", b"\xeb\xfe"
+
+
+def with_card(code: bytes, **more) -> tuple[Machine, Mailbox]:
+    m = machine(code + SPIN, **more)
+    return m, m.attach(Mailbox())
+
+
+def test_a_card_answers_in_both_of_its_windows_and_sends_what_lies_in_memory():
+    m, card = with_card(MASTER + mov(BASE, DATA) + load(BASE) + keep(DATA + 64) + mov(BASE + 4, 60))
+    m.write(DATA, bytes(range(60)))
+    stop = m.run(frames=True)
+    assert stop == "frames" and word(m, DATA + 64) == DATA
+    frame = card.tx.pop()
+    assert frame is not None and frame.data == bytes(range(60)) and frame.t_ns == m.now
+    assert m.run(instructions=100) == "instructions" and len(card.tx) == 0
+
+
+def test_the_run_ends_at_the_very_instruction_that_sent():
+    code = MASTER + mov(BASE, DATA) + mov(BASE + 4, 60)
+    m, card = with_card(code + b"\x40" * 9)
+    assert m.run(frames=True) == "frames"
+    assert m.registers.eip == CODE + len(code) and m.icount == 6 + 2
+    assert m.run(frames=True) == "frames" and m.icount == 8, "as long as they wait"
+    card.tx.clear()
+    assert m.run(instructions=9, frames=True) == "instructions" and m.registers.eax == 0x107 + 9
+
+
+def test_without_bus_mastering_memory_stays_as_it_is():
+    m, card = with_card(mov(BASE, DATA) + mov(BASE + 4, 60) + b"\x90" * 8 + MASTER)
+    assert m.run(instructions=9, frames=True) == "instructions" and len(card.tx) == 0
+    assert m.run(frames=True, instructions=20) == "frames" and m.registers.eip == CODE + 20 + 8 + len(MASTER)
+
+
+def test_a_frame_that_comes_in_lies_in_memory_and_wakes_a_sleeping_guest():
+    irq = 10 + (5 + 1 - 2) % 4 // 2  # as the firmware routed the pin: slot 5, INTA
+    # Both controllers at 20h and 28h, only the cascade and this line open; then take a frame and sleep.
+    pic = "b011 e620 b020 e621 b004 e621 b001 e621 b0fb e621 b011 e6a0 b028 e6a1 b002 e6a1 b001 e6a1"
+    pic += f"b0{0xFF & ~(1 << irq - 8):02x} e6a1 fb"
+    m, card = with_card(MASTER + mov(BASE, DATA) + mov(BASE + 8, 1) + bytes.fromhex(pic) + HALT)
+    m.write(0x101000, load(BASE + 8) + keep(DATA + 0x100) + bytes.fromhex("b020 e6a0 e620 cf"))
+    gate(m, 0x20 + irq, 0x101000)
+    assert m.run(ns=10_000_000) == "time" and m.icount < 100, "it sleeps"
+    card.rx.push(b"frame for you", 0)
+    m.run(ns=1000)
+    assert word(m, DATA + 0x100) == 13 and m.read(DATA, 13) == b"frame for you"
+    assert card.state.turns > 0 and not card.port.intx
+
+
+def test_a_frame_for_which_there_is_no_room_waits_and_costs_nothing():
+    m, card = with_card(MASTER + b"\x90" * 100)
+    m.run(instructions=10)
+    card.rx.push(b"x" * 60)
+    turns = card.counters["turns"]
+    m.run(instructions=500)
+    for _ in range(20):
+        m.run(instructions=50)
+    assert card.port.rx_wait and card.counters["turns"] == turns + 1 and len(card.rx) == 1
+
+
+def test_a_full_ring_holds_the_sender_up_until_there_is_room():
+    m, card = with_card(MASTER + mov(BASE, DATA) + mov(BASE + 4, 1514))
+    while card.tx.has_room(1 << 12):
+        card.tx.push(b"y" * (1 << 12))
+    while card.tx.has_room(1514):
+        card.tx.push(b"y" * 1514)
+    before = card.tx.given
+    m.run(instructions=200)
+    assert card.port.tx_wait and card.tx.given == before and card.tx.refused == 0
+    card.tx.clear()
+    m.run(instructions=1)
+    assert not card.port.tx_wait and card.tx.given == before + 1
+
+
+def test_a_deadline_of_a_card_is_met_at_its_instruction_and_wakes_a_sleeper():
+    m, card = with_card(mov(BASE + 12, 5_000) + SPIN)
+    m.run(instructions=1)
+    due = int(card.port.due)
+    assert due == m.now + 5_000
+    m.breakpoints = []
+    m.run(until=due - 1)
+    assert not card.port.intx
+    m.run(instructions=2)
+    assert card.port.intx and int(m.bus.row.pci_intx[card.port.function])
+
+    m, card = with_card(bytes.fromhex("b0ff e621 e6a1") + mov(BASE + 12, 5_000_000) + b"\xfb" + HALT)
+    assert m.run(ns=20_000_000) == "time" and card.port.intx and m.icount < 20
+
+
+def test_memory_that_a_card_writes_to_is_not_run_as_it_was():
+    # A loop calls a function that a frame then overwrites: mov eax, 1; ret
+    code = MASTER + mov(BASE, 0x110000) + mov(BASE + 8, 1)
+    loop = CODE + len(code)
+    code += b"\xe8" + (0x110000 - loop - 5).to_bytes(4, "little") + b"\xeb\xf9"
+    m, card = with_card(code)
+    m.write(0x110000, b"\xb8\x01\0\0\0\xc3")
+    m.run(instructions=100)
+    assert m.registers.eax == 1
+    card.rx.push(b"\xb8\x02\0\0\0\xc3")
+    m.run(instructions=10)
+    assert m.registers.eax == 2
+
+
+def test_messages_are_written_to_memory_once_they_are_enabled():
+    enable = config(0x40, 0x80000000)
+    m, card = with_card(MASTER + mov(BASE, DATA) + mov(BASE + 16, 77) + enable + mov(BASE + 16, 99))
+    m.run(instructions=8)
+    assert word(m, DATA) == 0
+    m.run(instructions=8)
+    assert word(m, DATA) == 99 and m.counters["messages_lost"] == 0
+    m, card = with_card(MASTER + enable + mov(BASE, 0xFEE00000) + mov(BASE + 16, 99))
+    m.run(instructions=20)
+    assert m.counters["messages_lost"] == 1, "there is no local APIC"
+
+
+def test_configuration_space_has_the_capabilities():
+    m, card = with_card(b"")
+    at = 64 * int(card.port.function)
+    config = m.bus.row.pci_config
+    assert int(config[at + 1]) & 1 << 20 and int(config[at + 13]) & 0xFF == 0x40
+    assert int(config[at + 16]) == 0x00004C11, "one vector; the next capability behind it"
+    assert int(config[at + 19]) == 0x61060009 and int(config[at + 20]) == 0x6362
+
+
+def test_the_cable():
+    m, card = with_card(b"")
+    assert card.state.cable == 1
+    card.link(False)
+    assert card.state.cable == 1
+    m.run(instructions=1)
+    assert card.state.cable == 0
+    card.link(True)
+    m.run(instructions=1)
+    assert card.state.cable == 1
+
+
+def test_what_does_not_fit_is_one_line():
+    m, card = with_card(b"")
+    with pytest.raises(UsageError, match="plugged in already"):
+        m.attach(card)
+    with pytest.raises(UsageError, match="at most one"):
+        m.attach(Mailbox())
+    with pytest.raises(UsageError, match="no address of a single"):
+        Mailbox("01:00:5e:00:00:01")
+    assert m.nics == [card] and "Mailbox 52:54" in repr(card)
+
+
+def test_a_host_clocked_guest_computes_and_hears_of_a_frame_meanwhile():
+    m, card = with_card(MASTER + mov(BASE, DATA) + mov(BASE + 8, 1), clock="host")
+    m.run(instructions=1000)
+    card.rx.push(b"z" * 60)
+    m.run(ns=50_000_000)
+    assert m.read(DATA, 60) == b"z" * 60 and card.port.moved == 1
