@@ -72,8 +72,23 @@ HTTP_PATIENCE = 10_000_000_000
 half-open upgrades)."""
 HTTP_WAITING = 1024
 """Connections that may be at that stage at once; one more closes the oldest of them."""
-HTTP_BODY = 1024
-"""Bytes of a request body that are read; no resource here wants one."""
+HTTP_LINE, HTTP_FIELD = 32_768, 32_768
+"""Bytes of a request line, and of one header field, that are read at all: enough to tell what is wrong with them."""
+WEBSOCKETS = 16_384
+"""WebSockets of the gateway, and of the relay, at once: each idle one costs some tens of kilobytes."""
+HTTP_TARGET = 8192
+"""Characters of a request's path and query; longer ones get 414 (the original's limit)."""
+COOKIE_HEADER, COOKIE_VALUE = 16_384, 4096
+"""Characters of a Cookie header that are read, and of a session cookie (the original's limits)."""
+TOKEN_PAYLOAD, JWT_HEADER = 16_384, 4096
+"""Characters in base64url of what a token says, and of a JWT's header (the original's limits)."""
+ORIGIN_HEADER = 4096
+"""Characters of an Origin header that are read (the original's limit)."""
+HTTP_BUCKETS = 65_536
+"""Client addresses whose request rate is remembered; the one that asked longest ago is forgotten, by when its bucket
+is full again unless all of them asked within a minute."""
+SUBPROTOCOLS_HEADER, SUBPROTOCOLS = 4096, 32
+"""Characters, and entries, of the subprotocols that a client of ``/tcp-mux`` offers (the original's limits)."""
 LISTEN_BACKLOG = 512
 """Connections the kernel holds for us; at most what ``net.core.somaxconn`` says."""
 CAPTURE_FILE_BUFFER = 256 << 10

@@ -48,8 +48,8 @@ async def _serve(config: ServerConfig, ready_stdout: bool, audit: Audit | None) 
 
     def told_to_stop() -> None:
         if stop.is_set():
-            for session in list(proxy.sessions):
-                session.drop()
+            for each in list(proxy.connections):
+                each.drop()
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -59,7 +59,7 @@ async def _serve(config: ServerConfig, ready_stdout: bool, audit: Audit | None) 
     def tidy() -> None:
         nonlocal tidying
         tidying = None
-        if not proxy.sessions:
+        if not proxy.connections:
             give_back()
 
     def empty() -> None:

@@ -7,6 +7,7 @@ types are those that dashboards of the original know; those that begin with ``ae
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +19,7 @@ from prometheus_client.registry import CollectorRegistry
 
 from ..egress.contract import Why
 from ..limits import MS
+from .metrics_gateway import GatewayMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 AUTH_REASONS = ("missing_credentials", "invalid_api_key", "invalid_cookie", "invalid_jwt", "jwt_origin_mismatch")
@@ -68,6 +70,8 @@ GAUGES = {
     "l2_udp_flows_active": "UDP flows now.",
 }
 AUTH_COUNTER = "l2_auth_reject_total"
+_CREATED = re.compile(rb"^(?:# (?:HELP|TYPE) )?\w+_created(?:\{.*\})? .*\n", re.MULTILINE)
+"""When each counter was made: lines that the library adds and nobody reads."""
 RTT_HISTOGRAM = "l2_ping_rtt_ms"
 DROPS_COUNTER = "aero_lab_drops_total"
 
@@ -115,6 +119,7 @@ class Metrics:
         self._rtt_sum = 0.0
         self._registry = CollectorRegistry()
         self._registry.register(self)
+        self.gateway = GatewayMetrics(self._registry)
 
     def count(self, name: str, number: int = 1) -> None:
         """Add to a counter of :data:`COUNTERS`."""
@@ -125,6 +130,27 @@ class Metrics:
         self.counts["l2_upgrade_rejected_total"] += 1
         for name in names:
             self.counts[name] += 1
+
+    def request(self, method: str, route: str, status: int, nanoseconds: int) -> None:
+        """A request was answered, a WebSocket opened."""
+        self.gateway.request(method, route, status, nanoseconds)
+
+    def refused(self, endpoint: str, reason: str) -> None:
+        """A request was turned away."""
+        self.gateway.refused.labels(endpoint, reason).inc()
+
+    def opened(self, endpoint: str) -> None:
+        """A WebSocket is open."""
+        self.gateway.opened.labels(endpoint).inc()
+        self.gateway.open.labels(endpoint).inc()
+
+    def closed(self, endpoint: str) -> None:
+        """A WebSocket is closed."""
+        self.gateway.open.labels(endpoint).dec()
+
+    def event(self, name: str, number: int = 1) -> None:
+        """Something happened in the relay; names are the original's."""
+        self.gateway.events.labels(name).inc(number)
 
     def rtt(self, nanoseconds: int) -> None:
         """A PING of the server was answered."""
@@ -174,4 +200,4 @@ class Metrics:
 
     def text(self) -> bytes:
         """The page, in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return _CREATED.sub(b"", generate_latest(self._registry))

@@ -1,13 +1,14 @@
-"""The proxy: an HTTP server whose ``/l2`` opens tunnels.
+"""The proxy: an HTTP server whose endpoints open tunnels, sockets and sessions.
 
 Theory of operation
 -------------------
 aiohttp speaks HTTP and does the WebSocket handshake; the :class:`~.door.Door` in front of it bounds connections that
-are no tunnel yet; the :class:`~.upgrade.Gatekeeper` judges each upgrade; a :class:`~.session.Session` is each tunnel.
-Everything lives on one asyncio loop, and no tunnel shares state with another.
+are no tunnel yet; the :mod:`table <.routes>` tells the endpoint of a path; the :class:`~.gatekeeper.Gatekeeper` judges
+each request; the endpoint serves it, a WebSocket as a :class:`~.call.Connection` (``/l2``: a
+:class:`~.session.Session`). Everything lives on one asyncio loop, and no connection shares state with another.
 
 A proxy that is told to stop first *drains*: it goes on listening, so that whoever asks learns that it is going away
-(503, also from ``/readyz``), and closes each tunnel with 1001. Then it stops.
+(503, also from ``/readyz``), and closes each WebSocket with 1001. Then it stops.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from ipaddress import ip_address
-from pathlib import Path
 from time import time_ns
 from typing import Any
 from urllib.parse import quote
@@ -26,22 +26,22 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .. import __version__
-from ..audit import Audit
-from ..bounds import HTTP_BODY, HTTP_PATIENCE
+from ..audit import Audit, Source
+from ..bounds import HTTP_FIELD, HTTP_LINE, HTTP_PATIENCE
 from ..clock import RealClock
 from ..driver import Driver
-from ..framing.l2_tunnel import SUBPROTOCOL
-from ..limits import MS, SECOND
+from ..limits import SECOND
 from ..paths.base import Tap
-from ..transports.websocket import server_socket
+from ..transports.websocket import GOING_AWAY
 from ..worlds import World
-from .capture import SessionCapture
+from .call import Call, Connection
 from .config import ServerConfig
+from .cors import common_headers, preflight
 from .door import Door, listening_socket
-from .metrics import CONTENT_TYPE, Metrics
-from .session import GOING_AWAY, Session
-from .upgrade import Gatekeeper, Rejection, Request, offered
+from .gatekeeper import Gatekeeper
+from .metrics import Metrics
+from .routes import Endpoint, Refused, refusal, served
+from .session import Session
 
 
 class _ClientsFaults(logging.Filter):
@@ -52,7 +52,7 @@ class _ClientsFaults(logging.Filter):
         return not isinstance(error, (HttpProcessingError, ConnectionError))
 
 
-PATHS = ("/l2", "/l2/", "/eth", "/eth/")
+_CALL = web.RequestKey("call", Call)
 log = logging.getLogger(__name__)
 log.addFilter(_ClientsFaults())
 
@@ -78,20 +78,24 @@ class Proxy:
         seed: int | None = None,
     ):
         self.config = config
-        self.auth = config.auth()
-        self.sessions: list[Session] = []
-        """Tunnels that are open, oldest first."""
+        self.auths = config.auths()
+        self.auth = self.auths["tunnel"]
+        self.endpoints = served(config)
+        """By path."""
+        self.connections: list[Connection] = []
+        """WebSockets that are open, oldest first."""
         self.on_session: Callable[[Session], None] | None = None
-        """Called with each new session."""
+        """Called with each new tunnel."""
         self.on_empty: Callable[[], None] | None = None
-        """Called when the last tunnel has gone."""
-        self.metrics = Metrics(lambda: [self._gauges(), *(session.tally() for session in self.sessions)])
-        self.gatekeeper = Gatekeeper(config, self.auth, self.metrics)
+        """Called when the last WebSocket has gone."""
+        self.metrics = Metrics(lambda: [self._gauges(), *(each.tally() for each in self.connections)])
+        self.gatekeeper = Gatekeeper(config, self.auths, self.metrics)
         self.port = 0
         """Port it listens on, once started."""
-        self._world_for, self._recorder, self._seed = world_for, recorder, seed
+        self.world_for, self.recorder, self._seed = world_for, recorder, seed
         self._clock = RealClock()
-        self._epoch = time_ns() - self._clock.now()
+        self.epoch = time_ns() - self._clock.now()
+        """Wall clock less monotonic clock, ns."""
         self._audit = audit
         self._refusals = audit.source(self._clock.now()) if audit is not None else None
         self._next = 1
@@ -99,6 +103,17 @@ class Proxy:
         self._door: Door | None = None
         self._empty = asyncio.Event()
         self._empty.set()
+        self.shared: dict[Any, Any] = {}
+        """What endpoints keep for all their requests, by a key of theirs; closed at the end if it can be."""
+
+    @property
+    def sessions(self) -> list[Session]:
+        """Tunnels that are open, oldest first."""
+        return [each for each in self.connections if isinstance(each, Session)]
+
+    def now(self) -> int:
+        """ns, monotonic."""
+        return self._clock.now()
 
     # Life -----------------------------------------------------------------------------------------------------------
 
@@ -107,13 +122,9 @@ class Proxy:
         sock = listening_socket(self.config.host, self.config.port)
         try:
             self.port = sock.getsockname()[1]
-            app = web.Application(client_max_size=HTTP_BODY, middlewares=[self._asked])
-            for path in PATHS:
-                app.router.add_route("*", path, self._l2)
-            app.router.add_get("/healthz", self._healthz)
-            app.router.add_get("/readyz", self._readyz)
-            app.router.add_get("/version", self._version)
-            app.router.add_get("/metrics", self._metrics)
+            app = web.Application()
+            app.router.add_route("*", "/{path:.*}", self._dispatch)
+            app.on_response_prepare.append(self._prepared)
             runner = web.AppRunner(
                 app,
                 handle_signals=False,
@@ -121,6 +132,8 @@ class Proxy:
                 access_log=None,  # its lines would carry the tokens of query strings
                 keepalive_timeout=HTTP_PATIENCE / SECOND,
                 lingering_time=1.0,
+                max_line_size=HTTP_LINE,
+                max_field_size=HTTP_FIELD,
                 shutdown_timeout=0.5,
             )
             await runner.setup()
@@ -151,14 +164,14 @@ class Proxy:
     async def drain(self) -> None:
         """Let nobody in any more and close every tunnel; returns when all are gone, at the latest after the grace."""
         self.gatekeeper.shutting_down = True
-        for session in list(self.sessions):
-            session.finish(GOING_AWAY, "shutting down")
+        for each in list(self.connections):
+            each.finish(GOING_AWAY, "shutting down")
         try:
             async with asyncio.timeout(self.config.shutdown_grace_ms / 1000):
                 await self._empty.wait()
         except TimeoutError:
-            for session in list(self.sessions):
-                session.drop()
+            for each in list(self.connections):
+                each.drop()
             await self._empty.wait()
 
     async def stop(self) -> None:
@@ -170,6 +183,10 @@ class Proxy:
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
+        for shared in self.shared.values():
+            if hasattr(shared, "close"):
+                await shared.close()
+        self.shared.clear()
 
     async def __aenter__(self) -> Proxy:
         await self.start()
@@ -180,144 +197,130 @@ class Proxy:
 
     # HTTP -----------------------------------------------------------------------------------------------------------
 
-    @web.middleware
-    async def _asked(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         if self._door is not None:
             self._door.asked(request.transport)
-        return await handler(request)
-
-    async def _healthz(self, request: web.Request) -> web.Response:
-        return web.Response()
-
-    async def _readyz(self, request: web.Request) -> web.Response:
-        return web.Response(status=503 if self.gatekeeper.shutting_down else 200)
-
-    async def _version(self, request: web.Request) -> web.Response:
-        config = self.config
-        return web.json_response(
-            {"version": config.version or __version__, "gitSha": config.git_sha, "builtAt": config.built_at}
-        )
-
-    async def _metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
-
-    async def _l2(self, request: web.Request) -> web.StreamResponse:
-        asked = Request(request.method, request.raw_path, request.headers, request.remote or "")
-        rejection = self.gatekeeper.check(asked)
-        if rejection is not None:
-            return self._refuse(asked, rejection)
-        address = self.gatekeeper.address(asked)
-        occupancy = self.gatekeeper.occupancy
-        occupancy.enter(address)  # before anything is awaited: two requests must not share the last place
+        endpoint = self.endpoints.get(request.path)
+        call = Call(self, endpoint, request)
+        request[_CALL] = call
         try:
-            return await self._tunnel(request, address)
+            return await self._serve(call, endpoint)
+        except Refused as refused:
+            return self._refuse(call, refused)
+        except (asyncio.CancelledError, ConnectionError, HttpProcessingError):
+            raise
+        except Exception as error:
+            log.error("%s failed because of a defect", request.path, exc_info=error)
+            if call.upgraded:
+                raise
+            return refusal(endpoint, Refused(500, "Internal error"), call.upgrades)
         finally:
-            occupancy.leave(address)
+            call.leave()
 
-    def _refuse(self, asked: Request, rejection: Rejection) -> web.Response:
-        if self._refusals is not None:
+    async def _serve(self, call: Call, endpoint: Endpoint | None) -> web.StreamResponse:
+        method = call.request.method
+        if endpoint is None:
+            if call.upgrades:
+                raise Refused(404, "Not Found")
+            self.gatekeeper.request(call, None)
+            if method == "OPTIONS":
+                return preflight(call)
+            raise Refused(404, "Not Found")
+        if endpoint.upgrade:
+            if method == "OPTIONS" and endpoint.family != "tunnel":
+                self.gatekeeper.request(call, endpoint)
+                return preflight(call)
+            self.gatekeeper.admit(call, endpoint)
+            return await endpoint.serve(call)
+        self.gatekeeper.request(call, endpoint)
+        if method == "OPTIONS":
+            return preflight(call)
+        if method not in endpoint.methods and not (method == "HEAD" and "GET" in endpoint.methods):
+            raise Refused(405, "Method Not Allowed", headers={"Allow": ", ".join(endpoint.methods)})
+        self.gatekeeper.authorize(call, endpoint)
+        return await endpoint.serve(call)
+
+    async def _prepared(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Every answer, just before its head is sent."""
+        call = request.get(_CALL)
+        if call is None:
+            return
+        call.upgraded = response.status == 101
+        common_headers(call, response)
+        route = call.endpoint.paths[0] if call.endpoint is not None else "unknown"
+        self.metrics.request(request.method, route, response.status, self.now() - call.started)
+
+    def _refuse(self, call: Call, refused: Refused) -> web.Response:
+        endpoint = call.endpoint
+        if endpoint is not None and endpoint.upgrade and refused.status in (401, 403, 429):
+            if endpoint.family == "tunnel":
+                self.metrics.rejected(*refused.counts)
+        name = endpoint.name if endpoint is not None else "none"
+        self.metrics.refused(name, refused.reason)
+        if self._refusals is not None and (call.upgrades or (endpoint is not None and endpoint.upgrade)
+                                           or refused.status in (401, 403, 429)):  # fmt: skip
             self._refusals.record(
-                "session-refused",
-                self._clock.now(),
-                source=self.gatekeeper.address(asked),
-                reason=rejection.reason,
-                status=rejection.status,
+                "session-refused", self.now(), source=call.address, reason=refused.reason, status=refused.status
             )
-        return web.Response(text=rejection.text, status=rejection.status, headers=rejection.headers)
-
-    async def _tunnel(self, request: web.Request, address: str) -> web.StreamResponse:
-        socket = server_socket(self.config.limits.message, (SUBPROTOCOL,))
-        lines = request.headers.getall("Sec-WebSocket-Protocol", [])
-        if len(lines) > 1:  # aiohttp looks at the first alone
-            headers = request.headers.copy()
-            headers["Sec-WebSocket-Protocol"] = ", ".join(offered(request.headers))
-            request = request.clone(headers=headers)
-        await socket.prepare(request)
-        if self._door is not None:
-            self._door.through(request.transport)
-        session = self._open(request, address, socket)
-        try:
-            await session.run()
-        finally:
-            self._gone(session)
-        return socket
+        if endpoint is not None and endpoint.refusal is not None:
+            return endpoint.refusal(call, refused)
+        return refusal(endpoint, refused, call.upgrades)
 
     def _half_open_closed(self) -> None:
         self.metrics.count("aero_lab_half_open_closed_total")
 
-    # Sessions -------------------------------------------------------------------------------------------------------
+    def through(self, transport: asyncio.BaseTransport | None) -> None:
+        """A connection has become a WebSocket, which has other bounds."""
+        if self._door is not None:
+            self._door.through(transport)
 
-    def _open(self, request: web.Request, address: str, socket: Any) -> Session:
+    # Connections ----------------------------------------------------------------------------------------------------
+
+    def next_number(self) -> int:
+        """The number of a new connection, from 1."""
         number, self._next = self._next, self._next + 1
-        now, config = self._clock.now(), self.config
-        audit = self._audit.source(now, session=number) if self._audit is not None else None
-        capture = None
-        if config.capture_dir is not None:
-            capture = SessionCapture(
-                Path(config.capture_dir),
-                number,
-                config.capture_max_bytes,
-                config.capture_flush_interval_ms * MS,
-                self._epoch,
-                self.metrics.count,
-                config.capture_snap,
-                config.capture_headers,
-            )
-        query = {name: value for name, value in request.query.items() if name not in ("token", "apiKey")}
-        session = Session(
-            number,
-            query,
-            address,
-            socket,
-            config,
-            self._world_for,
-            self.metrics,
-            lambda part: self._rng(number, part),
-            audit,
-            self._recorder,
-            capture,
-        )
-        self.sessions.append(session)
-        self._empty.clear()
-        self.metrics.count("l2_sessions_total")
-        if audit is not None:
-            audit.record("session-open", now, source=address)
-        if self.on_session is not None:
-            self.on_session(session)
-        if self.gatekeeper.shutting_down:
-            session.finish(GOING_AWAY, "shutting down")
-        return session
+        return number
 
-    def _gone(self, session: Session) -> None:
-        tally = session.tally()
-        self.sessions.remove(session)
-        self.metrics.ended(tally)
-        if session.audit is not None:
-            now = self._clock.now()
-            session.audit.record(
-                "session-close",
-                now,
-                source=session.address,
-                reason=session.reason,
-                code=session.end.close_code,
-                bytes_up=tally["l2_bytes_rx_total"],
-                bytes_down=tally["l2_bytes_tx_total"],
-                duration=now - session.opened_at,
-            )
-            session.audit.close(now)
-        if not self.sessions:
-            self._empty.set()
-            if self.on_empty is not None:
-                self.on_empty()
+    def audit_source(self, number: int) -> Source | None:
+        """Where the connection of that number records."""
+        return self._audit.source(self.now(), session=number) if self._audit is not None else None
+
+    async def serve(self, call: Call, connection: Connection) -> None:
+        """Run a connection to its end."""
+        opened = self.now()
+        name = call.endpoint.name if call.endpoint is not None else ""
+        self.connections.append(connection)
+        self._empty.clear()
+        self.metrics.opened(name)
+        if connection.audit is not None:
+            connection.audit.record("session-open", opened, source=call.address, protocol=name)
+        if isinstance(connection, Session) and self.on_session is not None:
+            self.on_session(connection)
+        if self.gatekeeper.shutting_down:
+            connection.finish(GOING_AWAY, "shutting down")
+        try:
+            await connection.run()
+        finally:
+            self.connections.remove(connection)
+            self.metrics.closed(name)
+            self.metrics.ended(connection.tally())
+            if connection.audit is not None:
+                now = self.now()
+                told = connection.summary()
+                connection.audit.record("session-close", now, source=call.address, duration=now - opened, **told)
+                connection.audit.close(now)
+            if not self.connections:
+                self._empty.set()
+                if self.on_empty is not None:
+                    self.on_empty()
 
     def _gauges(self) -> dict[str, int]:
         return {"l2_sessions_active": len(self.sessions)}
 
-    def _rng(self, number: int, part: str) -> random.Random:
+    def rng(self, number: int, part: str) -> random.Random:
+        """The generator of one part of one connection."""
         return random.Random(secrets.randbits(256) if self._seed is None else f"{self._seed}/{number}/{part}")
 
     def __repr__(self) -> str:
         state = f"at {self.authority}" if self._door is not None else "not running"
-        return f"<Proxy {state}, {len(self.sessions)} tunnels>"
+        return f"<Proxy {state}, {len(self.connections)} connections>"

@@ -43,7 +43,7 @@ _BAD = ("too_short", "invalid_magic", "unsupported_version", "payload_too_large"
 
 
 class Session:
-    """A tunnel from its upgrade to its end. Made by :class:`~.proxy.Proxy`.
+    """A tunnel from its upgrade to its end. Made by :mod:`.endpoints.tunnel`.
 
     Parameters
     ----------
@@ -283,6 +283,16 @@ class Session:
     def _record(self, kind: str, now: int, **fields: Any) -> None:
         if self.audit is not None:
             self.audit.record(kind, now, **fields)
+
+    def summary(self) -> dict[str, Any]:
+        """For the audit."""
+        tally = self.tally()
+        return {
+            "reason": self.reason,
+            "code": self.end.close_code,
+            "bytes_up": tally["l2_bytes_rx_total"],
+            "bytes_down": tally["l2_bytes_tx_total"],
+        }
 
     # What it did ----------------------------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ class _Ending:
 _LOST = _Ending(ABNORMAL, by="loss")
 
 
-def server_socket(most: int, protocols: Iterable[str] = ()) -> web.WebSocketResponse:
+def server_socket(most: int, protocols: Iterable[str] = (), autoping: bool = False) -> web.WebSocketResponse:
     """An unprepared WebSocket of aiohttp's server, set up for a :class:`WebSocketEnd`.
 
     ``most`` is the size of the largest message. aiohttp closes a connection with 1009 for one that is larger.
@@ -111,7 +111,7 @@ def server_socket(most: int, protocols: Iterable[str] = ()) -> web.WebSocketResp
         protocols=tuple(protocols),
         max_msg_size=most + 1,  # aiohttp refuses a message of this size
         compress=False,
-        autoping=False,  # the gate sees Pings, and their answers are queued with a bound
+        autoping=autoping,  # off: the gate sees Pings, and their answers are queued with a bound
         autoclose=False,
         timeout=WS_CLOSE_PATIENCE,
     )

@@ -7,7 +7,8 @@ import random
 import pytest
 
 from aero_lab.errors import UsageError
-from aero_lab.server.config import Environment, ServerConfig, variables
+from aero_lab.server.config import ServerConfig
+from aero_lab.server.settings import Environment, variables
 from aero_lab.server.world import lan_config
 from aero_lab.stack import Stack
 from aero_lab.wire.address import ip
@@ -191,10 +192,31 @@ def test_the_environment_is_read_on_request_only(monkeypatch):
 
 def test_secrets_do_not_show():
     config = env(AERO_L2_API_KEY="top-secret", SESSION_SECRET="other-secret")
-    assert "secret" not in repr(config).replace("session_secret", "")
+    assert "top-secret" not in repr(config) and "other-secret" not in repr(config)
+    assert "top-secret" not in repr(config.auths()) and "other-secret" not in repr(config.auths())
 
 
-def test_a_session_secret_without_a_mode_is_not_passed_over():
-    with pytest.raises(UsageError, match="session cookies are not supported yet"):
-        env(SESSION_SECRET="s").auth()
+def test_what_is_configured_chooses_the_mode():
+    assert env(SESSION_SECRET="s").auth().mode == "session_or_token"
+    assert env(SESSION_SECRET="s", AERO_L2_API_KEY="k").auth().mode == "session_or_token"
     assert env(SESSION_SECRET="s", AERO_L2_AUTH_MODE="none").auth().mode == "none"
+    assert env(AERO_L2_AUTH_MODE=" Cookie ", SESSION_SECRET="s").auth().session_secret == "s"
+    one, two = env(AERO_L2_AUTH_MODE="session").auth(), env(AERO_L2_AUTH_MODE="session").auth()
+    assert one.session_secret != two.session_secret and len(one.session_secret) >= 32
+    with pytest.raises(UsageError, match="AERO_L2_JWT_SECRET"):
+        env(AERO_L2_AUTH_MODE="jwt").auth()
+    with pytest.raises(UsageError, match="JWT_SECRET"):
+        env(AUTH_MODE="jwt").auths()
+
+
+def test_the_rules_of_gateway_and_relay():
+    auths = env(AERO_L2_TOKEN="t").auths()
+    assert auths["gateway"] is auths["tunnel"] and auths["relay"].token == "t"
+    auths = env(AERO_L2_TOKEN="t", AERO_GATEWAY_AUTH_MODE="session", API_KEY="k").auths()
+    assert auths["gateway"].mode == "session" and auths["gateway"].session_secret == auths["tunnel"].session_secret
+    assert auths["relay"].mode == "token" and auths["relay"].token == "k"
+    auths = env(AERO_L2_TOKEN="t", UDP_RELAY_JWT_SECRET="j").auths()
+    assert auths["relay"].mode == "jwt" and auths["relay"].jwt_secret == "j" and not auths["relay"].binds_origin
+    assert env(AUTH_MODE="none").auths()["relay"].mode == "none"
+    minted = env().auths()
+    assert minted["relay"].token == minted["tunnel"].token == minted["gateway"].token != ""
