@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from time import perf_counter_ns, time
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -73,6 +73,9 @@ FLAT_CODE, FLAT_DATA = 0xC09B, 0xC093
 """Attributes of flat 32-bit segments of ring 0."""
 Path = str | os.PathLike
 ENDS = {POWER_OFF: stop.POWER_OFF, RESET: stop.RESET, GUEST_EXIT: stop.EXIT}
+
+
+Card = TypeVar("Card", bound=Nic)
 
 
 class Device(Protocol):
@@ -369,7 +372,7 @@ class Machine:
         self._devices[at] = device
         return at
 
-    def attach(self, nic: Nic, slot: int | None = None) -> Nic:
+    def attach(self, nic: Card, slot: int | None = None) -> Card:
         """Plug a network card into PCI, at the slot that it usually has or another; returns it."""
         with self._standing():
             self._cards.attach(nic, slot)

@@ -5,9 +5,9 @@
     "AEROPC" 0D 0A | version u16 | header size u32 | digest, 32 bytes | header | chunk | chunk | ...
 
 All numbers are little-endian. The digest (BLAKE2b) is over everything behind it. The header is JSON compressed with
-zstd: every field of processor and board by its name, with its shape and its bytes, what else the machine knows, which
-pages of memory are in the file, and how long each chunk is. A chunk is up to 256 pages that are not all zeros,
-compressed with zstd. Pages that are not there are zeros.
+zstd: every field of processor, board and network cards by its name, with its shape and its bytes, the frames that wait
+in the cards' rings, what else the machine knows, which pages of memory are in the file, and how long each chunk is. A
+chunk is up to 256 pages that are not all zeros, compressed with zstd. Pages that are not there are zeros.
 
 A later version refuses what it does not know by the version number, and reads what it does by the names. Decoded code
 and the contents of the TLB are not saved: both are made again from memory, by the machine that was saved as well.
@@ -36,6 +36,7 @@ from ..compiled.records import new_records
 from ..compiled.registry import PLAIN
 from ..cpu import state
 from ..errors import UsageError
+from . import cards_image
 from .board import BOARD, HOST, INSTRUCTIONS, OUTSIDE
 from .checks import check_board, check_cpu
 from .limits import (
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from .machine import Machine
 
 Path = str | os.PathLike
-MAGIC, VERSION = b"AEROPC\r\n", 1
+MAGIC, VERSION = b"AEROPC\r\n", 2
 _HEAD = struct.Struct("<8sHI32s")
 DAMAGE = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError, zstandard.ZstdError)
 """What the libraries make of a description that is not what it says; none of it may reach the user as it is."""
@@ -93,9 +94,12 @@ def _pack(values: dict[str, np.ndarray]) -> dict[str, Any]:
     return packed
 
 
-def _unpack(packed: Any, dtype: np.dtype, what: str) -> dict[str, np.ndarray]:
-    kinds: Any = dtype.fields
-    names = dtype.names or ()
+def _unpack(packed: Any, like: np.dtype | dict[str, np.ndarray], what: str) -> dict[str, np.ndarray]:
+    """Fields from :func:`_pack`, which must be those of ``like``: a record's type, or other fields."""
+    if isinstance(like, dict):
+        like = np.dtype([(name, value.dtype, value.shape) for name, value in like.items()])
+    kinds: Any = like.fields
+    names = like.names or ()
     if not isinstance(packed, dict) or set(packed) != set(names):
         raise UsageError(f"the fields of the {what} are not those of this version")
     values = {}
@@ -152,6 +156,7 @@ def _describe(machine: Machine) -> dict[str, Any]:
     return {
         "cpu": _pack(_fields(machine.core.cpu, state.CPU_DTYPE)),
         "board": _pack(_fields(machine.bus.records, BOARD)),
+        "nics": cards_image.describe(machine, _pack, _fields),
         "machine": {
             "clock": machine.clock,
             "seed": machine.seed,
@@ -262,6 +267,7 @@ def _load(kind: type[Machine], data: memoryview, clock: str | None) -> Machine:
     board = _unpack(description["board"], BOARD, "board")
     check_cpu(cpu, ram_bytes)
     check_board(board)
+    nics = cards_image.restore(description["nics"], board, _unpack, _set_fields)
     ram = pages(ram_bytes)
     rows = _rows(ram)
     starts = np.cumsum([_HEAD.size + size, *sizes])
@@ -278,6 +284,7 @@ def _load(kind: type[Machine], data: memoryview, clock: str | None) -> Machine:
         list(pool.map(expand, range(len(groups))))
     about = description["machine"]
     machine = _revive(kind, ram, cpu, board, clock or about["clock"], about["seed"], about["rate"], about["ended"])
+    machine._cards.nics.extend(nics)
     machine.console.restore(base64.b64decode(about["text"], validate=True)[-CONSOLE_KEPT:], int(about["printed"]))
     return machine
 
@@ -349,6 +356,7 @@ def fork(machine: Machine) -> Machine:
             type(machine), ram, _fields(machine.core.cpu, state.CPU_DTYPE), _fields(machine.bus.records, BOARD),
             machine.clock, machine.seed, machine.rate, machine._ended,
         )  # fmt: skip
+        other._cards.nics.extend(cards_image.copy(machine, _fields, _set_fields))
         other.console.restore(machine.console.since(0), machine.console.size)
     return other
 
@@ -366,6 +374,7 @@ def state_hash(machine: Machine) -> str:
         part = (int(cpu["icount"]) - int(cpu["ns_icount"])) * int(cpu["ns_mult"]) & ((1 << FRACTION) - 1)
         digest.update(f"time={machine.now}+{part}".encode())
         digest.update(_hashed(_fields(machine.bus.records, BOARD), OUTSIDE))
+        digest.update(cards_image.digest(machine, _fields))
         which = touched(machine.ram)
         digest.update(which.tobytes())
         rows = _rows(machine.ram)

@@ -99,6 +99,11 @@ class Nic(ABC):
     def setup(self, state: Any) -> None:
         """Put in what the card brings with it, such as its address: called once, on a record of zeros."""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Further arguments that make another card like this one, as numbers and texts."""
+        return {}
+
     def fields(self) -> dict[str, np.ndarray]:
         """Copies of all registers, for a snapshot."""
         return {name: np.array(getattr(self.state, name), np.int64) for name in self.dtype.names or ()}

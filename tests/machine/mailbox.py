@@ -13,6 +13,7 @@ from aero_lab.compiled.registry import entry, kernel, record_type, records_type
 from aero_lab.nic.base import Nic
 from aero_lab.nic.dma import dma_read, dma_write, send_message
 from aero_lab.nic.function import Bar, Capability, Function, msix_capability
+from aero_lab.nic.models import MODELS
 from aero_lab.nic.port import LINK, NEVER, POLL, READ, RESET, SERVE
 from aero_lab.rings.frame_ring import commit, count, descriptor, find_room, frame_len, frame_off, release
 
@@ -49,6 +50,7 @@ def mailbox_serve(states, ports, ram, T, R, what, bar, offset, size, value, now)
         D.wanted = value
     elif offset == 8:
         D.armed = 1
+        D.length = 0
         P.rx_wait = 0
     elif offset == 12:
         P.due = now + value
@@ -74,6 +76,9 @@ def mailbox_serve(states, ports, ram, T, R, what, bar, offset, size, value, now)
             D.armed = 0
         P.rx_wait = 1 - D.armed
     return 0
+
+
+MODELS["mailbox"] = "tests.machine.mailbox:Mailbox"
 
 
 class Mailbox(Nic):

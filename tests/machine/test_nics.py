@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 import pytest
+import zstandard
 
 from aero_lab.errors import UsageError
 from aero_lab.machine.machine import Machine
+from aero_lab.machine.snapshot import _HEAD, MAGIC, VERSION
 
 from .guest import CODE, DATA, gate, machine, word
 from .mailbox import Mailbox
@@ -190,3 +195,117 @@ def test_a_host_clocked_guest_computes_and_hears_of_a_frame_meanwhile():
     card.rx.push(b"z" * 60)
     m.run(ns=50_000_000)
     assert m.read(DATA, 60) == b"z" * 60 and card.port.moved == 1
+
+
+# Keeping --------------------------------------------------------------------------------------------------------------
+ECHO = MASTER + mov(BASE, DATA)
+ECHO += mov(BASE + 8, 1) + load(BASE + 8) + bytes.fromhex("85c0 74f7") + keep(BASE + 4) + b"\xeb" + bytes((0xE6,))
+"""Sends every frame back: as long as none has come, it asks again."""
+
+
+def echoing(**more) -> tuple[Machine, Mailbox]:
+    m, card = with_card(ECHO, **more)
+    for number in range(40):
+        card.rx.push(bytes((number,)) * (60 + number), t_ns=number, frame_id=number + 1)
+    m.run(instructions=100)
+    return m, card
+
+
+def sent(card: Mailbox) -> list[tuple]:
+    return [(frame.data, frame.t_ns) for frame in card.tx.peek_many(1000)]
+
+
+@pytest.mark.parametrize("how", ["fork", "file"])
+def test_a_copy_goes_on_as_the_machine_does(how, tmp_path):
+    m, card = echoing()
+    if how == "fork":
+        other = m.fork()
+    else:
+        m.save(tmp_path / "machine")
+        other = Machine.load(tmp_path / "machine")
+    (twin,) = other.nics
+    assert isinstance(twin, Mailbox) and other.state_hash() == m.state_hash()
+    assert twin.mac == card.mac and sent(twin) == sent(card) and len(twin.rx) == len(card.rx) > 0
+    assert twin.rx.peek_many(100) == card.rx.peek_many(100)
+    m.run(instructions=1000)
+    assert other.state_hash() != m.state_hash()
+    other.run(instructions=1000)
+    assert sent(twin) == sent(card) and len(sent(card)) == 40 and other.state_hash() == m.state_hash()
+    assert (twin.tx.used_bytes, twin.rx.used_bytes) == (card.tx.used_bytes, card.rx.used_bytes)
+    twin.rx.push(b"only here" * 10)
+    other.run(instructions=100)
+    assert len(sent(twin)) == 41 and len(sent(card)) == 40
+
+
+def test_a_ring_that_goes_round_is_kept_with_its_places(tmp_path):
+    m, card = with_card(b"")
+    for number in range(3000):
+        card.rx.push(bytes(700 + number % 800))
+        if len(card.rx) > 300:
+            card.rx.pop()
+    m.save(tmp_path / "machine")
+    (twin,) = Machine.load(tmp_path / "machine").nics
+    assert twin.rx.peek_many(1000) == card.rx.peek_many(1000) and twin.rx.given == card.rx.given == 3000
+    while card.rx.has_room(1500):
+        assert twin.rx.push(b"a" * 1500) and card.rx.push(b"a" * 1500)
+    assert not twin.rx.has_room(1500) and twin.rx.used_bytes == card.rx.used_bytes
+
+
+HEADER = _HEAD.size
+
+
+def changed(path, change) -> None:
+    """Change the description in a snapshot, and seal it again."""
+    raw = path.read_bytes()
+    _, _, size, _ = _HEAD.unpack_from(raw)
+    description = json.loads(zstandard.ZstdDecompressor().decompress(raw[HEADER : HEADER + size]))
+    change(description)
+    body = zstandard.ZstdCompressor().compress(json.dumps(description).encode())
+    rest = body + raw[HEADER + size :]
+    path.write_bytes(_HEAD.pack(MAGIC, VERSION, len(body), hashlib.blake2b(rest, digest_size=32).digest()) + rest)
+
+
+DAMAGES = {
+    "another model": (lambda nic: nic.update(model="ne2000"), "'ne2000' does not exist"),
+    "no card": (lambda nic: nic.clear(), "damaged"),
+    "a register too many": (lambda nic: nic["state"].update(other=1), "fields of the mailbox card"),
+    "a text for a register": (lambda nic: nic["state"].update(length="x"), "'length' of the mailbox card"),
+    "a port at no function": (lambda nic: nic["port"].update(function=9), "at no place"),
+    "a port at a bridge": (lambda nic: nic["port"].update(function=1), "not those that its PCI bus"),
+    "a word beyond configuration space": (lambda nic: nic["port"].update(msix_word=64), "at no place"),
+    "a bit of two": (lambda nic: nic["port"].update(intx=2), "'intx' of its network card's port"),
+    "pages of nobody": (lambda nic: nic["port"].update(dirty_count=3), "'dirty_count'"),
+    "a ring of another size": (lambda nic: nic["rx"].update(slots=1024), "another size"),
+    "cursors the wrong way": (lambda nic: nic["rx"]["cursors"].__setitem__(0, 10**6), "do not fit"),
+    "a cursor too many": (lambda nic: nic["rx"]["cursors"].append(1), "cursors that none"),
+    "negative cursors": (lambda nic: nic["rx"]["cursors"].__setitem__(3, -8), "cursors that none"),
+    "a place beyond the arena": (lambda nic: nic["rx"]["cursors"].__setitem__(5, 1 << 20), "do not fit"),
+    "a frame too few": (lambda nic: nic["rx"]["frames"].pop(), "do not fit"),
+    "a frame outside": (lambda nic: nic["rx"]["frames"][0][0].__setitem__(1, 1 << 40), "not whole"),
+    "a frame cut off": (lambda nic: nic["rx"]["frames"][0][0].__setitem__(2, 5), "not whole"),
+    "frames in no order": (lambda nic: nic["rx"]["frames"][1][0].__setitem__(7, 0), "in no order"),
+    "an address of a group": (lambda nic: nic.update(mac="01005e000001"), "no address of a single"),
+    "options nobody knows": (lambda nic: nic.update(options={"colour": 1}), "damaged"),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_damaged_card_in_a_file_is_one_line(what, tmp_path):
+    change, message = DAMAGES[what]
+    m, card = echoing()
+    path = tmp_path / "machine"
+    m.save(path)
+    changed(path, lambda description: None)
+    assert Machine.load(path).state_hash() == m.state_hash()
+    changed(path, lambda description: change(description["nics"][0]))
+    with pytest.raises(UsageError, match=message) as caught:
+        Machine.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_the_card_that_its_bus_tells_of_is_refused(tmp_path):
+    m, _ = with_card(b"")
+    m.save(tmp_path / "machine")
+    changed(tmp_path / "machine", lambda description: description["nics"].clear())
+    with pytest.raises(UsageError, match="not those that its PCI bus tells of"):
+        Machine.load(tmp_path / "machine")

@@ -153,7 +153,7 @@ def test_files_that_are_no_machines(saved, tmp_path):
     for at in (_HEAD.size, _HEAD.size + 1000, len(data) - 1):
         refused(path, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :], "digest")
     _, _, size, _ = _HEAD.unpack_from(data)
-    refused(path, sealed(data[_HEAD.size : _HEAD.size + size], data[_HEAD.size + size :], VERSION + 1), "version 2")
+    refused(path, sealed(data[_HEAD.size : _HEAD.size + size], data[_HEAD.size + size :], VERSION + 1), "version 3")
     with pytest.raises(UsageError, match="cannot be read"):
         Machine.load(tmp_path / "nowhere")
     with pytest.raises(UsageError, match="cannot be read"):
