@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from . import handles
 from .errors import UsageError
 from .handles import Guest
+from .handles_qemu import Qemu
 
 if TYPE_CHECKING:
     from .guests.linux.guest import LinuxGuest
@@ -185,5 +186,5 @@ def open_linux(
     return LinuxGuest(start(clock=clock, progress=progress))
 
 
-HANDLES: dict[str, type[Guest]] = {**handles.HANDLES, "linux": Linux}
+HANDLES: dict[str, type[Guest]] = {**handles.HANDLES, "linux": Linux, "qemu": Qemu}
 """Kinds of guests by name."""

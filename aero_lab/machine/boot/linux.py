@@ -52,7 +52,7 @@ OTHER_LOADER = 0xFF
 """``type_of_loader`` of one that has no number."""
 
 TUNED = (
-    "cryptomgr.notests=1 noisapnp mitigations=off nokaslr acpi=off noapic nolapic tsc=reliable lpj=400000 "
+    "cryptomgr.notests=1 noisapnp mitigations=off nokaslr acpi=off noapic nolapic pci=nomsi tsc=reliable lpj=400000 "
     "initcall_blacklist=load_system_certificate_list,load_revocation_certificate_list,blake2s_mod_init,"
     "crypto_kdf108_init,isapnp_init,init_kprobe_trace"
 )
