@@ -73,9 +73,13 @@ class Shell(Guest):
         return self._host.run(command, timeout=COMMAND_PATIENCE if timeout is None else timeout)
 
     def _workload(self, name: str, timeout: float | None, parameters: dict[str, Any]) -> WorkloadResult:
+        from .guests.linux.session import NotDone
         from .guests.shell import workloads
 
-        return workloads.run(self._host.run, name, parameters, timeout)
+        try:
+            return workloads.run(self._host.run, name, parameters, timeout)
+        except NotDone:
+            raise TimedOut(f"{name}: not done within {timeout or workloads.PATIENCE:g} s") from None
 
     # The console ----------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ KERNEL_MODULES: dict[str, tuple[str, ...]] = {
         "aero_lab.capture.columns",
         "aero_lab.capture.causes",
         *(("aero_lab.guests.tap.frames",) if sys.platform.startswith("linux") else ()),
+        "aero_lab.guests.qemu.frames",
     ),
     "cpu": ("aero_lab.cpu.kernels", "aero_lab.machine.kernels"),
     "nic": ("aero_lab.nic.kernels",),

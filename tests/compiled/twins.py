@@ -305,6 +305,12 @@ TWINS: dict[str, dict[str, str]] = {
     "tests/framing/test_l2_tunnel.py::test_encap_is_its_twin": {
         "aero_lab.framing.l2_tunnel": "encap",
     },
+    "tests/guests/test_qemu_frames.py::test_giving_is_its_twin": {
+        "aero_lab.guests.qemu.frames": "give_frames",
+    },
+    "tests/guests/test_qemu_frames.py::test_taking_is_its_twin": {
+        "aero_lab.guests.qemu.frames": "take_frames",
+    },
     "tests/guests/test_tap_kernels.py::test_reading_is_its_twin": {
         "aero_lab.guests.tap.frames": "read_frames",
     },

@@ -71,7 +71,7 @@ def test_floors_import_downwards_only():
                 "widgets",
                 "server",
                 "tunnels",
-                "handles handles_linux injection forward lab experiment bench",
+                "handles handles_linux handles_qemu handles_shell injection forward lab experiment bench",
                 "cli cli_guest",
             ]
         )

@@ -34,6 +34,10 @@ class NoAnswer(AeroLabError):
         self.output = output.decode("utf-8", "replace")
 
 
+class NotDone(NoAnswer):
+    """A command was not done in time."""
+
+
 class Line(Protocol):
     """A serial console, from outside."""
 
@@ -122,7 +126,7 @@ class Session:
         output = text.partition(begin)[2].partition(end)[0] if begin in text else text
         if not finished:
             self.recover()
-            raise NoAnswer(f"{command!r} is not done after {timeout:g} s", output)
+            raise NotDone(f"{command!r} is not done after {timeout:g} s", output)
         line.wait(PROMPT, start + text.find(end), ANSWER_PATIENCE)
         status = re.search(re.escape(end) + rb"(\d{1,3})" + MARK, line.since(start))
         if status is None or begin not in text:

@@ -48,6 +48,7 @@ class StreamNic:
         self._blocked = False  # it takes none
         self._whole = False  # a frame is there and finds no room
         self._driver: Any = None
+        self._open = True
         self._reading = self._writing = False
         self._count: Counter[str] = Counter()
 
@@ -69,7 +70,7 @@ class StreamNic:
     def close(self) -> None:
         """Watch nothing any more, and let go of the socket. May be called twice; called on the driver's loop."""
         if self._driver is not None:
-            self._more = self._blocked = False
+            self._more = self._blocked = self._open = False
             self._watch()
             self._driver = None
         self._sock.close()
@@ -145,7 +146,7 @@ class StreamNic:
         if driver is None or driver.loop.is_closed():
             return
         fd = self._sock.fileno()
-        reading, writing = not self._whole, self._blocked
+        reading, writing = self._open and not self._whole, self._blocked
         if reading != self._reading:
             self._reading = reading
             driver.loop.add_reader(fd, driver.wake) if reading else driver.loop.remove_reader(fd)

@@ -1,0 +1,209 @@
+"""The scripts: busybox's own tools, and lines that tell what was measured.
+
+A script says ``KEY VALUE...`` a line. Times are seconds of the guest's clock in microseconds' precision, from a
+variable of the shell (``EPOCHREALTIME``), so that asking for it starts no program.
+"""
+
+from __future__ import annotations
+
+import shlex
+from functools import lru_cache
+
+BLOCK_SIZE = 1_000_003
+"""Bytes of what a guest sends, which repeats then: a prime, so that no power-of-two slip lands on equal bytes."""
+FIRST, LAST = 100_000, 299_999
+ROOM = "/run/aero"
+"""Folder for files of a workload, in memory."""
+
+PRELUDE = f"""\
+mkdir -p {ROOM} && cd {ROOM} || exit 1
+find() {{ # NAME TYPE: its address
+    case "$1" in *[!0-9.]*) ;; *) echo "$1"; return ;; esac
+    case "$1" in *:*) echo "$1"; return ;; esac
+    nslookup -type="$2" "$1" 2>/dev/null | sed -n 's/^Address: //p' | head -n 1
+}}
+fail() {{ echo "failed $*"; exit 1; }}
+block() {{
+    [ -s block ] || {{ seq {FIRST} {LAST} | head -c {BLOCK_SIZE} >block.new && mv block.new block; }}
+}}
+stream() {{ # SIZE: so many bytes of the block, again and again
+    left=$1
+    while [ "$left" -ge {BLOCK_SIZE} ]; do cat block; left=$((left - {BLOCK_SIZE})); done
+    [ "$left" -eq 0 ] || head -c "$left" block
+}}
+"""
+HTTP = """\
+fetch() { # FILE URL FILTER...: when it began and ended, wget's status, what the filter said
+    url=$2 file=$1
+    shift 2
+    began=$EPOCHREALTIME
+    { { wget -q -O - --header "Host: $host" "$url"; echo "status $?" >&3; } | "$@" >"$file.out"; } 3>"$file.status"
+    echo "took $began $EPOCHREALTIME"
+    cat "$file.status"
+    read -r said _ <"$file.out"
+    echo "said $said"
+}
+push() { # FILE ADDRESS PORT PATH SIZE: when it began and ended, what was answered
+    began=$EPOCHREALTIME
+    { printf 'POST %s HTTP/1.1\\r\\nHost: %s\\r\\nContent-Length: %s\\r\\nConnection: close\\r\\n\\r\\n' "$4" "$host" "$5"
+      stream "$5"; } | nc "$2" "$3" >"$1.out" 2>"$1.err"
+    echo "status $?"
+    echo "took $began $EPOCHREALTIME"
+    echo "said $(tail -n 1 "$1.out")"
+}
+"""
+
+
+@lru_cache(maxsize=1)
+def block() -> bytes:
+    """The bytes that a guest sends again and again."""
+    return "".join(f"{number}\n" for number in range(FIRST, LAST + 1)).encode()[:BLOCK_SIZE]
+
+
+def quote(value: object) -> str:
+    return shlex.quote(str(value))
+
+
+def named(host: str, family: int) -> str:
+    """Lines that set ``host``, and ``address`` to what the guest's resolver says."""
+    kind = "aaaa" if family == 6 else "a"
+    return f'host={quote(host)}\naddress=$(find "$host" {kind})\n[ -n "$address" ] || fail "dns: $host: no address"\n'
+
+
+def url(port: int, path: str, family: int) -> str:
+    place = '"http://[$address]' if family == 6 else '"http://$address'
+    return f'{place}:{port}"{quote(path)}'
+
+
+def download(host: str, port: int, path: str, family: int, digest: bool) -> str:
+    """GET ``path``, digested or counted."""
+    through = "md5sum" if digest else "wc -c"
+    return f"{PRELUDE}{HTTP}{named(host, family)}fetch one {url(port, path, family)} {through}\n"
+
+
+def upload(host: str, port: int, path: str, size: int, family: int) -> str:
+    return f'{PRELUDE}{HTTP}block\n{named(host, family)}push one "$address" {port} {quote(path)} {size}\n'
+
+
+def parallel(host: str, port: int, up: list[bool], size: int, family: int) -> str:
+    """A transfer each for the elements of ``up``, all at once."""
+    lines = []
+    for number, upward in enumerate(up):
+        if upward:
+            job = f'push f{number} "$address" {port} /upload {size}'
+        else:
+            job = f"fetch f{number} {url(port, f'/bytes/{size}', family)} md5sum"
+        lines.append(f"{job} >f{number}.log &\n")
+    prepared = "block\n" if any(up) else ""
+    return f"{PRELUDE}{HTTP}{prepared}{named(host, family)}{''.join(lines)}wait\ncat {_files(len(up))}\n"
+
+
+def _files(number: int) -> str:
+    return " ".join(f"f{each}.log" for each in range(number))
+
+
+def source(host: str, port: int, size: int, family: int) -> str:
+    # nc tells the service when its own input has ended, and that would be the end of the source.
+    return f"""{PRELUDE}{named(host, family)}
+rm -f open; mkfifo open; exec 4<>open
+began=$EPOCHREALTIME
+nc "$address" {port} <&4 2>/dev/null 4<&- | head -c {size} | md5sum >out
+echo "took $began $EPOCHREALTIME"
+read -r said _ <out
+echo "said $said"
+"""
+
+
+def sink(host: str, port: int, size: int, family: int) -> str:
+    return f"""{PRELUDE}block
+{named(host, family)}
+began=$EPOCHREALTIME
+stream {size} | nc "$address" {port} 2>err
+echo "status $?"
+echo "took $began $EPOCHREALTIME"
+"""
+
+
+def request_response(host: str, port: int, count: int, size: int, family: int) -> str:
+    """``count`` lines of ``size`` bytes there and back, each waiting for the one before, by way of two pipes."""
+    return f"""{PRELUDE}{named(host, family)}
+request=$(head -c {size - 1} /dev/zero | tr '\\0' x)
+rm -f up down; mkfifo up down
+opened=$EPOCHREALTIME
+nc "$address" {port} <up >down 2>err &
+exec 4>up 5<down
+wrong=0 number=0 times=
+while [ "$number" -lt {count} ]; do
+    began=$EPOCHREALTIME
+    echo "$request" >&4
+    read -r got <&5 || break
+    ended=$EPOCHREALTIME
+    [ "$got" = "$request" ] || wrong=$((wrong + 1))
+    times="$times $began $ended"
+    number=$((number + 1))
+done
+echo "took $opened $EPOCHREALTIME"
+echo "wrong $wrong"
+echo "times$times"
+exec 4>&-
+wait
+"""
+
+
+def burst(host: str, port: int, count: int, concurrency: int, size: int, family: int) -> str:
+    """``count`` connections, ``concurrency`` workers taking turns."""
+    return f"""{PRELUDE}{named(host, family)}
+request=$(head -c {max(size - 1, 0)} /dev/zero | tr '\\0' x)
+{'echo "$request" >request' if size else ": >request"}
+worker() {{ # NUMBER: every so manieth connection
+    good=0 wrong=0 failed=0 number=$1
+    while [ "$number" -lt {count} ]; do
+        if nc "$address" {port} <request >"got$1" 2>/dev/null; then
+            read -r got <"got$1" || got=
+            if [ "$got" = "$request" ]; then good=$((good + 1)); else wrong=$((wrong + 1)); fi
+        else
+            failed=$((failed + 1))
+        fi
+        number=$((number + {concurrency}))
+    done
+    echo "worker $good $wrong $failed" >"worker$1"
+}}
+rm -f worker*
+began=$EPOCHREALTIME
+number=0
+while [ "$number" -lt {concurrency} ]; do
+    worker "$number" &
+    number=$((number + 1))
+done
+wait
+echo "took $began $EPOCHREALTIME"
+cat worker*
+"""
+
+
+def ping(host: str | None, count: int, size: int, interval: float, timeout: float, family: int) -> str:
+    route = "ip -6 route" if family == 6 else "ip route"
+    if host is None:
+        target = f"""address=$({route} | sed -n 's/^default via \\([^ ]*\\) .*/\\1/p' | head -n 1)
+[ -n "$address" ] || fail "unreachable: no router"
+case "$address" in fe80:*) address="$address%eth0" ;; esac
+"""
+    else:
+        target = named(host, family)
+    return f"""{PRELUDE}{target}
+began=$EPOCHREALTIME
+ping -{family} -c {count} -s {size} -i {interval:g} -W {max(round(timeout), 1)} "$address"
+echo "took $began $EPOCHREALTIME"
+"""
+
+
+def dns(names: list[str], family: int) -> str:
+    kind = "aaaa" if family == 6 else "a"
+    return f"""{PRELUDE}
+began=$EPOCHREALTIME
+for name in {" ".join(map(quote, names))}; do
+    address=$(find "$name" {kind})
+    echo "lookup $EPOCHREALTIME $address"
+done
+echo "took $began $EPOCHREALTIME"
+"""

@@ -1,0 +1,116 @@
+"""What is asked of every guest with Linux's own drivers, whatever it runs on: one list, used for each.
+
+``guest`` is a handle of a lab: of a Linux on the emulated PC or under QEMU.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+import aero_lab as al
+
+PATIENCE = 60.0
+TROUBLE = re.compile(
+    r"hang|reset|timed? ?out|WATCHDOG|error|fail|warn|BUG|oops|trace|corrupt|overrun|underrun|unexpected|bad |invalid",
+    re.IGNORECASE,
+)
+ABOUT_NIC = re.compile(r"eth\d|e1000|virtio|net_failover|WARNING|BUG|Call Trace|NETDEV WATCHDOG|------------")
+FINE = re.compile(
+    r"module verification failed|Link is (Up|Down)|link becomes ready|Tainted|"
+    r"IPv6: ADDRCONF|changing MTU|Unstable clock"
+)
+"""Words of a driver for what was done to it, or of the kernel for modules without Debian's signature, which the image
+leaves out."""
+MODULES = {"e1000": ("e1000",), "virtio-net": ("virtio_net", "virtio_pci")}
+
+
+def nic_trouble(guest) -> list[str]:
+    """Lines of the kernel's log about a network card that tell of errors, resets or worse."""
+    lines = guest.sh("dmesg").check().output.splitlines()
+    return [line for line in lines if ABOUT_NIC.search(line) and TROUBLE.search(line) and not FINE.search(line)]
+
+
+def check_drivers(guest, nic: str) -> None:
+    """Linux's own modules were loaded, and drive the card."""
+    loaded = {line.split()[0] for line in guest.sh("cat /proc/modules").check().output.splitlines()}
+    assert set(MODULES[nic]) <= loaded
+    driver = guest.sh("readlink /sys/class/net/eth0/device/driver").check().output.strip().rpartition("/")[2]
+    assert driver == MODULES[nic][0]
+    assert guest.sh("cat /sys/class/net/eth0/address").check().output.strip() == guest.mac
+
+
+def check_online(guest) -> None:
+    """A lease, and names."""
+    assert guest.wait_online(PATIENCE) == guest.address == "10.0.2.15"
+    said = guest.sh("nslookup -type=a files.lab").check().output
+    assert "Address: 203.0.113.10" in said
+    assert guest.sh("nslookup -type=a nowhere.lab").status != 0
+
+
+def check_transfers(guest, size: str) -> list:
+    """There and back with the right digest."""
+    results = [guest.run("download", size=size), guest.run("upload", size=size)]
+    for result in results:
+        assert result.ok and result.digest_ok, result
+        assert result.goodput_mbps > 0
+    return results
+
+
+def check_pings(guest) -> None:
+    """Echo requests up to 8000 bytes: fragments, in both directions."""
+    for size in (0, 1, 56, 1472, 1473, 4000, 8000):
+        result = guest.run("ping", size=size, count=2, interval=0.05)
+        # Without room for a time stamp ping cannot tell how long one took, only that it came back.
+        lost = guest.sh(f"ping -c 3 -i 0.05 -s {size} 10.0.2.2").check().output
+        assert " 0% packet loss" in lost, lost
+        assert size < 4 or (result.ok and result.details["received"] == 2), result
+
+
+def check_link(guest) -> None:
+    """The cable is pulled and plugged in: the driver notices, and a connection that was open goes on."""
+    carrier = "cat /sys/class/net/eth0/carrier"
+    guest.sh("(wget -q -O - http://files.lab/2MB | md5sum >/run/before) >/dev/null 2>&1 &").check()
+    guest.set_link(False)
+    wait(lambda: guest.sh(carrier).output.strip() == "0", "the driver does not notice that its cable is out")
+    assert guest.sh("ping -c 1 -W 1 10.0.2.2").status != 0
+    guest.set_link(True)
+    wait(lambda: guest.sh(carrier).output.strip() == "1", "the driver does not notice that its cable is in")
+    wait(lambda: guest.sh("ping -c 1 -W 1 10.0.2.2").ok, "nothing passes after the cable is plugged in")
+    from aero_lab.services.content import content_md5
+
+    expected = content_md5(2_000_000).hex()
+    wait(lambda: expected in guest.sh("cat /run/before").output, "a download did not survive its cable", 120)
+
+
+def check_connections(guest, count: int, concurrency: int = 8) -> object:
+    result = guest.run("burst", count=count, concurrency=concurrency)
+    assert result.ok and result.digest_ok and result.details["connected"] == count, result
+    return result
+
+
+def check_mtu(guest) -> None:
+    """The MTU is changed while the card is up; transfers go on, smaller and back."""
+    for mtu in (576, 1280, 1500):
+        guest.sh(f"ip link set eth0 mtu {mtu}").check()
+        assert guest.sh("cat /sys/class/net/eth0/mtu").output.strip() == str(mtu)
+        wait(lambda: guest.sh("ping -c 1 -W 1 10.0.2.2").ok, f"nothing passes with MTU {mtu}")
+        result = guest.run("download", size="300kB")
+        assert result.ok and result.digest_ok, (mtu, result)
+        result = guest.run("upload", size="100kB")
+        assert result.ok and result.digest_ok, (mtu, result)
+
+
+def wait(condition, what: str, patience: float = PATIENCE) -> None:
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def check_frames(lab: al.Lab, guest) -> None:
+    """The capture saw the guest's frames at both points, and its TCP as Linux speaks it."""
+    frames = lab.capture.frames()
+    syns = frames[(frames.point == "nic") & (frames.direction == "tx") & (frames.tcp_flags_syn == 1)]
+    assert len(syns) and set(syns.eth_src) == {guest.mac} and set(syns.tcp_window_size) <= {64240, 65535}
+    assert {"nic", "tunnel"} <= set(frames.point)
