@@ -116,7 +116,13 @@ def test_the_multiboot_program_puts_every_piece_in_its_place():
     assert emulator.reg_read(x86.UC_X86_REG_CS) == 0x10 and emulator.reg_read(x86.UC_X86_REG_SS) == 0x18
     moved = struct.unpack_from("<I", emulator.mem_read(0x10000 + 0x218, 4))[0]
     told = params[:0x218] + struct.pack("<I", moved) + params[0x21C:]
-    for address, data in ((0x1000, gdt), (0x10000, told), (0x20000, b"a line\0"), (0x1000000, kernel), (moved, ramdisk)):
+    for address, data in (
+        (0x1000, gdt),
+        (0x10000, told),
+        (0x20000, b"a line\0"),
+        (0x1000000, kernel),
+        (moved, ramdisk),
+    ):
         assert bytes(emulator.mem_read(address, len(data))) == data, hex(address)
 
 
@@ -199,7 +205,16 @@ def test_a_program_dies_with_an_owner_that_was_killed():
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
 def test_a_program_dies_with_a_watcher_that_was_killed():
     ours, theirs = socket.socketpair()
-    argv = [sys.executable, "-I", "-S", watch.__file__, str(theirs.fileno()), "/bin/sh", "-c", "echo $$; exec sleep 999"]
+    argv = [
+        sys.executable,
+        "-I",
+        "-S",
+        watch.__file__,
+        str(theirs.fileno()),
+        "/bin/sh",
+        "-c",
+        "echo $$; exec sleep 999",
+    ]
     with subprocess.Popen(argv, pass_fds=[theirs.fileno()], stdout=subprocess.PIPE, text=True) as watcher:
         assert watcher.stdout is not None
         pid = int(watcher.stdout.readline())

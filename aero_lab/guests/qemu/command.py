@@ -103,9 +103,7 @@ class Pc:
     def image(self) -> bytes:
         """What QEMU boots; :class:`UsageError` for files that cannot be booted."""
         seed = secrets.token_bytes(RNG_SEED)
-        return multiboot(
-            linux(self.kernel, self.initrd, self.cmdline, ram_bytes=self.ram_mb << 20, rng_seed=seed)
-        )
+        return multiboot(linux(self.kernel, self.initrd, self.cmdline, ram_bytes=self.ram_mb << 20, rng_seed=seed))
 
     def command(self, program: str, image: int, console: int, control: int, netdev: str) -> list[str]:
         """The command line.
@@ -136,4 +134,3 @@ class Pc:
 def stream(descriptor: int) -> str:
     """A netdev: frames over a connected stream socket, each behind its length in four bytes."""
     return f"stream,server=off,addr.type=fd,addr.str={descriptor}"
-

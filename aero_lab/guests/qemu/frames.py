@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ...compiled.memory import copy, put_u32_field, u32_field
 from ...compiled.registry import BYTES, I64, entry, kernel
-from ...wire.ethernet import HEADER_SIZE
 from ...rings.frame_ring import commit, count, descriptor, find_room, frame_len, frame_off, release
+from ...wire.ethernet import HEADER_SIZE
 
 PREFIX = 4
 STREAM_MOST = 4096 + 65536

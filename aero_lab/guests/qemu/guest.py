@@ -10,7 +10,6 @@ from typing import Any
 
 from ...bounds import QEMU_BOOT_PATIENCE
 from ...errors import AeroLabError, UsageError
-from ...limits import MTU_DEFAULT
 from ...rings import FrameRing
 from ..linux.guest import LiveLine
 from ..linux.session import Completed, NoAnswer, Session, printable

@@ -1,8 +1,8 @@
 """A PC under QEMU as its owner holds it: a process, its serial console, its control channel.
 
 Three connected Unix sockets go to QEMU as descriptors, so there is no path that somebody else could open, and no file
-to be left behind: serial port, control (QMP), and the NIC's frames. A fourth goes to :mod:`.watch`, which ends QEMU when
-it closes: when the machine is closed or forgotten, or its owner has died of whatever.
+to be left behind: serial port, control (QMP), and the NIC's frames. A fourth goes to :mod:`.watch`, which ends QEMU
+when it closes: when the machine is closed or forgotten, or its owner has died of whatever.
 """
 
 from __future__ import annotations
@@ -84,7 +84,10 @@ class QemuMachine:
         self._ended = threading.Event()
         self._finalizer = weakref.finalize(self, _end, life, self._process, (self._serial, control), self._said)
         reader = threading.Thread(
-            target=_read, args=(self._serial.dup(), weakref.ref(self.console), self._ended), name="aero-lab-qemu", daemon=True
+            target=_read,
+            args=(self._serial.dup(), weakref.ref(self.console), self._ended),
+            name="aero-lab-qemu",
+            daemon=True,
         )
         reader.start()
 
@@ -172,5 +175,3 @@ def _end(life: socket.socket, process: subprocess.Popen, ends: tuple[socket.sock
             end.shutdown(socket.SHUT_RDWR)  # the thread that reads a copy of it wakes up
         end.close()
     said.close()
-
-

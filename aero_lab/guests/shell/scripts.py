@@ -45,7 +45,8 @@ fetch() { # FILE URL FILTER...: when it began and ended, wget's status, what the
 }
 push() { # FILE ADDRESS PORT PATH SIZE: when it began and ended, what was answered
     began=$EPOCHREALTIME
-    { printf 'POST %s HTTP/1.1\\r\\nHost: %s\\r\\nContent-Length: %s\\r\\nConnection: close\\r\\n\\r\\n' "$4" "$host" "$5"
+    { printf 'POST %s HTTP/1.1\\r\\nHost: %s\\r\\nContent-Length: %s\\r\\n' "$4" "$host" "$5"
+      printf 'Connection: close\\r\\n\\r\\n'
       stream "$5"; } | nc "$2" "$3" >"$1.out" 2>"$1.err"
     echo "status $?"
     echo "took $began $EPOCHREALTIME"
