@@ -94,6 +94,9 @@ class Guest(ABC):
     def run(self, workload: str, *, timeout: float | None = None, **parameters: Any) -> Any:
         """Run a workload and wait for its :class:`~aero_lab.guests.scripted.workloads.WorkloadResult`."""
 
+    def plugged_in(self) -> None:  # noqa: B027
+        """The guest's network is there: whatever has to be waited for before it is handed to the user."""
+
     @abstractmethod
     def wait_online(self, timeout: float = 60.0) -> str:
         """Wait until there is an IPv4 address; returns it."""

@@ -1,31 +1,41 @@
 """The Linux guest as the user handles it: Debian on the emulated PC.
 
-It has no network card yet, so nothing of it passes through the lab's network: what it has is a console, a shell, and
-the machine it runs on.
+It has a console, a shell, the machine it runs on and, with ``nic=``, a network card, by which its own drivers and its
+own TCP/IP go through the lab.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
+import re
+import time
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from . import handles
+from .engine import TimedOut
 from .errors import UsageError
 from .handles import Guest
 from .handles_qemu import Qemu
+from .wire.address import mac as parse_mac
 
 if TYPE_CHECKING:
     from .guests.linux.guest import LinuxGuest
     from .guests.linux.session import Completed
     from .lab import Lab
+    from .lan import Lan
     from .machine.machine import Machine
+    from .nic.base import Nic
     from .widgets.console import ConsoleView
 
-OPTIONS = {"clock", "ram_mb", "seed", "kernel", "initrd", "cmdline", "fresh", "progress"}
+OPTIONS = {"nic", "mac", "clock", "ram_mb", "seed", "kernel", "initrd", "cmdline", "fresh", "progress"}
 """What :func:`open_linux` takes."""
-NO_NIC = "this guest has no network card: it is a PC with a console"
+NO_NIC = "this guest has no network card: lab.guest('linux', nic='e1000') has one"
+ONLINE = 30.0
+"""Seconds that a guest which was plugged in is given to get a lease, before anything is asked of it."""
 
 
 class Linux(Guest):
@@ -41,11 +51,36 @@ class Linux(Guest):
         if lab.virtual and clock == "host":
             raise UsageError("in a lab in virtual time a machine's clock is its instructions")
         if unknown := sorted(set(options) - OPTIONS):
-            what = f"{NO_NIC}, yet" if "nic" in unknown else f"a linux guest has no option {unknown[0]}"
-            raise UsageError(f"{what}; there is {', '.join(sorted(OPTIONS))}")
-        guest = cls(lab, name, open_linux(clock=clock, **options), None, None, ())
+            raise UsageError(f"a linux guest has no option {unknown[0]}; there is {', '.join(sorted(OPTIONS))}")
+        mac = options.pop("mac", None)
+        if options.get("nic") is None:
+            if mac is not None:
+                raise UsageError(f"mac= is of a network card; {NO_NIC}")
+            return cls._keep(cls(lab, name, open_linux(clock=clock, **options), None, None, ()))
+        if lab.virtual:
+            raise UsageError("a network card of a machine lives in real time so far: Lab() without virtual=True")
+        address = parse_mac(mac) if mac is not None else None
+        host = open_linux(clock=clock, **options)
+        try:
+
+            def make_host(rng: random.Random, now: int) -> LinuxGuest:
+                host.attach(lab._engine.driver, address or bytes((0x52, 0x54, 0)) + rng.randbytes(3))
+                return host
+
+            guest = cls(lab, name, *lab._engine.call(lab._connect, number, name, make_host))
+            guest.networked = True
+            cls._keep(guest)
+            host.go_online()
+        except BaseException:
+            host.close()
+            raise
+        return guest
+
+    @staticmethod
+    def _keep(guest: Linux) -> Linux:
+        """A machine ends with its guest, and with the lab."""
         weakref.finalize(guest, guest._host.close)
-        lab._engine.on_close(guest._host.close)
+        guest._lab._engine.on_close(guest._host.close)
         return guest
 
     def run(self, workload: str, *, timeout: float | None = None, **parameters: Any) -> Completed:
@@ -105,38 +140,78 @@ class Linux(Guest):
         """Stop the machine."""
         self._host.close()
 
-    @property
-    def lan(self) -> NoReturn:
-        raise UsageError(NO_NIC)
+    def _wired(self) -> None:
+        if not self.networked:
+            raise UsageError(NO_NIC)
 
     @property
-    def mac(self) -> NoReturn:
-        raise UsageError(NO_NIC)
+    def nic(self) -> Nic | None:
+        """Its network card: registers, counters, rings."""
+        return self.machine.nics[0] if self.machine.nics else None
 
     @property
-    def address(self) -> None:
-        return None
+    def lan(self) -> Lan:
+        self._wired()
+        return super().lan
 
     @property
-    def address6(self) -> None:
-        return None
+    def mac(self) -> str:
+        self._wired()
+        return super().mac
+
+    @property
+    def address(self) -> str | None:
+        """IPv4 address, None before there is one; the guest is asked."""
+        return self._address(4)
+
+    @property
+    def address6(self) -> str | None:
+        """IPv6 address that reaches beyond the link, None before a router advertised its prefix."""
+        return self._address(6)
+
+    def _address(self, family: int) -> str | None:
+        if not self.networked:
+            return None
+        found = self._host.run(f"ip -{family} -o addr show scope global").output
+        told = re.search(r"inet6? ([0-9a-f.:]+)/", found)
+        return told[1] if told else None
 
     @property
     def tunnel(self) -> dict[str, int]:
-        return {}
+        return super().tunnel if self.networked else {}
 
     @property
     def counters(self) -> dict[str, int]:
-        return {}
+        return super().counters if self.networked else {}
 
-    def snapshot(self) -> NoReturn:
-        raise UsageError(f"{NO_NIC}; save(path) writes the machine")
+    def snapshot(self) -> bytes:
+        if not self.networked:
+            raise UsageError(f"{NO_NIC}; save(path) writes the machine")
+        return super().snapshot()
 
-    def wait_online(self, timeout: float = 60.0) -> NoReturn:
-        raise UsageError(NO_NIC)
+    def wait_online(self, timeout: float = 60.0) -> str:
+        """Wait until the guest has an IPv4 address; returns it."""
+        self._wired()
+        end = time.monotonic() + timeout
+        while (address := self.address) is None:
+            if time.monotonic() > end:
+                raise TimedOut(f"the guest has no address after {timeout:g} s")
+            time.sleep(0.05)
+        return address
 
-    def relink(self) -> NoReturn:
-        raise UsageError(NO_NIC)
+    def plugged_in(self) -> None:
+        with contextlib.suppress(TimedOut):
+            self.wait_online(ONLINE)
+
+    def set_link(self, up: bool) -> None:
+        """Plug the cable in, or pull it."""
+        self._wired()
+        self._call(lambda: self._host.set_link(up))
+
+    def relink(self) -> None:
+        """Pull the cable and plug it in again."""
+        self._wired()
+        super().relink()
 
     def __repr__(self) -> str:
         return f"<Guest {self.name}: Linux on the emulated PC, {self._host.state}>"
@@ -144,6 +219,7 @@ class Linux(Guest):
 
 def open_linux(
     *,
+    nic: str | None = None,
     clock: str = "host",
     ram_mb: int | None = None,
     seed: int = 0,
@@ -157,6 +233,7 @@ def open_linux(
 
     Parameters
     ----------
+    nic: model of its network card, ``"e1000"`` or ``"virtio-net"``.
     clock: ``"host"``: it runs by itself, in a thread of its own; ``"instructions"``: it runs while it is asked
         something, the same each time.
     ram_mb: memory in megabytes, 128 by default.
@@ -169,10 +246,13 @@ def open_linux(
     from .guests.image.fetch import get_image
     from .guests.linux.boot import RAM_MB, Boot
     from .guests.linux.guest import LinuxGuest
+    from .nic.models import check_model
 
     if clock not in ("host", "instructions"):
         raise UsageError(f"clock must be 'host' or 'instructions', not {clock!r}")
-    changes: dict[str, Any] = {"ram_mb": RAM_MB if ram_mb is None else ram_mb, "seed": seed}
+    if nic is not None:
+        check_model(nic)
+    changes: dict[str, Any] = {"nic": nic, "ram_mb": RAM_MB if ram_mb is None else ram_mb, "seed": seed}
     if cmdline is not None:
         changes["cmdline"] = cmdline
     if kernel is None:
@@ -181,7 +261,7 @@ def open_linux(
     else:
         boot = Boot(Path(kernel), Path(initrd) if initrd is not None else None, **changes)
         boot.check()
-    warmup(progress, "cpu")
+    warmup(progress, "cpu", *(("nic",) if nic is not None else ()))
     start = boot.start if fresh else boot.resume
     return LinuxGuest(start(clock=clock, progress=progress))
 

@@ -191,6 +191,7 @@ class Lab:
             return guest
         self._tunnels.wait()
         self.guests.append(guest)
+        guest.plugged_in()
         return guest
 
     def _connect(self, number: int, name: str, make_host: Callable[[random.Random, int], Any]) -> tuple:

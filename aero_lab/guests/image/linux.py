@@ -22,7 +22,12 @@ EXTRA_MODULES = ("virtio", "virtio_ring", "virtio_pci_legacy_dev", "virtio_pci_m
 """What those need at least; other versions of the kernel divide them differently, which is no error."""
 LEFT_OUT = ("usr/share/doc/", "usr/share/man/", "usr/share/locale/", "usr/share/lintian/", "usr/share/bug/")
 """Parts of a package that no program of it reads."""
-SCRIPTS = {"init": "init", "usr/bin/aero-run": "aero-run", "etc/udhcpc/default.script": "udhcpc.script"}
+SCRIPTS = {
+    "init": "init",
+    "usr/bin/aero-run": "aero-run",
+    "usr/sbin/aero-net": "aero-net",
+    "etc/udhcpc/default.script": "udhcpc.script",
+}
 """Our own: name in the image -> file in the package."""
 FOLDERS = ("dev", "proc", "sys", "run", "root", "usr/bin", "usr/sbin", "bin", "sbin", "lib", "mnt", "etc/udhcpc")
 

@@ -18,11 +18,14 @@ from typing import TYPE_CHECKING, Any
 from ...compiled.cache import source_digest
 from ...errors import AeroLabError, UsageError
 from ...machine.boot import CONSOLE, TUNED, linux
+from ...nic.models import MODELS, check_model, make_nic
 from ..image.store import Image, Store, digest
 
 if TYPE_CHECKING:
     from ...machine.machine import Machine
 
+NO_DHCP = "dhcp=no"
+"""Tells the image's init to leave the network alone: a lease belongs to the lab in which the guest goes on."""
 PROMPT = b"/ # "
 """What the image's shell says once it is there."""
 SETTLE = 50_000_000
@@ -57,6 +60,7 @@ class Boot:
     ram_mb: memory of the machine, in megabytes.
     seed: of the machine.
     ready: text on the console that says the guest is ready.
+    nic: model of its network card; it has none unless told so. The snapshot has the driver loaded and no address yet.
     """
 
     kernel: Path
@@ -65,6 +69,7 @@ class Boot:
     ram_mb: int = RAM_MB
     seed: int = 0
     ready: bytes = PROMPT
+    nic: str | None = None
 
     @classmethod
     def of(cls, image: Image, **changes: Any) -> Boot:
@@ -82,6 +87,9 @@ class Boot:
             str(self.seed),
             self.ready.hex(),
         ]
+        if self.nic is not None:
+            check_model(self.nic)
+            parts += [self.nic, source_digest(MODELS[self.nic].partition(":")[0])]
         for path in (self.kernel, self.initrd):
             try:
                 parts.append(digest(path) if path is not None else "none")
@@ -91,16 +99,24 @@ class Boot:
             hashed.update(part.encode() + b"\0")
         return hashed.hexdigest()[:20]
 
+    @property
+    def line(self) -> str:
+        """The kernel's command line as it gets it."""
+        return self.cmdline if self.nic is None else f"{self.cmdline} {NO_DHCP}"
+
     def check(self) -> None:
         """Raise :class:`UsageError` for files that cannot be booted; quick, and compiles nothing."""
-        linux(self.kernel, self.initrd, self.cmdline, ram_bytes=self.ram_mb << 20)
+        if self.nic is not None:
+            check_model(self.nic)
+        linux(self.kernel, self.initrd, self.line, ram_bytes=self.ram_mb << 20)
 
     def power_on(self, clock: str = "instructions") -> Machine:
         """A machine about to enter the kernel."""
         from ...machine.machine import Machine
 
-        machine = Machine(self.ram_mb, clock, self.seed)
-        machine.load_linux(self.kernel, self.initrd, self.cmdline)
+        nics = [make_nic(self.nic)] if self.nic is not None else []
+        machine = Machine(self.ram_mb, clock, self.seed, nics=nics)
+        machine.load_linux(self.kernel, self.initrd, self.line)
         return machine
 
     def start(self, clock: str = "instructions", progress: bool = False) -> Machine:

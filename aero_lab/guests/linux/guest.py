@@ -13,14 +13,18 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
+from ...wire.address import mac_text
+from .cable import Cable
 from .session import PROMPT, Completed, NoAnswer, Session, printable
 
 if TYPE_CHECKING:
     from ...machine.machine import Machine, Stop
+    from ...rings import FrameRing
 
+NO_NIC = "this guest has no network card: it is a PC with a console"
 TAPE_MOST = 64 << 20
 """Bytes of console output that one command may write; further ones are not kept, and the command fails."""
 
@@ -145,6 +149,9 @@ class LinuxGuest:
         self._thread: threading.Thread | None = None
         self._closing = False
         self._actions: list[Callable[[], None]] = []
+        self.cable = Cable(machine, machine.nics[0]) if machine.nics else None
+        """The cable of its network card, when it has one."""
+        self._mac = machine.nics[0].mac if machine.nics else b""
         self.resume()
 
     # Running --------------------------------------------------------------------------------------------------------
@@ -237,6 +244,52 @@ class LinuxGuest:
             finally:
                 if was:
                     self.resume()
+
+    # Its network card, as a node of a lab ---------------------------------------------------------------------------
+
+    @property
+    def mac(self) -> bytes:
+        """The address of its network card."""
+        return self._mac
+
+    @property
+    def nic_tx(self) -> FrameRing:
+        return self._card.nic_tx
+
+    @property
+    def nic_rx(self) -> FrameRing:
+        return self._card.nic_rx
+
+    @property
+    def _card(self) -> Cable:
+        if self.cable is None:
+            raise UsageError(NO_NIC)
+        return self.cable
+
+    def attach(self, driver: Any, mac: bytes) -> None:
+        """On the thread of a lab's loop: let it hear of frames. The card gets an address of its own with
+        :meth:`go_online`."""
+        self._mac = mac
+        with self.paused():
+            self._card.attach(driver)
+
+    def go_online(self) -> None:
+        """Have the guest bring its network up; the lease comes a moment later."""
+        self.run(f"aero-net {mac_text(self._mac)}").check()
+
+    def step(self, now: int) -> None:
+        self._card.step(now)
+
+    def poll_at(self, now: int) -> int:
+        return self._card.poll_at(now)
+
+    def set_link(self, up: bool) -> None:
+        """Plug the cable of its network card in, or pull it."""
+        self._card.set_link(up)
+
+    def relink(self) -> None:
+        """Pull the cable, and plug it in again a little later; on the thread of the lab's loop."""
+        self._card.relink()
 
     # Keeping ----------------------------------------------------------------------------------------------------------
 
