@@ -75,31 +75,41 @@ def build(store: Store | None = None, *, extra: Iterable[str] = (), default: boo
             release, bzimage, modules = linux.split_kernel(_open(store, kernel))
             initrd = linux.build(release, modules, [_open(store, each) for each in chosen])
             versions = {each.name: each.version for each in (kernel, *chosen)}
-            image = store.add_image(key, release, bzimage, initrd, versions)
+            image = store.add_image(key, release, bzimage, initrd, versions, recipe())
         if default:
             store.make_default(image)
         return image
 
 
 def get_image(store: Store | None = None, progress: Progress | None = None) -> Image:
-    """The default image; fetched and built now where there is none yet."""
+    """The default image; fetched and built now where there is none yet, and built again where an earlier version of
+    this program made it."""
     store = store or Store()
     image = store.image()
     if image is not None:
-        return image
+        there = store.packages
+        if image.recipe == recipe() or not set(image.packages) <= set(there):
+            return image
+        return build(store, extra=[name for name in image.packages if not is_kernel(name)])
     if not any(is_kernel(name) for name in store.packages):
         fetch(store, progress=progress)
     return build(store)
 
 
-def image_key(packages: list[Stored]) -> str:
-    """What an image depends on: its packages, our own files, and how it is put together (by our version)."""
+def recipe() -> str:
+    """What an image depends on beside its packages: our own files, and how it is put together (by our version)."""
     hashed = hashlib.sha256(__version__.encode())
     room = files("aero_lab.guests.image")
     for own in ("linux.py", "cpio.py", "modules.py"):
         hashed.update(room.joinpath(own).read_bytes())
     for name in sorted({*linux.SCRIPTS.values(), "profile"}):
         hashed.update(room.joinpath("files").joinpath(name).read_bytes())
+    return hashed.hexdigest()[:16]
+
+
+def image_key(packages: list[Stored]) -> str:
+    """What an image depends on: its packages and the :func:`recipe`."""
+    hashed = hashlib.sha256(recipe().encode())
     for package in packages:
         hashed.update(package.sha256.encode())
     return hashed.hexdigest()[:16]

@@ -61,6 +61,8 @@ class Image:
     initrd: Path
     packages: dict[str, str]
     """Name -> version of what is inside."""
+    recipe: str = ""
+    """How it was put together; another version of this program does it otherwise."""
 
     def __repr__(self) -> str:
         return f"<Image {self.key}: Linux {self.release}, {', '.join(self.packages)}>"
@@ -130,7 +132,8 @@ class Store:
         about = self._read(f"images/{folder.name}/image.json")
         if not about or not all((folder / name).is_file() for name in ("vmlinuz", "initrd")):
             return None
-        return Image(key, about["release"], folder / "vmlinuz", folder / "initrd", about["packages"])
+        made = str(about.get("recipe", ""))
+        return Image(key, about["release"], folder / "vmlinuz", folder / "initrd", about["packages"], made)
 
     @property
     def images(self) -> list[Image]:
@@ -138,7 +141,9 @@ class Store:
         names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         return [image for name in names if (image := self.image(name)) is not None]
 
-    def add_image(self, key: str, release: str, kernel: bytes, initrd: bytes, packages: dict[str, str]) -> Image:
+    def add_image(
+        self, key: str, release: str, kernel: bytes, initrd: bytes, packages: dict[str, str], recipe: str = ""
+    ) -> Image:
         """Keep an image, and make it the default. Call it with the store locked."""
         folder = self.root / "images" / key
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +151,7 @@ class Store:
         try:
             (beside / "vmlinuz").write_bytes(kernel)
             (beside / "initrd").write_bytes(initrd)
-            about = {"format": FORMAT, "release": release, "packages": packages}
+            about = {"format": FORMAT, "release": release, "packages": packages, "recipe": recipe}
             (beside / "image.json").write_text(json.dumps(about, indent=1) + "\n")
             if folder.exists():
                 shutil.rmtree(folder)
