@@ -52,11 +52,14 @@ class Linux(Guest):
             raise UsageError("in a lab in virtual time a machine's clock is its instructions")
         if unknown := sorted(set(options) - OPTIONS):
             raise UsageError(f"a linux guest has no option {unknown[0]}; there is {', '.join(sorted(OPTIONS))}")
+        from .nic.models import check_model
+
         mac = options.pop("mac", None)
         if options.get("nic") is None:
             if mac is not None:
                 raise UsageError(f"mac= is of a network card; {NO_NIC}")
             return cls._keep(cls(lab, name, open_linux(clock=clock, **options), None, None, ()))
+        check_model(options["nic"])
         if lab.virtual:
             raise UsageError("a network card of a machine lives in real time so far: Lab() without virtual=True")
         address = parse_mac(mac) if mac is not None else None

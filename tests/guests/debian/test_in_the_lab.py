@@ -65,7 +65,8 @@ def test_a_lab_in_virtual_time_has_a_guest_whose_time_is_its_instructions(machin
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"nic": "e1000"}, "no network card"),
+        ({"nic": "ne2000"}, "network card 'ne2000' does not exist; there is 'e1000', 'virtio-net'"),
+        ({"mac": "52:54:00:00:00:01"}, "no network card"),
         ({"colour": "red"}, "no option colour; there is clock"),
         ({"profile": "windows7"}, "profile= is of scripted guests"),
         ({"clock": "sundial"}, "clock must be"),
