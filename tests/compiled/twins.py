@@ -339,6 +339,15 @@ TWINS: dict[str, dict[str, str]] = {
     "tests/machine/test_machine.py::test_the_timer_ticks_at_its_rate_and_sleep_costs_nothing": {
         "aero_lab.machine.run": "doze now_of run_slice",
     },
+    "tests/machine/test_nics.py::test_a_card_answers_in_both_of_its_windows_and_sends_what_lies_in_memory": {
+        "aero_lab.machine.nics": "nic_access tell_pci",
+    },
+    "tests/machine/test_nics.py::test_memory_that_a_card_writes_to_is_not_run_as_it_was": {
+        "aero_lab.machine.nics": "attend take_turn wants_turn",
+    },
+    "tests/machine/test_nics.py::test_the_bell_rings_once_until_somebody_has_heard_it": {
+        "aero_lab.machine.nics": "bell_heard tell_side",
+    },
     "tests/machine/test_pci.py::test_configuration_space_is_words_with_masks": {
         "aero_lab.machine.pci": "pci_config_read pci_config_write",
     },
@@ -420,6 +429,18 @@ TWINS: dict[str, dict[str, str]] = {
     },
     "tests/machine/test_uart.py::test_the_receiver_is_its_twin": {
         "aero_lab.machine.uart": "uart_clear_receiver uart_fifo_control uart_read uart_take uart_trigger",
+    },
+    "tests/nic/test_dma.py::test_every_page_that_was_written_is_noted_once_it_counts": {
+        "aero_lab.nic.dma": "note_write",
+    },
+    "tests/nic/test_dma.py::test_messages_wait_once_each_and_are_bounded": {
+        "aero_lab.nic.dma": "send_message",
+    },
+    "tests/nic/test_dma.py::test_numbers": {
+        "aero_lab.nic.dma": "dma_get16 dma_get32 dma_get64 dma_get8 dma_put16 dma_put32 dma_put64 dma_put8",
+    },
+    "tests/nic/test_dma.py::test_runs_of_bytes": {
+        "aero_lab.nic.dma": "_there dma_inside dma_read dma_write",
     },
     "tests/nic/test_offload.py::test_insertion_is_its_twin_and_writes_nowhere_else": {
         "aero_lab.nic.offload": "put_checksum",

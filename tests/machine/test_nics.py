@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import pytest
 import zstandard
 
 from aero_lab.errors import UsageError
 from aero_lab.machine.machine import Machine
+from aero_lab.machine.nics import bell_heard
 from aero_lab.machine.snapshot import _HEAD, MAGIC, VERSION
 
 from .guest import CODE, DATA, gate, machine, word
@@ -309,3 +311,26 @@ def test_a_file_without_the_card_that_its_bus_tells_of_is_refused(tmp_path):
     changed(tmp_path / "machine", lambda description: description["nics"].clear())
     with pytest.raises(UsageError, match="not those that its PCI bus tells of"):
         Machine.load(tmp_path / "machine")
+
+
+# Whoever takes the frames ---------------------------------------------------------------------------------------------
+def test_the_bell_rings_once_until_somebody_has_heard_it():
+    m, card = with_card(MASTER + mov(BASE, DATA) + (mov(BASE + 4, 60) + b"\x90") * 5)
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    try:
+        card.bell = writer
+        m.run(instructions=6 + 2)
+        assert os.read(reader, 100) == (1).to_bytes(8, "little") and len(card.tx) == 1 and card.port.rung
+        m.run(instructions=4)
+        with pytest.raises(BlockingIOError):
+            os.read(reader, 100)
+        assert len(card.tx) == 3 and bell_heard(card.ports) == 1 and bell_heard(card.ports) == 0
+        card.tx.clear()
+        m.run(instructions=3)
+        assert len(os.read(reader, 100)) == 8 and len(card.tx) == 1
+    finally:
+        card.bell = -1
+        os.close(reader)
+        os.close(writer)

@@ -33,7 +33,7 @@ def test_host_time_is_followed_and_never_goes_back():
     rate = 2 << 20
     for host, expected in ((1_000, 1_200), (5_000, 5_200), (100, 5_400), (5_500, 5_700)):
         until = m.icount + 100
-        run_slice(*m.core.arrays, m.bus.records, until, NEVER, host, rate)
+        run_slice(*m.core.arrays, m.bus.records, *m._cards.arrays, until, NEVER, host, rate, 0)
         assert m.icount == until and m.now == expected
 
 
