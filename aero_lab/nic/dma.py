@@ -107,7 +107,8 @@ def _there(ram, address, size):
 def dma_read(P, ram, address, size, target, at):
     """Copy ``size`` bytes of memory to ``at`` in ``target``, where there must be room; ones for what is not there."""
     there = _there(ram, address, size)
-    copy(target, at, ram, address, there)
+    if there > 0:
+        copy(target, at, ram, address, there)
     if there < size:
         P.bad_dma = P.bad_dma + 1
         for i in range(there, size):
