@@ -430,6 +430,87 @@ TWINS: dict[str, dict[str, str]] = {
     "tests/machine/test_uart.py::test_the_receiver_is_its_twin": {
         "aero_lab.machine.uart": "uart_clear_receiver uart_fifo_control uart_read uart_take uart_trigger",
     },
+    "tests/nic/e1000/test_eeprom_phy.py::test_a_new_negotiation_takes_its_time": {
+        "aero_lab.nic.e1000.phy": "mdic_write phy_link phy_read phy_write update_link",
+        "aero_lab.nic.e1000.registers": "e1000_poll",
+    },
+    "tests/nic/e1000/test_eeprom_phy.py::test_resets_of_the_phy": {
+        "aero_lab.nic.e1000.phy": "phy_reset",
+        "aero_lab.nic.e1000.registers": "_control",
+    },
+    "tests/nic/e1000/test_eeprom_phy.py::test_the_cable": {
+        "aero_lab.nic.e1000.registers": "e1000_link",
+    },
+    "tests/nic/e1000/test_eeprom_phy.py::test_words_by_eerd": {
+        "aero_lab.nic.e1000.eeprom": "eerd_write",
+    },
+    "tests/nic/e1000/test_eeprom_phy.py::test_words_by_the_bus": {
+        "aero_lab.nic.e1000.eeprom": "_clock _command eecd_read eecd_write",
+    },
+    "tests/nic/e1000/test_eeprom_phy.py::test_writing_has_to_be_allowed": {
+        "aero_lab.nic.e1000.eeprom": "_deselect",
+    },
+    "tests/nic/e1000/test_receive.py::test_checksums_are_looked_at": {
+        "aero_lab.nic.e1000.filters": "_transport check_sums",
+    },
+    "tests/nic/e1000/test_receive.py::test_delay_timers": {
+        "aero_lab.nic.e1000.interrupts": "expire flush_receive",
+    },
+    "tests/nic/e1000/test_receive.py::test_frames_come_in": {
+        "aero_lab.nic.e1000.filters": "accept in_receive_addresses kind_of",
+        "aero_lab.nic.e1000.interrupts": "cause received",
+        "aero_lab.nic.e1000.receive": "_piece free_descriptors receive receive_frame ring_base store_frame",
+    },
+    "tests/nic/e1000/test_receive.py::test_large_buffers": {
+        "aero_lab.nic.e1000.receive": "buffer_shift",
+    },
+    "tests/nic/e1000/test_receive.py::test_multicast_table": {
+        "aero_lab.nic.e1000.filters": "in_multicast_table",
+    },
+    "tests/nic/e1000/test_receive.py::test_vlan_filter": {
+        "aero_lab.nic.e1000.filters": "vlan_accepted",
+    },
+    "tests/nic/e1000/test_receive.py::test_vlan_tags_are_stripped_when_asked_for": {
+        "aero_lab.nic.e1000.filters": "is_tagged",
+    },
+    "tests/nic/e1000/test_receive.py::test_what_the_ring_refused_was_missed": {
+        "aero_lab.nic.e1000.receive": "_note_missed",
+    },
+    "tests/nic/e1000/test_registers.py::test_causes_masks_and_the_pin": {
+        "aero_lab.nic.e1000.interrupts": "update_pin",
+    },
+    "tests/nic/e1000/test_registers.py::test_registers_keep_what_they_have_bits_for": {
+        "aero_lab.nic.e1000.registers": "e1000_write word_of write_register",
+    },
+    "tests/nic/e1000/test_registers.py::test_statistics_of_what_came_and_went": {
+        "aero_lab.nic.e1000.statistics": """
+            bump bump_wide count_arrival count_received count_sent read_statistic size_class
+        """,
+    },
+    "tests/nic/e1000/test_registers.py::test_what_a_card_looks_like_after_power_on": {
+        "aero_lab.nic.e1000.eeprom": "load_address",
+        "aero_lab.nic.e1000.registers": "e1000_read e1000_reset read_register reset_registers",
+        "aero_lab.nic.e1000.serve": "e1000_serve",
+    },
+    "tests/nic/e1000/test_transmit.py::test_a_packet_in_pieces": {
+        "aero_lab.nic.e1000.transmit": "_take",
+    },
+    "tests/nic/e1000/test_transmit.py::test_a_packet_whose_end_comes_later": {
+        "aero_lab.nic.e1000.transmit": "hold",
+    },
+    "tests/nic/e1000/test_transmit.py::test_checksums_over_ipv4": {
+        "aero_lab.nic.e1000.transmit": "_checksums kind_of_descriptor load_context",
+    },
+    "tests/nic/e1000/test_transmit.py::test_frames_go_out_and_their_descriptors_are_done": {
+        "aero_lab.nic.e1000.interrupts": "transmitted",
+        "aero_lab.nic.e1000.transmit": "_complete _next_packet _send _send_packet gather length_of ring_base transmit",
+    },
+    "tests/nic/e1000/test_transmit.py::test_resetting_the_ring_forgets_a_packet_under_way": {
+        "aero_lab.nic.e1000.transmit": "forget_packet",
+    },
+    "tests/nic/e1000/test_transmit.py::test_segmentation": {
+        "aero_lab.nic.e1000.transmit": "_seek _send_segments",
+    },
     "tests/nic/test_dma.py::test_every_page_that_was_written_is_noted_once_it_counts": {
         "aero_lab.nic.dma": "note_write",
     },

@@ -5,7 +5,7 @@ Both look at a frame of ``size`` bytes, 14 at least, at ``at`` of a byte array.
 
 from __future__ import annotations
 
-from ...compiled.memory import ones_complement_sum, u8, u8_field, u16, u16_field, u32_field, u64_field
+from ...compiled.memory import ones_complement_sum, u8, u8_field, u16_field, u32_field, u64_field
 from ...compiled.registry import BYTES, I64, kernel
 from ...wire.checksum import fold, pseudo_sum_v4, pseudo_sum_v6
 from ..dma import u16_le, u32_le
@@ -16,7 +16,6 @@ from .names import (
     MTA,
     RA,
     RAH_AV,
-    RAH_SOURCE,
     RCTL,
     RCTL_BAM,
     RCTL_CFI,

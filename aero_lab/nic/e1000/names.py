@@ -60,7 +60,7 @@ WRITABLE: dict[str, int] = {
     "RCTL": 0x06DFB3FE, "TIPG": 0x3FFFFFFF, "TXCW": 0xC000FFFF, "FCRTH": 0x8000FFF8, "FCRTL": 0x8000FFF8,
     "RDBAL": 0xFFFFFFF0, "RDLEN": 0x000FFF80, "RDH": 0xFFFF, "RDT": 0xFFFF, "RDTR": 0xFFFF, "RADV": 0xFFFF,
     "TDBAL": 0xFFFFFFF0, "TDLEN": 0x000FFF80, "TDH": 0xFFFF, "TDT": 0xFFFF, "TIDV": 0xFFFF, "TADV": 0xFFFF,
-    "RSRPD": 0x0FFF, "RXCSUM": 0x07FF, "PBA": 0x0000FFFF,
+    "RSRPD": 0x0FFF, "RXCSUM": 0x07FF,
 }  # fmt: skip
 """Bits that a write changes, where not all of them; of those a kernel of its own answers, what it stores."""
 

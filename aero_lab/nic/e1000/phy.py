@@ -89,7 +89,7 @@ def phy_read(D, register):
             value |= STATUS_DONE
             if D.phy_lost == 0:
                 value |= STATUS_LINK
-            D.phy_lost = 0
+        D.phy_lost = 0
     elif register == PARTNER:
         value = 0xCDE1 if link else 0
     elif register == GIGABIT_STATUS:

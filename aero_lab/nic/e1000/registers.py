@@ -199,6 +199,8 @@ def write_register(D, P, ram, T, R, word, value, now):
     elif word == TCTL:
         D.reg[TCTL] = value & mask
         transmit(D, P, ram, T, now)
+    elif word == PBA:  # the rest of its 64 KB is for sending (SDM 13.4.37)
+        D.reg[PBA] = value & 0x3F | (64 - (value & 0x3F)) << 16
     elif word == TDH or word == TDLEN or word == TDBAL or word == TDBAH:
         D.reg[word] = value & mask
         forget_packet(D)

@@ -175,7 +175,8 @@ def hold(D, P, ram, first, number):
             return -1
         address = dma_get64(P, ram, base + 16 * i)
         there = min(max(len(ram) - address, 0), length) if address >= 0 else 0
-        copy(D.held, at, ram, address, there)
+        if there > 0:
+            copy(D.held, at, ram, address, there)
         if there < length:
             P.bad_dma = P.bad_dma + 1
             for k in range(there, length):

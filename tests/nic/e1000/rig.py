@@ -114,11 +114,11 @@ class Rig:
         """Set a ring up with all but one of its descriptors given, and switch the receiver on: broadcasts accepted,
         frame check sequence stripped."""
         self.rx_size = size
+        for i in range(size):
+            self.put(RX_RING + 16 * i, struct.pack("<QQ", RX_BUFFERS + i * SLOT, 0))
         self.write("RDBAL", RX_RING)
         self.write("RDLEN", 16 * size)
         self.write("RDH", 0)
-        for i in range(size):
-            self.put(RX_RING + 16 * i, struct.pack("<QQ", RX_BUFFERS + i * SLOT, 0))
         self.write("RCTL", control)
         self.write("RDT", size - 1 if given is None else given)
 
