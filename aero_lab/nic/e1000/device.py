@@ -20,8 +20,8 @@ TABLES = ("MTA", "RA", "VFTA", "IP4AT", "IP6AT", "WUPM", "FFLT", "FFMT", "FFVT",
 """Names that stand for more than one register; :attr:`E1000.registers` leaves them out."""
 WIDE = {"GORCH": "GORCL", "GOTCH": "GOTCL", "TORH": "TORL", "TOTH": "TOTL"}
 BOUNDS = {
-    "tx_held": HELD, "tx_cursor": 0xFFFF, "wire_address": EEPROM_WORDS - 1, "wire_take": 2, "wire_count": 9 + 1024, "wire_write": 2,
-    "tx_sent": 1 << 20, "ioaddr": M32,
+    "tx_held": HELD, "tx_cursor": 0xFFFF, "wire_address": EEPROM_WORDS - 1, "wire_take": 2, "wire_write": 2,
+    "wire_count": 9 + 1024, "tx_sent": 1 << 20, "ioaddr": M32,
 }  # fmt: skip
 """Largest values of the fields that kernels index with, or count from."""
 

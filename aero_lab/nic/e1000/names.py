@@ -1,7 +1,8 @@
 """The registers of the 82540EM: where each stands, and which of its bits can be written.
 
-Offsets are those of Intel's "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual" (SDM, document
-317453), table 13-2. Kernels index ``D.reg`` by offset / 4, so the names of this module are those words' numbers.
+Offsets are those of Intel's "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual" (SDM,
+document 317453), table 13-2. Kernels index ``D.reg`` by offset / 4, so the names of this module are those words'
+numbers.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ rdtr_at, radv_at, tidv_at, tadv_at, itr_at, autoneg_at: when a timer runs out, `
     interrupt throttle the time before which the pin does not rise.
 plugged, phy_lost: the cable is in; the PHY's link has been down since its status was read.
 ioaddr: the register that the I/O window shows.
-wire_...: the serial EEPROM's shift register, bits taken, the address, whether a word is read out or taken in, DO, what is
-    to be written when CS falls, whether writes are allowed.
+wire_...: the serial EEPROM's shift register, bits taken, the address, whether a word is read out or taken in, DO, what
+    is to be written when CS falls, whether writes are allowed.
 ctx_..., tso_...: the last context descriptor without and with TSE.
 tx_popts, tx_extended, tx_tse, tx_held, tx_open, tx_skip, tx_sent: the packet under way: what its first descriptor said,
     bytes held of it, that it is open, that its rest is dropped; segments of it that have gone out.

@@ -2,21 +2,21 @@
 
 Theory of operation
 -------------------
-The driver lays descriptors into a ring and moves its tail (TDT); the card takes them from the head (TDH) on. Three kinds
-exist: *legacy* ones and *data* descriptors, each a piece of a packet, the last with EOP; and *context* descriptors,
-which carry no data but say where the headers lie that checksums and segmentation need. There are two contexts, one for
-packets that are to be segmented (TSE) and one for all others; each holds until it is replaced.
+The driver lays descriptors into a ring and moves its tail (TDT); the card takes them from the head (TDH) on. Three
+kinds exist: *legacy* ones and *data* descriptors, each a piece of a packet, the last with EOP; and *context*
+descriptors, which carry no data but say where the headers lie that checksums and segmentation need. There are two
+contexts, one for packets that are to be segmented (TSE) and one for all others; each holds until it is replaced.
 
 A packet is taken as a whole. :func:`transmit` walks from the head to its end, adding up sizes; then its bytes are
-gathered straight from guest memory into the room reserved for the frame in ``T``, where checksums are put in and headers
-are made right, in place; then its descriptors are marked done (DD) and the head moves on. Nothing was changed before
-that, so when ``T`` is full the packet stays where it is and is tried again (``P.tx_wait``): the ring holds the driver
-back, no frame is lost. Of a packet that goes out as many segments ``tx_sent`` remembers how many have gone.
+gathered straight from guest memory into the room reserved for the frame in ``T``, where checksums are put in and
+headers are made right, in place; then its descriptors are marked done (DD) and the head moves on. Nothing was changed
+before that, so when ``T`` is full the packet stays where it is and is tried again (``P.tx_wait``): the ring holds the
+driver back, no frame is lost. Of a packet that goes out as many segments ``tx_sent`` remembers how many have gone.
 
 A driver may move the tail in the middle of a packet. The card takes what there is, as hardware does: those bytes are
-copied to ``D.held``, their descriptors are done, and when the end comes the rest is put behind them and the packet is sent
-from there. What does not fit is dropped to its end, and counted. So no packet is longer than ``HELD`` bytes, no call
-takes more than ``TURNS`` descriptors, and a ring whose head or tail lies outside it moves nothing.
+copied to ``D.held``, their descriptors are done, and when the end comes the rest is put behind them and the packet is
+sent from there. What does not fit is dropped to its end, and counted. So no packet is longer than ``HELD`` bytes, no
+call takes more than ``TURNS`` descriptors, and a ring whose head or tail lies outside it moves nothing.
 
 Every descriptor gets DD, whether it asked for it (RS) or not; the interrupt is only for those that did.
 """
