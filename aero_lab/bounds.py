@@ -74,6 +74,10 @@ HTTP_WAITING = 1024
 """Connections that may be at that stage at once; one more closes the oldest of them."""
 HTTP_LINE, HTTP_FIELD = 32_768, 32_768
 """Bytes of a request line, and of one header field, that are read at all: enough to tell what is wrong with them."""
+DOH_PENDING = 1024
+"""Different questions under way at once for clients of ``/dns-query``; further ones get SERVFAIL."""
+SESSION_BODY = 65_536
+"""Bytes of the body of ``POST /session``, which may hold any object and is not used."""
 WEBSOCKETS = 16_384
 """WebSockets of the gateway, and of the relay, at once: each idle one costs some tens of kilobytes."""
 HTTP_TARGET = 8192

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, field_validator
+from pydantic import SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from .origin import BadOrigin, normalize_origin
@@ -125,6 +125,17 @@ class GatewaySettings(Settings):
         if value is not None and urlsplit(value).scheme not in ("http", "https", "ws", "wss"):
             raise ValueError(f"must be an http(s) or ws(s) URL, not {value!r}")
         return value.rstrip("/") if value is not None else None
+
+    @model_validator(mode="after")
+    def _relay_tokens(self) -> Self:
+        if self.udp_relay_base_url is not None:
+            if self.udp_relay_auth_mode == "jwt" and self.udp_relay_jwt_secret is None:
+                raise ValueError("UDP_RELAY_AUTH_MODE jwt needs UDP_RELAY_JWT_SECRET")
+            if self.udp_relay_auth_mode == "api_key" and self.udp_relay_api_key is None:
+                raise ValueError("UDP_RELAY_AUTH_MODE api_key needs UDP_RELAY_API_KEY")
+        if self.tls_enabled and not (self.tls_cert_path and self.tls_key_path):
+            raise ValueError("TLS_ENABLED needs TLS_CERT_PATH and TLS_KEY_PATH")
+        return self
 
     @property
     def public_prefix(self) -> str:

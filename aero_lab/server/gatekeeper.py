@@ -72,6 +72,9 @@ class Occupancy:
         self.total -= 1
         _less(self.by_address, address)
 
+    def enter_session(self, sid: str) -> None:
+        self.by_session[sid] += 1
+
     def leave_session(self, sid: str) -> None:
         _less(self.by_session, sid)
 
@@ -99,7 +102,7 @@ class Gatekeeper:
         self._caps = {
             "tunnel": Caps(config.max_connections, config.max_connections_per_ip, config.max_connections_per_session),
             "tcp": Caps(config.max_websockets),
-            "relay": Caps(config.max_sessions or config.max_websockets),
+            "relay": Caps(config.max_websockets),
         }
         self.occupancy = {name: Occupancy() for name in self._caps}
 
@@ -155,7 +158,7 @@ class Gatekeeper:
 
     def _length(self, call: Call) -> None:
         if len(call.target) > HTTP_TARGET:
-            raise Refused(414, "Request URL too long" if call.upgrades else "Request URL too long", "url-too-long")
+            raise Refused(414, "Request URL too long", "url-too-long")
 
     def _handshake(self, call: Call, wrong_method: int) -> None:
         """A sound request for a WebSocket."""
@@ -326,7 +329,7 @@ class Gatekeeper:
             )
             text = "quota_connections: max connections per session exceeded"
             raise Refused(429, text, "limit-session", counts=counts)
-        occupancy.by_session[sid] += 1
+        occupancy.enter_session(sid)
         call.on_leave(lambda: occupancy.leave_session(sid))
 
 

@@ -1,0 +1,1 @@
+"""Names over HTTP: reading questions, asking upstreams or a world, remembering answers."""
