@@ -137,14 +137,14 @@ def test_memory_that_a_card_writes_to_is_not_run_as_it_was():
     # A loop calls a function that a frame then overwrites: mov eax, 1; ret
     code = MASTER + mov(BASE, 0x110000) + mov(BASE + 8, 1)
     loop = CODE + len(code)
-    code += b"\xe8" + (0x110000 - loop - 5).to_bytes(4, "little") + b"\xeb\xf9"
+    code += b"\xe8" + (0x110000 - loop - 5).to_bytes(4, "little") + keep(DATA) + b"\xeb\xf4"
     m, card = with_card(code)
     m.write(0x110000, b"\xb8\x01\0\0\0\xc3")
     m.run(instructions=100)
-    assert m.registers.eax == 1
+    assert word(m, DATA) == 1
     card.rx.push(b"\xb8\x02\0\0\0\xc3")
-    m.run(instructions=10)
-    assert m.registers.eax == 2
+    m.run(instructions=100)
+    assert word(m, DATA) == 2
 
 
 def test_messages_are_written_to_memory_once_they_are_enabled():
