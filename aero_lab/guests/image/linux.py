@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 
 from ...errors import Malformed, UsageError
+from ...services.content import PERIOD, content_bytes
 from . import cpio
 from .cpio import Entry
 from .deb import Package
@@ -29,6 +30,8 @@ SCRIPTS = {
     "etc/udhcpc/default.script": "udhcpc.script",
 }
 """Our own: name in the image -> file in the package."""
+CONTENT = "usr/share/aero/content"
+"""File in the image with what guests send: the lab's content, of which both ends know every byte."""
 FOLDERS = ("dev", "proc", "sys", "run", "root", "usr/bin", "usr/sbin", "bin", "sbin", "lib", "mnt", "etc/udhcpc")
 
 
@@ -89,6 +92,8 @@ def build(release: str, modules: Mapping[str, Module], packages: Iterable[Packag
         "etc/nsswitch.conf": b"passwd: files\ngroup: files\nhosts: files dns\n",
     }
     entries.update((name, cpio.file(name, data)) for name, data in texts.items())
+    entries.update((name, cpio.directory(name)) for name in cpio.parents(CONTENT))
+    entries[CONTENT] = cpio.file(CONTENT, content_bytes(PERIOD))
     entries["bin/sh"] = cpio.symlink("bin/sh", "busybox")
     entries["tmp"] = cpio.directory("tmp", 0o1777)
     entries["dev/console"] = cpio.character_device("dev/console", 5, 1)

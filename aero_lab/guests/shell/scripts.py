@@ -1,38 +1,38 @@
 """The scripts: busybox's own tools, and lines that tell what was measured.
 
 A script says ``KEY VALUE...`` a line. Times are seconds of the guest's clock in microseconds' precision, from a
-variable of the shell (``EPOCHREALTIME``), so that asking for it starts no program.
+variable of the shell (``EPOCHREALTIME``), so that asking for it starts no program. Where it can be, a program or the
+shell itself has the connection as its input and output (``nc -e``): nc alone would carry every kilobyte by hand.
 """
 
 from __future__ import annotations
 
 import shlex
-from functools import lru_cache
 
-BLOCK_SIZE = 1_000_003
-"""Bytes of what a guest sends, which repeats then: a prime, so that no power-of-two slip lands on equal bytes."""
-FIRST, LAST = 100_000, 299_999
+from ...services.content import PERIOD
+from ..image.linux import CONTENT
+
 ROOM = "/run/aero"
 """Folder for files of a workload, in memory."""
 
 PRELUDE = f"""\
 mkdir -p {ROOM} && cd {ROOM} || exit 1
-find() {{ # NAME TYPE: its address
+lookup() {{ # NAME TYPE: its address
     case "$1" in *[!0-9.]*) ;; *) echo "$1"; return ;; esac
     case "$1" in *:*) echo "$1"; return ;; esac
     nslookup -type="$2" "$1" 2>/dev/null | sed -n 's/^Address: //p' | head -n 1
 }}
 fail() {{ echo "failed $*"; exit 1; }}
-block() {{
-    [ -s block ] || {{ seq {FIRST} {LAST} | head -c {BLOCK_SIZE} >block.new && mv block.new block; }}
-}}
-stream() {{ # SIZE: so many bytes of the block, again and again
-    left=$1
-    while [ "$left" -ge {BLOCK_SIZE} ]; do cat block; left=$((left - {BLOCK_SIZE})); done
-    [ "$left" -eq 0 ] || head -c "$left" block
-}}
 """
-HTTP = """\
+STREAM = f"""\
+[ -s /{CONTENT} ] || fail "image: no /{CONTENT} in it"
+cat >stream <<'END'
+left=$1 # bytes of the content, which is said again and again
+while [ "$left" -ge {PERIOD} ]; do cat /{CONTENT}; left=$((left - {PERIOD})); done
+[ "$left" -eq 0 ] || head -c "$left" /{CONTENT}
+END
+"""
+FETCH = """\
 fetch() { # FILE URL FILTER...: when it began and ended, wget's status, what the filter said
     url=$2 file=$1
     shift 2
@@ -43,22 +43,22 @@ fetch() { # FILE URL FILTER...: when it began and ended, wget's status, what the
     read -r said _ <"$file.out"
     echo "said $said"
 }
+"""
+PUSH = """\
+cat >post <<'END'
+printf 'POST %s HTTP/1.1\\r\\nHost: %s\\r\\nContent-Length: %s\\r\\n' "$2" "$3" "$4"
+printf 'Connection: close\\r\\n\\r\\n'
+sh stream "$4"
+exec cat >"$1.out"
+END
 push() { # FILE ADDRESS PORT PATH SIZE: when it began and ended, what was answered
     began=$EPOCHREALTIME
-    { printf 'POST %s HTTP/1.1\\r\\nHost: %s\\r\\nContent-Length: %s\\r\\n' "$4" "$host" "$5"
-      printf 'Connection: close\\r\\n\\r\\n'
-      stream "$5"; } | nc "$2" "$3" >"$1.out" 2>"$1.err"
+    nc "$2" "$3" -e sh post "$1" "$4" "$host" "$5" 2>"$1.err"
     echo "status $?"
     echo "took $began $EPOCHREALTIME"
     echo "said $(tail -n 1 "$1.out")"
 }
 """
-
-
-@lru_cache(maxsize=1)
-def block() -> bytes:
-    """The bytes that a guest sends again and again."""
-    return "".join(f"{number}\n" for number in range(FIRST, LAST + 1)).encode()[:BLOCK_SIZE]
 
 
 def quote(value: object) -> str:
@@ -68,7 +68,7 @@ def quote(value: object) -> str:
 def named(host: str, family: int) -> str:
     """Lines that set ``host``, and ``address`` to what the guest's resolver says."""
     kind = "aaaa" if family == 6 else "a"
-    return f'host={quote(host)}\naddress=$(find "$host" {kind})\n[ -n "$address" ] || fail "dns: $host: no address"\n'
+    return f'host={quote(host)}\naddress=$(lookup "$host" {kind})\n[ -n "$address" ] || fail "dns: $host: no address"\n'
 
 
 def url(port: int, path: str, family: int) -> str:
@@ -79,11 +79,11 @@ def url(port: int, path: str, family: int) -> str:
 def download(host: str, port: int, path: str, family: int, digest: bool) -> str:
     """GET ``path``, digested or counted."""
     through = "md5sum" if digest else "wc -c"
-    return f"{PRELUDE}{HTTP}{named(host, family)}fetch one {url(port, path, family)} {through}\n"
+    return f"{PRELUDE}{FETCH}{named(host, family)}fetch one {url(port, path, family)} {through}\n"
 
 
 def upload(host: str, port: int, path: str, size: int, family: int) -> str:
-    return f'{PRELUDE}{HTTP}block\n{named(host, family)}push one "$address" {port} {quote(path)} {size}\n'
+    return f'{PRELUDE}{STREAM}{PUSH}{named(host, family)}push one "$address" {port} {quote(path)} {size}\n'
 
 
 def parallel(host: str, port: int, up: list[bool], size: int, family: int) -> str:
@@ -95,8 +95,8 @@ def parallel(host: str, port: int, up: list[bool], size: int, family: int) -> st
         else:
             job = f"fetch f{number} {url(port, f'/bytes/{size}', family)} md5sum"
         lines.append(f"{job} >f{number}.log &\n")
-    prepared = "block\n" if any(up) else ""
-    return f"{PRELUDE}{HTTP}{prepared}{named(host, family)}{''.join(lines)}wait\ncat {_files(len(up))}\n"
+    prepared = f"{STREAM}{PUSH}" if any(up) else ""
+    return f"{PRELUDE}{FETCH}{prepared}{named(host, family)}{''.join(lines)}wait\ncat {_files(len(up))}\n"
 
 
 def _files(number: int) -> str:
@@ -104,11 +104,10 @@ def _files(number: int) -> str:
 
 
 def source(host: str, port: int, size: int, family: int) -> str:
-    # nc tells the service when its own input has ended, and that would be the end of the source.
     return f"""{PRELUDE}{named(host, family)}
-rm -f open; mkfifo open; exec 4<>open
+echo 'head -c "$1" | md5sum >out' >take
 began=$EPOCHREALTIME
-nc "$address" {port} <&4 2>/dev/null 4<&- | head -c {size} | md5sum >out
+nc "$address" {port} -e sh take {size}
 echo "took $began $EPOCHREALTIME"
 read -r said _ <out
 echo "said $said"
@@ -116,38 +115,39 @@ echo "said $said"
 
 
 def sink(host: str, port: int, size: int, family: int) -> str:
-    return f"""{PRELUDE}block
-{named(host, family)}
+    # By nc's own hands: it says that nothing more comes, and waits until the service has heard it.
+    return f"""{PRELUDE}{STREAM}{named(host, family)}
 began=$EPOCHREALTIME
-stream {size} | nc "$address" {port} 2>err
+sh stream {size} | nc "$address" {port} 2>err
 echo "status $?"
 echo "took $began $EPOCHREALTIME"
 """
 
 
 def request_response(host: str, port: int, count: int, size: int, family: int) -> str:
-    """``count`` lines of ``size`` bytes there and back, each waiting for the one before, by way of two pipes."""
+    """``count`` lines of ``size`` bytes there and back, each waiting for the one before."""
     return f"""{PRELUDE}{named(host, family)}
+cat >exchange <<'END'
 request=$(head -c {size - 1} /dev/zero | tr '\\0' x)
-rm -f up down; mkfifo up down
-opened=$EPOCHREALTIME
-nc "$address" {port} <up >down 2>err &
-exec 4>up 5<down
 wrong=0 number=0 times=
 while [ "$number" -lt {count} ]; do
     began=$EPOCHREALTIME
-    echo "$request" >&4
-    read -r got <&5 || break
+    echo "$request"
+    read -r got || break
     ended=$EPOCHREALTIME
     [ "$got" = "$request" ] || wrong=$((wrong + 1))
     times="$times $began $ended"
     number=$((number + 1))
 done
-echo "took $opened $EPOCHREALTIME"
+exec >out
 echo "wrong $wrong"
 echo "times$times"
-exec 4>&-
-wait
+END
+rm -f out
+opened=$EPOCHREALTIME
+nc "$address" {port} -e sh exchange
+echo "took $opened $EPOCHREALTIME"
+cat out
 """
 
 
@@ -203,7 +203,7 @@ def dns(names: list[str], family: int) -> str:
     return f"""{PRELUDE}
 began=$EPOCHREALTIME
 for name in {" ".join(map(quote, names))}; do
-    address=$(find "$name" {kind})
+    address=$(lookup "$name" {kind})
     echo "lookup $EPOCHREALTIME $address"
 done
 echo "took $began $EPOCHREALTIME"

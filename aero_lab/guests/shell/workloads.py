@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import UsageError
-from ...services.content import content_md5
+from ...services.content import content, content_md5
 from ...services.http import body_size
 from ..linux.session import Completed
 from ..scripted.workloads.result import WorkloadResult, median, size_of, spread
@@ -111,13 +111,14 @@ def _statuses(result: WorkloadResult, said: Said, program: str) -> bool:
     return result.ok
 
 
-def block_digest(size: int, name: str) -> str:
-    """Digest of what a guest sends, in hexadecimal."""
-    hashed = hashlib.new(name, usedforsecurity=False)
-    whole, rest = divmod(size, scripts.BLOCK_SIZE)
-    for _ in range(whole):
-        hashed.update(scripts.block())
-    hashed.update(scripts.block()[:rest])
+def content_sha256(size: int) -> str:
+    """Digest of the first ``size`` bytes of the content, in hexadecimal."""
+    hashed = hashlib.sha256()
+    position = 0
+    while position < size:
+        piece = content(position, size - position)
+        hashed.update(piece)
+        position += len(piece)
     return hashed.hexdigest()
 
 
@@ -125,7 +126,7 @@ def _confirmed(text: str, size: int) -> bool:
     """Whether the service says that it got these bytes."""
     try:
         told = json.loads(text)
-        return told["bytes"] == size and told["sha256"] == block_digest(size, "sha256")
+        return told["bytes"] == size and told["sha256"] == content_sha256(size)
     except (ValueError, KeyError, TypeError):
         return False
 
@@ -233,8 +234,8 @@ def request_response(
     port: int = 7,
     family: int = 4,
 ) -> None:
-    """``count`` lines of ``size`` bytes each way on one connection of nc's, each waiting for the one before. Times are
-    the shell's, so two pipes and nc are in them."""
+    """``count`` lines of ``size`` bytes each way on one connection, each waiting for the one before. The shell itself
+    sends and reads, byte by byte as shells do."""
     if size < 1:
         raise UsageError("an exchange has at least one byte")
     said = ask(scripts.request_response(host, port, count, size, family))
