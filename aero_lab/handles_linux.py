@@ -6,39 +6,33 @@ own TCP/IP go through the lab.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
-import re
-import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import handles
-from .engine import TimedOut
 from .errors import UsageError
 from .handles import Guest
 from .handles_qemu import Qemu
+from .handles_shell import Shell
 from .wire.address import mac as parse_mac
 
 if TYPE_CHECKING:
     from .guests.linux.guest import LinuxGuest
-    from .guests.linux.session import Completed
+    from .guests.scripted.workloads import WorkloadResult
     from .lab import Lab
     from .lan import Lan
     from .machine.machine import Machine
     from .nic.base import Nic
-    from .widgets.console import ConsoleView
 
 OPTIONS = {"nic", "mac", "clock", "ram_mb", "seed", "kernel", "initrd", "cmdline", "fresh", "progress"}
 """What :func:`open_linux` takes."""
 NO_NIC = "this guest has no network card: lab.guest('linux', nic='e1000') has one"
-ONLINE = 30.0
-"""Seconds that a guest which was plugged in is given to get a lease, before anything is asked of it."""
 
 
-class Linux(Guest):
+class Linux(Shell):
     """A Linux on the emulated PC, resumed from the snapshot of its first boot."""
 
     kind = "linux"
@@ -86,46 +80,10 @@ class Linux(Guest):
         guest._lab._engine.on_close(guest._host.close)
         return guest
 
-    def run(self, workload: str, *, timeout: float | None = None, **parameters: Any) -> Completed:
-        """Run a shell command in the guest and wait for it.
-
-        Parameters
-        ----------
-        workload: the command, in a shell of its own without input.
-        timeout: seconds, 60 by default; then the command is ended and an error raised.
-
-        Returns
-        -------
-        An object with ``output`` (text) and ``status`` (a number).
-        """
-        if parameters:
-            raise UsageError(f"a command takes no {', '.join(parameters)}")
-        return self._host.run(workload, timeout=60.0 if timeout is None else timeout)
-
-    @property
-    def console(self) -> ConsoleView:
-        """The serial console: a widget that scrolls live and takes input."""
-        from .widgets.console import ConsoleView
-
-        if self._view is None:
-            self._view = ConsoleView(self._host)
-        return self._view
-
-    _view: ConsoleView | None = None
-
     @property
     def machine(self) -> Machine:
         """The PC itself: registers, screenshot, disassembly, breakpoints, snapshots."""
         return self._host.machine
-
-    @property
-    def text(self) -> str:
-        """What stands on the console, from power-on, as far as it is kept."""
-        return self._host.text
-
-    def type(self, text: str | bytes) -> None:
-        """Type on the console."""
-        self._host.type(text)
 
     def paused(self) -> Any:
         """A context in which the machine stands still: to save, fork or step it."""
@@ -139,13 +97,13 @@ class Linux(Guest):
         """Another guest that goes on from here by itself, outside of the lab."""
         return self._host.fork()
 
-    def close(self) -> None:
-        """Stop the machine."""
-        self._host.close()
-
     def _wired(self) -> None:
         if not self.networked:
             raise UsageError(NO_NIC)
+
+    def _workload(self, name: str, timeout: float | None, parameters: dict[str, Any]) -> WorkloadResult:
+        self._wired()
+        return super()._workload(name, timeout, parameters)
 
     @property
     def nic(self) -> Nic | None:
@@ -164,20 +122,13 @@ class Linux(Guest):
 
     @property
     def address(self) -> str | None:
-        """IPv4 address, None before there is one; the guest is asked."""
-        return self._address(4)
+        """IPv4 address, None before there is one. The guest is asked for it as long as it has none."""
+        return super().address if self.networked else None
 
     @property
     def address6(self) -> str | None:
         """IPv6 address that reaches beyond the link, None before a router advertised its prefix."""
-        return self._address(6)
-
-    def _address(self, family: int) -> str | None:
-        if not self.networked:
-            return None
-        found = self._host.run(f"ip -{family} -o addr show scope global").output
-        told = re.search(r"inet6? ([0-9a-f.:]+)/", found)
-        return told[1] if told else None
+        return super().address6 if self.networked else None
 
     @property
     def tunnel(self) -> dict[str, int]:
@@ -192,24 +143,28 @@ class Linux(Guest):
             raise UsageError(f"{NO_NIC}; save(path) writes the machine")
         return super().snapshot()
 
-    def wait_online(self, timeout: float = 60.0) -> str:
-        """Wait until the guest has an IPv4 address; returns it."""
+    def wait_online(self, timeout: float = 60.0, family: int = 4) -> str:
+        """Wait until the guest has an address of this family that reaches beyond the link; returns it."""
         self._wired()
-        end = time.monotonic() + timeout
-        while (address := self.address) is None:
-            if time.monotonic() > end:
-                raise TimedOut(f"the guest has no address after {timeout:g} s")
-            time.sleep(0.05)
-        return address
+        return super().wait_online(timeout, family)
 
     def plugged_in(self) -> None:
-        with contextlib.suppress(TimedOut):
-            self.wait_online(ONLINE)
+        self._get_online()
 
     def set_link(self, up: bool) -> None:
-        """Plug the cable in, or pull it."""
+        """Pull the cable out of the network card, or plug it in; the guest's driver notices."""
         self._wired()
         self._call(lambda: self._host.set_link(up))
+
+    @property
+    def nic_model(self) -> str:
+        """Model of its network card, ``"none"`` where there is none."""
+        return self.nic.model if self.nic is not None else "none"
+
+    @property
+    def nic_counters(self) -> dict[str, int]:
+        """What its network card counted."""
+        return self.nic.counters if self.nic is not None else {}
 
     def relink(self) -> None:
         """Pull the cable and plug it in again."""
@@ -217,7 +172,8 @@ class Linux(Guest):
         super().relink()
 
     def __repr__(self) -> str:
-        return f"<Guest {self.name}: Linux on the emulated PC, {self._host.state}>"
+        card = f", {self.nic_model}, {self.mac}, {self._address or 'no address yet'}" if self.networked else ""
+        return f"<Guest {self.name}: Linux on the emulated PC{card}, {self._host.state}>"
 
 
 def open_linux(

@@ -40,15 +40,15 @@ class Qemu(Shell):
                 return host
 
             guest = cls(lab, name, *lab._engine.call(lab._connect, number, name, make_host))
-            host.boot()
+            host.boot()  # a frame of its own is what the proxy waits for next
         except BaseException:
             lab._engine.call(host.close)
             raise
         return guest
 
     @property
-    def nic(self) -> str:
-        """Its network card: ``"e1000"`` or ``"virtio-net"``."""
+    def nic_model(self) -> str:
+        """Model of its network card: ``"e1000"`` or ``"virtio-net"``."""
         return self._host.machine.pc.nic or "none"
 
     @property
@@ -56,14 +56,17 @@ class Qemu(Shell):
         """Frames and bytes as they passed the network card."""
         return self._call(lambda: self._host.nic_counters)
 
+    def plugged_in(self) -> None:
+        self._get_online()
+
     def close(self) -> None:
         """End QEMU."""
         self._call(self._host.close)
 
     def __repr__(self) -> str:
         version = ".".join(map(str, self._host.machine.version))
-        online = self._address or "address not asked for"
-        return f"<Guest {self.name}: Linux under QEMU {version}, {self.nic}, {self.mac}, {online}, {self._host.state}>"
+        what = f"Linux under QEMU {version}, {self.nic_model}"
+        return f"<Guest {self.name}: {what}, {self.mac}, {self._address or 'no address yet'}, {self._host.state}>"
 
 
 def open_qemu(

@@ -6,6 +6,7 @@ name that every other guest runs.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ ASK_PATIENCE = 30.0
 """Seconds for the guest's own tools to say what an address is."""
 ASK_EVERY = 0.1
 """Seconds between two questions of that kind, of the guest's time."""
+ONLINE = 30.0
+"""Seconds that a guest which was plugged in is given to get a lease, before anything is asked of it."""
 INTERFACE = "eth0"
 
 
@@ -144,6 +147,11 @@ class Shell(Guest):
             if self._clock() > until:
                 raise TimedOut(f"no IPv{family} address within {timeout:g} s")
             self._host.run(f"sleep {ASK_EVERY}", timeout=ASK_PATIENCE)
+
+    def _get_online(self) -> None:
+        """Once its network is there: give it time for a lease."""
+        with contextlib.suppress(TimedOut):
+            self.wait_online(ONLINE)
 
     def _clock(self) -> float:
         """Seconds of the lab's clock."""

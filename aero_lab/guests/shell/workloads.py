@@ -218,7 +218,8 @@ def sink(
     port: int = 9,
     family: int = 4,
 ) -> None:
-    """``size`` bytes to the discard service by nc, until it has closed too. Nobody says whether they were right."""
+    """``size`` bytes to the discard service, until it has closed too, looked at each 10 ms. Nobody says whether they
+    were right."""
     total = size_of(size)
     said = ask(scripts.sink(host, port, total, family))
     _timed(result, said, total)

@@ -84,7 +84,14 @@ def test_what_it_cannot_be_is_one_clear_line(machine, options, says):
 def test_what_a_network_card_would_be_needed_for_says_so(machine):
     with al.Lab(virtual=True, progress=False) as lab:
         guest = lab.guest("linux", progress=False)
-        for ask in (lambda: guest.lan, lambda: guest.mac, guest.snapshot, guest.wait_online, guest.relink):
+        for ask in (
+            lambda: guest.lan,
+            lambda: guest.mac,
+            guest.snapshot,
+            guest.wait_online,
+            guest.relink,
+            lambda: guest.run("ping"),
+        ):
             with pytest.raises(al.UsageError, match="no network card"):
                 ask()
         assert guest.address is None and guest.address6 is None and guest.tunnel == guest.counters == {}

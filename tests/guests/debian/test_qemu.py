@@ -70,7 +70,7 @@ def test_it_is_a_guest_like_the_others(bench):
     lab, guest, nic = bench
     judged.check_drivers(guest, nic)
     judged.check_online(guest)
-    assert lab.guests == [guest] and guest.kind == "qemu" and guest.nic == nic
+    assert lab.guests == [guest] and guest.kind == "qemu" and guest.nic_model == nic
     assert "10.0.2.15" in repr(guest) and "running" in repr(guest) and "/ # " in guest.text
     assert guest.run("uname -m").output == "i686\n" and guest.run("exit 3").status == 3
     wait(lambda: guest.address6 is not None, "no router was heard")
