@@ -223,3 +223,44 @@ QEMU_BOOT_PATIENCE = 300.0
 """Seconds until the guest's prompt must be there: a hundred times what it takes on an idle machine."""
 QEMU_END_PATIENCE = 30.0
 """Seconds for the process that watches QEMU to end: some hundred times what it takes."""
+
+
+# Socket relay: tcp-mux and udp-relay ----------------------------------------------------------------------------------
+MUX_FRAME_MOST = 16 << 20
+"""Payload that a frame may announce (the original's): one beyond it ends the connection."""
+MUX_CONTROL_MOST = 1 << 20
+"""Payload of a PING, CLOSE, ERROR or CREDIT that is looked at: what a WebSocket message of the original can hold. A
+longer one is passed over."""
+MUX_HOST_MOST, MUX_METADATA_MOST, MUX_ERROR_TEXT = 1024, 4096, 1024
+"""Bytes of the parts of an OPEN, and of the text of an ERROR (the original's)."""
+MUX_MESSAGE_MOST = 1 << 20
+"""Largest WebSocket message of a mux (the original's)."""
+MUX_STREAMS = 1024
+"""Streams of one connection (the original's)."""
+MUX_STREAM_BUFFER = 1 << 20
+"""Bytes of a stream that wait for its socket before a client without flow control is made to wait (the original kills
+the stream there); also the largest window that CREDIT opens."""
+MUX_BUFFER = 16 << 20
+"""Bytes that the streams of one connection may have waiting in all: beyond it windows do not grow, and a client without
+flow control waits."""
+MUX_PAUSE = 2_000_000_000
+"""How long a client without flow control is made to wait for one stream; then that stream is ended (ERROR 6)."""
+MUX_CHUNK = 32 << 10
+"""Bytes of a stream that become one message: small enough that many streams take turns, large enough that a message
+costs little beside them."""
+MUX_AHEAD = 512 << 10
+"""Bytes of messages that wait in front of the transport: more would only make a PING or a new stream wait longer."""
+MUX_REPLIES = 1 << 20
+"""Bytes of PONGs, ERRORs and the like that wait for room; beyond it nothing more is read."""
+MUX_FRAMES_AT_ONCE = 512
+"""Frames of one connection that are looked at in one go, some milliseconds; then everybody else gets a turn."""
+MUX_PINGS = 16
+"""PINGs without an answer that are remembered."""
+
+UDP_RELAY_PAYLOAD = 1200
+"""Bytes of a datagram's payload in the UDP relay (the original's)."""
+UDP_RELAY_BINDINGS, UDP_RELAY_REMOTES = 128, 1024
+"""Guest ports of one session that have a socket, and remotes that each may hear (the original's)."""
+UDP_RELAY_IDLE = 60_000_000_000
+"""A guest port of which nothing was heard for so long loses its socket, and a remote its right to answer (the
+original's)."""

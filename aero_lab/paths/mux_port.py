@@ -1,0 +1,533 @@
+"""One end of a tcp-mux connection: streams over a transport end, each with a window of its own.
+
+Theory of operation
+-------------------
+Both ends are this machine; what a stream is joined to is its owner's business (:class:`MuxOwner`: the egress of a LAN at
+the client, sockets at the server)::
+
+    owner -- send() --> frames --> ring --> transport
+    owner <-- room(), data() -- [buffer of the stream] <-- parser <-- transport
+
+**Out.** A stream may send as much as its credit and the room in the ring allow. Where the ring is the limit, streams
+wait in one line and each gets one message's worth in turn, so a fast one leaves the others their share. DATA goes into
+the ring behind everything that was said before.
+
+**In.** What the owner has no room for waits in a buffer of the stream. In version 2 that buffer is the stream's window:
+the peer was told how much may come (CREDIT) and is told more when the owner took it; a stream that is not read costs its
+window and nobody else's time. A window grows while its stream is read as fast as it comes, and the windows of all
+streams together have a bound.
+
+In version 1 nobody was told anything. Then a full buffer stops the reading of the whole connection, for a while: see
+:attr:`MuxPort.held_since`. Whoever owns the port decides what happens then.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from ..bounds import (
+    MUX_AHEAD,
+    MUX_BUFFER,
+    MUX_CHUNK,
+    MUX_FRAMES_AT_ONCE,
+    MUX_PINGS,
+    MUX_REPLIES,
+    MUX_STREAM_BUFFER,
+)
+from ..causes import Cause
+from ..framing import tcp_mux as mux
+from ..framing.tcp_mux import FIRST_CREDIT, HEADER_SIZE, BadMux, ErrorCode, Flags, MuxFrame, MuxParser, Open
+from ..limits import NEVER, RING_ARENA, RING_SLOTS
+from ..rings import FrameRing
+from ..transports.base import TransportEnd
+
+UNLIMITED = 1 << 62
+
+
+class Stream:
+    """One stream, as this end sees it."""
+
+    __slots__ = (
+        "buffer",
+        "buffered",
+        "context",
+        "credit",
+        "fin_in",
+        "fin_out",
+        "granted",
+        "id",
+        "in_line",
+        "taken",
+        "told_fin",
+        "wants_credit",
+        "window",
+    )
+
+    def __init__(self, number: int, context: Any, version: int):
+        self.id = number
+        self.context = context
+        self.credit = FIRST_CREDIT if version == 2 else UNLIMITED  # bytes that we may send
+        self.granted = FIRST_CREDIT if version == 2 else UNLIMITED  # bytes that the peer may send
+        self.window = FIRST_CREDIT
+        self.taken = 0  # by the owner, since the last CREDIT
+        self.buffer: deque[bytes] = deque()
+        self.buffered = 0
+        self.in_line = False  # waits for room in the ring
+        self.wants_credit = False
+        self.fin_in = self.fin_out = self.told_fin = False
+
+
+class MuxOwner(Protocol):
+    """What a port's streams are joined to. Called from the port's ``receive`` and ``flush`` only."""
+
+    def room(self, stream: Stream) -> int:
+        """Bytes that are taken now; 0: none until :meth:`MuxPort.deliver` is called."""
+        ...
+
+    def data(self, stream: Stream, view: memoryview, now: int) -> None:
+        """Bytes from the peer, at most :meth:`room`; the view is valid during the call only."""
+
+    def writable(self, stream: Stream, now: int) -> None:
+        """After a :meth:`MuxPort.send` that was cut short: there is room again."""
+
+    def finished(self, stream: Stream, now: int) -> None:
+        """The peer sends no more on this stream, and everything before has been taken."""
+
+    def aborted(self, stream: Stream, now: int) -> None:
+        """The peer reset the stream, or broke its rules; it is gone."""
+
+    def opens(self, number: int, wanted: Open | None, now: int) -> None:
+        """An OPEN came; None: it cannot be read."""
+
+    def refused(self, stream: Stream, code: int, text: str, now: int) -> None:
+        """An ERROR came about this stream; it is gone."""
+
+    def credited(self, stream: Stream, now: int) -> None:
+        """A CREDIT came for this stream."""
+
+    def strange(self, number: int, kind: int, now: int) -> None:
+        """A frame about a stream that there is not, or of a type that there is not."""
+
+    def misused(self, stream: Stream, what: str, now: int) -> None:
+        """A stream's rule was broken: ``after-fin`` (DATA after CLOSE), ``close`` or ``credit`` (a payload that cannot
+        be read). The stream goes on."""
+
+
+class MuxPort:
+    """One end. ``note`` is told of each message: ``note(direction, size, payload, now)``.
+
+    Parameters
+    ----------
+    sent_as: direction, seen from the guest, of what is sent: ``"tx"`` at the client, ``"rx"`` at the server.
+    version: 1 or 2; :meth:`set_version` while nothing was sent or received.
+    """
+
+    def __init__(self, owner: MuxOwner, end: TransportEnd, sent_as: str, version: int = 2, note: Any = None):
+        self.owner, self.end, self.version = owner, end, version
+        self.parser = MuxParser()
+        self.streams: dict[int, Stream] = {}
+        self.counts: Counter[str] = Counter()
+        self.broken: BadMux | None = None
+        """Why nothing can be read any more."""
+        self.held_since = NEVER
+        """Since when the connection is not read because streams without flow control are full."""
+        self.rtt: int | None = None
+        self.on_rtt: Any = None
+        self._sent_as, self._got_as = sent_as, "rx" if sent_as == "tx" else "tx"
+        self._note = note
+        self._messages = FrameRing(RING_SLOTS, RING_ARENA)
+        self._control: deque[bytes] = deque()
+        self._control_bytes = 0
+        self._line: deque[Stream] = deque()  # wait for room in the ring
+        self._full: dict[int, Stream] = {}  # version 1: their buffers are full
+        self._buffered = 0
+        self._windows = 0  # of all streams, beyond the first credit
+        self._message_payload = 0  # of the message that is being read
+        self._message_size = 0
+        self._pings: dict[bytes, int] = {}
+        self._next_ping = 1
+        self._more = False
+
+    # Streams --------------------------------------------------------------------------------------------------------
+
+    def add(self, number: int, context: Any) -> Stream:
+        """A new stream."""
+        stream = self.streams[number] = Stream(number, context, self.version)
+        return stream
+
+    def drop(self, stream: Stream) -> None:
+        """Forget a stream: nothing more is said about it."""
+        if self.streams.pop(stream.id, None) is None:
+            return
+        self._buffered -= stream.buffered
+        self._windows -= stream.window - FIRST_CREDIT
+        stream.buffer.clear()
+        stream.buffered = 0
+        self._full.pop(stream.id, None)
+        stream.in_line = False  # its place in the line is passed over
+
+    def room(self, stream: Stream) -> int:
+        """Bytes of DATA that :meth:`send` would take now."""
+        room = min(stream.credit, self._space())
+        return min(room, MUX_CHUNK) if self._line and not (len(self._line) == 1 and stream.in_line) else room
+
+    def _space(self) -> int:
+        ring = self._messages
+        if self._control or len(ring) >= RING_SLOTS - _RESERVE:
+            return 0
+        return max(0, MUX_AHEAD - ring.used_bytes)
+
+    def send(self, stream: Stream, parts: Sequence[memoryview], now: int) -> int:
+        """Offer bytes; returns how many were taken. Fewer than offered: the owner is told when there is room."""
+        taken = 0
+        for part in parts:
+            at, size = 0, len(part)
+            while at < size:
+                room = min(self.room(stream), MUX_CHUNK, size - at)
+                if room <= 0:
+                    self.wait(stream)
+                    return taken
+                self._put(b"".join((mux.header(mux.DATA, stream.id, room), part[at : at + room])), room, now)
+                stream.credit -= room
+                at += room
+                taken += room
+                if self._line and not stream.in_line and (at < size or part is not parts[-1]):
+                    self.wait(stream)  # others wait: the rest comes after one message of each of theirs
+                    return taken
+        return taken
+
+    def wait(self, stream: Stream) -> None:
+        """Have :meth:`MuxOwner.writable` called when there is room for this stream."""
+        if stream.credit <= 0:
+            stream.wants_credit = True
+        elif not stream.in_line:
+            stream.in_line = True
+            self._line.append(stream)
+
+    def finish(self, stream: Stream, now: int) -> None:
+        """Send FIN after what was taken."""
+        if not stream.fin_out:
+            stream.fin_out = True
+            self.say(mux.encode_close(stream.id, Flags.FIN))
+
+    def abort(self, stream: Stream) -> None:
+        """Send RST and forget the stream."""
+        self.say(mux.encode_close(stream.id, Flags.RST))
+        self.drop(stream)
+
+    def error(self, number: int, code: int, text: str) -> None:
+        """Send an ERROR."""
+        self.counts[f"error_{ErrorCode(code).name.lower()}"] += 1
+        self.say(mux.encode_error(number, code, text))
+
+    def say(self, frame: bytes) -> None:
+        """Send a frame that is no DATA, as soon as there is room."""
+        self._control.append(frame)
+        self._control_bytes += len(frame)
+
+    def ping(self, now: int, only: bool = False, payload: bytes | None = None) -> None:
+        """Send a PING; :attr:`rtt` has the round-trip time when its answer came."""
+        if payload is None:
+            payload = self._next_ping.to_bytes(8, "big")
+            self._next_ping += 1
+        if only:
+            self._pings.clear()
+        while len(self._pings) >= MUX_PINGS:
+            del self._pings[next(iter(self._pings))]
+        self._pings[payload] = now
+        self.say(mux.encode(mux.PING, 0, payload))
+
+    def grant(self, stream: Stream, size: int) -> None:
+        """Let the peer send so much more than its window, for good."""
+        stream.window += size
+        stream.granted += size
+        self._windows += size
+        self.say(mux.encode_credit(stream.id, size))
+
+    def widen(self, stream: Stream) -> bool:
+        """Double a stream's window where the bounds allow it."""
+        more = min(stream.window, MUX_STREAM_BUFFER - stream.window, MUX_BUFFER - self._windows)
+        if self.version != 2 or more <= 0:
+            return False
+        self.grant(stream, more)
+        return True
+
+    # The node's work ------------------------------------------------------------------------------------------------
+
+    def receive(self, now: int) -> None:
+        """Take frames apart, as far as somebody has room for what is in them, and no more than a bound at a time."""
+        parser, received = self.parser, self.end.received
+        took = False
+        self._more = False
+        for _ in range(MUX_FRAMES_AT_ONCE):
+            if self.broken is not None or self._held(now):
+                break
+            if not parser.waiting:
+                self._message_read(now)
+                message = received.pop()
+                if message is None:
+                    break
+                took = True
+                self._message_size = len(message.data)
+                parser.feed(message.data)
+            try:
+                frame = parser.frame()
+            except BadMux as error:
+                self.broken = error
+                self.counts[error.reason] += 1
+                break
+            if frame is not None:
+                self._frame(frame, now)
+        else:
+            self._more = True
+        if not parser.waiting:
+            self._message_read(now)
+        if took:
+            self.end.taken()
+
+    def flush(self, now: int) -> None:
+        """Put what waits into the transport, as far as there is room, and let streams that waited go on in turn."""
+        while True:
+            self._push_control(now)
+            while self._line and self._space() > 0:
+                stream = self._line.popleft()
+                if stream.in_line:
+                    stream.in_line = False
+                    self.owner.writable(stream, now)
+            if not len(self._messages) or not self.end.send(self._messages, now) or not (self._line or self._control):
+                return
+
+    def poll_at(self, now: int) -> int:
+        """``now`` when :meth:`receive` or :meth:`flush` would do something."""
+        if self._more and not self._is_held():
+            return now
+        if len(self._messages) and not self.end.stalled:
+            return now
+        if self._control and self._messages.has_room(len(self._control[0])):
+            return now
+        if self._line and self._space() > 0:
+            return now
+        if (len(self.end.received) or self.parser.waiting) and self.broken is None and not self._is_held():
+            return now
+        return NEVER
+
+    def reset(self) -> None:
+        """The connection is gone with all that was on its way: begin anew. The owner has let go of its streams."""
+        for stream in list(self.streams.values()):
+            self.drop(stream)
+        self.parser = MuxParser()
+        self.end.received.clear()
+        self._messages.clear()
+        self._control.clear()
+        self._line.clear()
+        self._pings.clear()
+        self._control_bytes = 0
+        self.broken, self.held_since, self._more = None, NEVER, False
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait for owners."""
+        return self._buffered
+
+    @property
+    def fullest(self) -> Stream | None:
+        """Of the streams without flow control that hold the connection up, the one with most in its buffer."""
+        return max(self.streams.values(), key=_buffered, default=None) if self._is_full() else None
+
+    # Inward ---------------------------------------------------------------------------------------------------------
+
+    def _is_full(self) -> bool:
+        return self.version == 1 and (bool(self._full) or self._buffered >= MUX_BUFFER)
+
+    def _is_held(self) -> bool:
+        return self._control_bytes > MUX_REPLIES or self._is_full()
+
+    def _held(self, now: int) -> bool:
+        """Whether nothing may be read now; notes since when."""
+        full = self._is_full()
+        if full and self.held_since >= NEVER:
+            self.held_since = now
+            self.counts["read_pauses"] += 1
+        elif not full:
+            self.held_since = NEVER
+        return full or self._control_bytes > MUX_REPLIES
+
+    def _frame(self, frame: MuxFrame, now: int) -> None:
+        kind, stream = frame.type, self.streams.get(frame.stream)
+        if kind == mux.DATA:
+            self._data(frame, stream, now)
+        elif kind == mux.CLOSE:
+            self._close(frame, stream, now)
+        elif kind == mux.OPEN:
+            wanted = None
+            if frame.kept:
+                try:
+                    wanted = mux.decode_open(frame.payload)
+                except BadMux:
+                    self.counts["bad_open"] += 1
+            self.owner.opens(frame.stream, wanted, now)
+        elif kind == mux.PING:
+            if frame.kept:
+                self.say(mux.encode(mux.PONG, frame.stream, frame.payload))
+            else:
+                self.counts["ping_too_large"] += 1
+        elif kind == mux.PONG:
+            sent = self._pings.pop(bytes(frame.payload), None)
+            if sent is not None:
+                self.rtt = now - sent
+                if self.on_rtt is not None:
+                    self.on_rtt(self.rtt)
+        elif kind == mux.ERROR:
+            if stream is not None:
+                self._refused(frame, stream, now)
+        elif kind == mux.CREDIT and self.version == 2:
+            if stream is not None:
+                self._credit(frame, stream, now)
+        else:
+            self.counts["unknown_type"] += 1
+            self.owner.strange(frame.stream, kind, now)
+
+    def _data(self, frame: MuxFrame, stream: Stream | None, now: int) -> None:
+        size = len(frame.payload)
+        self._message_payload += size
+        if stream is None or stream.fin_in:
+            self.counts["data_without_stream" if stream is None else "data_after_fin"] += 1
+            if frame.last:  # once for a frame, in however many pieces it came
+                if stream is None:
+                    self.owner.strange(frame.stream, mux.DATA, now)
+                else:
+                    self.owner.misused(stream, "after-fin", now)
+            return
+        if size > stream.granted:
+            self.counts["beyond_credit"] += 1
+            self.error(stream.id, ErrorCode.STREAM_BUFFER_OVERFLOW, "stream buffered too much data")
+            self.drop(stream)
+            self.owner.aborted(stream, now)
+            return
+        stream.granted -= size
+        view = frame.payload
+        if not stream.buffered:
+            room = min(self.owner.room(stream), size)
+            if room > 0:
+                self.owner.data(stream, view[:room], now)
+                if self.streams.get(stream.id) is not stream:
+                    return
+                view = view[room:]
+                self._took(stream, room)
+        if len(view):
+            stream.buffer.append(bytes(view))
+            stream.buffered += len(view)
+            self._buffered += len(view)
+            if self.version == 1 and stream.buffered >= MUX_STREAM_BUFFER:
+                self._full[stream.id] = stream
+
+    def deliver(self, stream: Stream, now: int) -> None:
+        """The owner has room for this stream again, or for the first time."""
+        while stream.buffered:
+            room = self.owner.room(stream)
+            if room <= 0:
+                return
+            part = stream.buffer.popleft()
+            if len(part) > room:
+                stream.buffer.appendleft(part[room:])
+                part = part[:room]
+            stream.buffered -= len(part)
+            self._buffered -= len(part)
+            if stream.buffered < MUX_STREAM_BUFFER:
+                self._full.pop(stream.id, None)
+            self.owner.data(stream, memoryview(part), now)
+            if self.streams.get(stream.id) is not stream:
+                return
+            self._took(stream, len(part))
+        if stream.fin_in and not stream.told_fin:
+            stream.told_fin = True
+            self.owner.finished(stream, now)
+
+    def _took(self, stream: Stream, size: int) -> None:
+        """The owner took bytes: let the peer send as many again when that is worth a message."""
+        stream.taken += size
+        if self.version != 2 or stream.fin_in or 2 * stream.taken < stream.window:
+            return
+        stream.granted += stream.taken
+        taken, stream.taken = stream.taken, 0
+        more = 0
+        if not stream.buffered:  # it is read as fast as it comes
+            more = max(0, min(stream.window, MUX_STREAM_BUFFER - stream.window, MUX_BUFFER - self._windows))
+            stream.window += more
+            stream.granted += more
+            self._windows += more
+        self.say(mux.encode_credit(stream.id, taken + more))
+
+    def _close(self, frame: MuxFrame, stream: Stream | None, now: int) -> None:
+        if stream is None:
+            return  # it has ended, or never was
+        try:
+            flags = mux.decode_close(frame.payload) if frame.kept else None
+        except BadMux:
+            flags = None
+        if flags is None:
+            self.counts["bad_close"] += 1
+            self.owner.misused(stream, "close", now)
+        elif flags & Flags.RST:
+            self.drop(stream)
+            self.owner.aborted(stream, now)
+        elif flags & Flags.FIN and not stream.fin_in:
+            stream.fin_in = True
+            self.deliver(stream, now)
+
+    def _refused(self, frame: MuxFrame, stream: Stream, now: int) -> None:
+        try:
+            code, text = mux.decode_error(frame.payload)
+        except BadMux:
+            code, text = 0, "an ERROR that cannot be read"
+        self.owner.refused(stream, code, text, now)
+
+    def _credit(self, frame: MuxFrame, stream: Stream, now: int) -> None:
+        try:
+            size = mux.decode_credit(frame.payload) if frame.kept else 0
+        except BadMux:
+            size = 0
+        if not size or stream.credit + size > mux.CREDIT_MOST:
+            self.counts["bad_credit"] += 1
+            self.owner.misused(stream, "credit", now)
+            return
+        stream.credit += size
+        self.owner.credited(stream, now)
+        if stream.wants_credit and self.streams.get(stream.id) is stream:
+            stream.wants_credit = False
+            self.owner.writable(stream, now)
+
+    def _message_read(self, now: int) -> None:
+        if self._message_size:
+            if self._note is not None:
+                self._note(self._got_as, self._message_size, self._message_payload, now)
+            self._message_size = self._message_payload = 0
+
+    # Outward --------------------------------------------------------------------------------------------------------
+
+    def _put(self, message: bytes, payload: int, now: int, cause: int = Cause.PAYLOAD) -> bool:
+        if not self._messages.push(message, now, cause=cause):
+            return False
+        if self._note is not None:
+            self._note(self._sent_as, len(message), payload, now)
+        return True
+
+    def _push_control(self, now: int) -> None:
+        while self._control and self._put(self._control[0], 0, now, Cause.TUNNEL_FRAMING):
+            self._control_bytes -= len(self._control.popleft())
+
+    def __repr__(self) -> str:
+        return f"<MuxPort v{self.version}: {len(self.streams)} streams, {self._buffered} bytes buffered>"
+
+
+_RESERVE = 64
+"""Slots of the ring that DATA leaves to everything else."""
+
+
+def _buffered(stream: Stream) -> int:
+    return stream.buffered
+
+
+__all__ = ["HEADER_SIZE", "MuxOwner", "MuxPort", "Stream"]
