@@ -14,6 +14,7 @@ from .driver import Driver
 from .egress.contract import Egress, EgressSink
 from .lan import LanConfig, Policy
 from .lan.config import GATEWAY6, Target
+from .lan.policy import Beyond
 from .limits import IPV6_MTU_MIN, MTU_DEFAULT
 from .services import RECORDS, identity_forwards, names
 
@@ -129,7 +130,7 @@ class FarEndWorld:
 def edge_config(mtu: int = MTU_DEFAULT, ipv6: bool = True, ack_policy: str = "early") -> LanConfig:
     """Configuration of a LAN, or of its edge, that stands at the guest: it knows of nothing beyond the wire, neither
     names nor forwards nor rules, for all of that is the proxy's."""
-    return LanConfig(mtu=mtu, gateway6=_gateway6(mtu, ipv6), ack_policy=ack_policy)
+    return LanConfig(mtu=mtu, gateway6=_gateway6(mtu, ipv6), ack_policy=ack_policy, policy=Beyond())
 
 
 def _gateway6(mtu: int, wanted: bool) -> bytes | None:

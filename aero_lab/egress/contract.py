@@ -125,6 +125,9 @@ class EgressSink(Protocol):
         """
         ...
 
+    def heard(self, port: int, source: tuple[bytes, int], payload: bytes, now: int) -> None:
+        """A datagram came to a port of :meth:`Egress.open_port`."""
+
     def resolved(self, query: int, answer: Answer, now: int) -> None:
         """A lookup is done."""
 
@@ -164,6 +167,18 @@ class Egress(Protocol):
 
     def close(self, flow: int, now: int) -> None:
         """Forget the flow in an orderly way; the number is free at once."""
+
+    def open_port(self, port: int, now: int) -> bool:
+        """A port for datagrams to and from anybody, on both families where there are both. ``port`` is a number of
+        the sink's choosing, apart from those of flows. False when it cannot be had."""
+        ...
+
+    def send_to(self, port: int, address: bytes, remote_port: int, payload: bytes, now: int) -> bool:
+        """Send a datagram from a port, or drop it (counted); False when dropped."""
+        ...
+
+    def close_port(self, port: int, now: int) -> None:
+        """Give a port back."""
 
     def listen(self, listener: int, kind: str, address: bytes, port: int, now: int) -> tuple[bytes, int]:
         """Take connections (``"tcp"``) or datagrams (``"udp"``) from outside at an address and port (0: any) of this

@@ -36,6 +36,7 @@ from . import acks
 from .contract import Answer, EgressSink, Why
 from .host_flow import LINGER_RESET, HostFlow, family_of
 from .host_inbound import Listener, Listening
+from .host_ports import DatagramPorts, Port
 from .host_udp import Datagrams
 from .icmp_errors import WHY
 from .ping import Pinger
@@ -47,7 +48,7 @@ READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _IN_PROGRESS = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
-class HostEgress(Datagrams, Listening):
+class HostEgress(Datagrams, DatagramPorts, Listening):
     """Carries flows to the world through this host's sockets. Implements :class:`.contract.Egress`.
 
     Parameters
@@ -81,6 +82,7 @@ class HostEgress(Datagrams, Listening):
         self._flows: dict[int, HostFlow] = {}
         self._connecting: dict[int, HostFlow] = {}  # by number, oldest first: all wait equally long
         self._listeners: dict[int, Listener] = {}
+        self._ports: dict[int, Port] = {}
         self._notices: deque[Callable[[int], None]] = deque()
         self._turn = 0
         self._count: Counter[str] = Counter()
@@ -114,6 +116,8 @@ class HostEgress(Datagrams, Listening):
                 f.sock.close()
         for listener in self._listeners.values():
             listener.close(self._selector)
+        for port in list(self._ports):
+            self.close_port(port, 0)
         self._listeners.clear()
         self._flows.clear()
         self._connecting.clear()
@@ -302,6 +306,9 @@ class HostEgress(Datagrams, Listening):
             f = key.data
             if f is self._pinger:
                 self._pongs(key.fileobj, now)
+                continue
+            if type(f) is Port:
+                budget -= self._heard(f, key.fileobj, now)
                 continue
             if type(f) is Listener:
                 budget -= self._came(f, now)

@@ -123,6 +123,8 @@ class VirtualEgress:
         self._rng = rng
         self._flows: dict[int, _Flow] = {}
         self._by_port: dict[int, _Flow] = {}
+        self._open_ports: dict[int, int] = {}  # number of the sink's -> port of ours
+        self._ports_by_own: dict[int, int] = {}
         self._lookups: dict[int, _Lookup] = {}
         self._echoes: dict[int, tuple[int, int]] = {}  # sequence number -> (query, time)
         self._notices: deque[Callable[[int], None]] = deque()
@@ -228,6 +230,27 @@ class VirtualEgress:
             return False
         self._count["udp-datagrams-up"] += 1
         return True
+
+    def open_port(self, port: int, now: int) -> bool:
+        own = self._free_port()
+        if not own:
+            return False
+        self._open_ports[port], self._ports_by_own[own] = own, port
+        return True
+
+    def send_to(self, port: int, address: bytes, remote_port: int, payload: bytes, now: int) -> bool:
+        own, source = self._open_ports.get(port), self._own.get(len(address))
+        if own is None or source is None:
+            self._count["udp-no-flow"] += 1
+            return False
+        if not self.stack.udp_send(source, own, address, remote_port, payload, now):
+            self._count["udp-no-room"] += 1
+            return False
+        self._count["udp-datagrams-up"] += 1
+        return True
+
+    def close_port(self, port: int, now: int) -> None:
+        self._ports_by_own.pop(self._open_ports.pop(port, 0), None)
 
     def resolve(self, query: int, name: str, rtype: str, now: int) -> None:
         port = self._free_port()
@@ -375,6 +398,10 @@ class VirtualEgress:
             if event.src == RESOLVER and event.sport == dns.PORT:
                 self._answered(lookup, event.payload, now)
             return
+        if (port := self._ports_by_own.get(event.dport)) is not None:
+            self._count["udp-datagrams-down"] += 1
+            self.sink.heard(port, (event.src, event.sport), event.payload, now)
+            return
         f = self._by_port.get(event.dport)
         if f is None or f.target != (event.src, event.sport):
             self._count["udp-unasked"] += 1
@@ -462,7 +489,7 @@ class VirtualEgress:
         for _ in range(_LAST_PORT - _FIRST_PORT + 1):
             port = self._port
             self._port = port + 1 if port < _LAST_PORT else _FIRST_PORT
-            if port not in self._by_port and port not in self._lookups:
+            if port not in self._by_port and port not in self._lookups and port not in self._ports_by_own:
                 return port
         return 0
 

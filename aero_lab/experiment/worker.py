@@ -164,7 +164,8 @@ class Client(Half):
         self.port.on_rtt = answered
         for _ in range(number):
             came.clear()
-            self.engine.call(lambda: self.port.ping(self.engine.now()))
+            if not self.engine.call(lambda: self.port.ping(self.engine.now())):
+                break
             if not came.wait(RTT_PATIENCE):
                 break
         return {"rtt_ms": times}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ..wire.address import directed_broadcast
 from .config import Endpoint, LanConfig, Target
+from .policy import Beyond
 
 
 class Step(NamedTuple):
@@ -34,7 +35,7 @@ def judge(config: LanConfig, protocol: str, target: Endpoint, flows: int = 0) ->
     policy = config.policy
     forward = _forward(config, protocol, target)
     yield Step("forward", None, forward)
-    if forward is None:
+    if forward is None and not isinstance(policy, Beyond):
         if any(address == own for own, _ in config.addresses) or (
             protocol == "udp" and address == directed_broadcast(config.gateway, config.prefix_len)
         ):

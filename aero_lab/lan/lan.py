@@ -413,6 +413,14 @@ class Lan:
     def datagram(self, flow: int, payload: bytes, now: int) -> None:
         self.udp.inbound(flow, payload, now)
 
+    def heard(self, port: int, source: Endpoint, payload: bytes, now: int) -> None:
+        """A LAN opens no ports: each of its flows has one remote."""
+
+    def source_of(self, flow: int) -> Endpoint | None:
+        """The guest's own address and port of a flow, for an egress that keeps guests' ports apart."""
+        record = self.flows.live.get(flow)
+        return None if record is None else record.guest
+
     def resolved(self, query: int, answer: Answer, now: int) -> None:
         if query in self._asked:
             self._asked.pop(query)(answer)

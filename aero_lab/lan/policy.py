@@ -86,8 +86,25 @@ class Policy:
         return None
 
 
+@dataclass(frozen=True)
+class Beyond(Policy):
+    """The rules are somebody else's, further on: everything passes, to the gateway's own addresses too."""
+
+    def examine(self, address: bytes) -> Finding:
+        return Finding(None, "for the proxy to judge")
+
+    def tcp_port(self, port: int) -> str | None:
+        return None
+
+    def udp_port(self, port: int) -> str | None:
+        return None
+
+    def name(self, name: str) -> str | None:
+        return None
+
+
 def _under(name: str, suffix: str) -> bool:
     return name == suffix or name.endswith("." + suffix)
 
 
-__all__ = ["Finding", "Policy", "looks_numeric", "special_use"]
+__all__ = ["Beyond", "Finding", "Policy", "looks_numeric", "special_use"]

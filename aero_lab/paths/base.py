@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ..clock import Node
 from ..errors import UsageError
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 
 class Tap(Protocol):
-    """Where frames are recorded: the recorder's side that a half needs."""
+    """Where frames are recorded: the recorder's side that a half needs. One that has ``add_relayed`` too can keep
+    messages that hold no frames."""
 
     def tap(self, ring: FrameRing, count: int, point: str, direction: str, now: int, skip: int = 0) -> Any:
         """Copy ``count`` waiting frames of ``ring``, oldest first, after leaving out the ``skip`` oldest."""
@@ -108,8 +109,10 @@ class ClientHalf(Node, Protocol):
     on_rtt: Callable[[int], None] | None
     """Told the round-trip time, ns, of each PING that was answered."""
 
-    def ping(self, now: int) -> None:
-        """Measure the round-trip time of the tunnel; :attr:`rtt` has it when the answer came."""
+    def ping(self, now: int) -> bool:
+        """Measure the round-trip time of the tunnel; :attr:`rtt` has it when the answer came. False: it has none that
+        could be measured."""
+        ...
 
     @property
     def rtt(self) -> int | None: ...
@@ -135,9 +138,9 @@ class ClientHalf(Node, Protocol):
         messages_received, bytes_received`` over all channels, drops by reason."""
         ...
 
-    def renewed(self, channel: str, now: int) -> None:
-        """The connection of a channel was lost and made again: what it carried is gone, the other end knows
-        nothing."""
+    def carrier(self, channel: str, up: bool, now: int) -> None:
+        """The connection of a channel came, or was lost: then what it carried is gone, and the other end of the next
+        one knows nothing."""
 
 
 class ServerHalf(Node, Protocol):
@@ -188,10 +191,13 @@ class Path(ABC):
 OPTIONS: dict[str, type[Path]] = {}
 """Options by letter. Filled by :func:`register`."""
 
-_MODULES = {"C": "aero_lab.paths.l2_tunnel"}
+_MODULES = {"A": "aero_lab.paths.socket_relay", "C": "aero_lab.paths.l2_tunnel"}
 
 
-def register(cls: type[Path]) -> type[Path]:
+P = TypeVar("P", bound="Path")
+
+
+def register(cls: type[P]) -> type[P]:
     """Class decorator: make an option known under its letter."""
     OPTIONS[cls.letter] = cls
     return cls

@@ -35,6 +35,7 @@ from ..rings import FrameRing
 from ..transports.base import TransportEnd
 from .base import Channel, Far, Near, Path, Tap, register
 from .l2_control import ControlChannel
+from .watch import Watch
 
 
 class L2Port:
@@ -74,10 +75,10 @@ class L2Port:
         self._control = FrameRing(CONTROL_SLOTS, CONTROL_ARENA)
         got_as = "rx" if sent_as == "tx" else "tx"
         frames, messages = (frames, recorder) if point == "tunnel" else (recorder, None)
-        self._out_watch = _Watch(frames, out, point, sent_as)
-        self._into_watch = _Watch(frames, into, point, got_as)
-        self._sent_watch = _Watch(messages, self._messages, point, sent_as)
-        self._received_watch = _Watch(messages, end.received, point, got_as)
+        self._out_watch = Watch(frames, out, point, sent_as)
+        self._into_watch = Watch(frames, into, point, got_as)
+        self._sent_watch = Watch(messages, self._messages, point, sent_as)
+        self._received_watch = Watch(messages, end.received, point, got_as)
         self._room_out = min(self.codec.limits.message, RING_ARENA)
         self._room_in = min(self.codec.limits.frame, into.arena)
         self._taken = 0  # messages
@@ -107,9 +108,10 @@ class L2Port:
         ring.move_to(self._messages)
         self._elsewhere -= self._messages.given_bytes - before
 
-    def ping(self, now: int) -> None:
+    def ping(self, now: int) -> bool:
         """Send a PING; :attr:`rtt` tells when its answer came."""
         self.control.ping(now)
+        return True
 
     @property
     def rtt(self) -> int | None:
@@ -133,7 +135,7 @@ class L2Port:
     lan: Any = None
     """The LAN is behind the other end."""
 
-    def renewed(self, channel: str, now: int) -> None:
+    def carrier(self, channel: str, up: bool, now: int) -> None:
         """Frames know of no connection."""
 
     @property
@@ -191,28 +193,6 @@ class L2Port:
 
     def __repr__(self) -> str:
         return f"<L2Port {self.name}: {len(self.out)} to send, {len(self.end.received)} received>"
-
-
-class _Watch:
-    """Records what waits in a ring, each frame once, also when some have to stay."""
-
-    def __init__(self, recorder: Tap | None, ring: FrameRing, point: str, direction: str):
-        self.recorder, self.ring, self.point, self.direction = recorder, ring, point, direction
-        self._noted = 0  # at the head of the ring, recorded already
-
-    def look(self, now: int, noted: int | None = None) -> int:
-        """Record what is new; returns how many frames wait. ``noted`` tells how many at the head are not new."""
-        waiting = len(self.ring)
-        if self.recorder is not None:
-            old = self._noted if noted is None else noted
-            if waiting > old:
-                self.recorder.tap(self.ring, waiting - old, self.point, self.direction, now, old)
-            self._noted = waiting
-        return waiting
-
-    def taken(self, number: int) -> None:
-        """The first ``number`` frames have left the ring."""
-        self._noted = max(0, self._noted - number)
 
 
 class L2Server:

@@ -2,8 +2,8 @@
 
 Theory of operation
 -------------------
-Both ends are this machine; what a stream is joined to is its owner's business (:class:`MuxOwner`: the egress of a LAN at
-the client, sockets at the server)::
+Both ends are this machine; what a stream is joined to is its owner's business (:class:`MuxOwner`: the egress of a LAN
+at the client, sockets at the server)::
 
     owner -- send() --> frames --> ring --> transport
     owner <-- room(), data() -- [buffer of the stream] <-- parser <-- transport
@@ -12,10 +12,10 @@ the client, sockets at the server)::
 wait in one line and each gets one message's worth in turn, so a fast one leaves the others their share. DATA goes into
 the ring behind everything that was said before.
 
-**In.** What the owner has no room for waits in a buffer of the stream. In version 2 that buffer is the stream's window:
-the peer was told how much may come (CREDIT) and is told more when the owner took it; a stream that is not read costs its
-window and nobody else's time. A window grows while its stream is read as fast as it comes, and the windows of all
-streams together have a bound.
+**In.** What the owner has no room for waits in a buffer of the stream. In version 2 that buffer is the stream's
+window: the peer was told how much may come (CREDIT) and is told more when the owner took it; a stream that is not read
+costs its window and nobody else's time. A window grows while its stream is read as fast as it comes, and the windows of
+all streams together have a bound.
 
 In version 1 nobody was told anything. Then a full buffer stops the reading of the whole connection, for a while: see
 :attr:`MuxPort.held_since`. Whoever owns the port decides what happens then.
@@ -86,8 +86,10 @@ class MuxOwner(Protocol):
         """Bytes that are taken now; 0: none until :meth:`MuxPort.deliver` is called."""
         ...
 
-    def data(self, stream: Stream, view: memoryview, now: int) -> None:
-        """Bytes from the peer, at most :meth:`room`; the view is valid during the call only."""
+    def data(self, stream: Stream, view: memoryview, now: int) -> int:
+        """Bytes from the peer, at most :meth:`room`; the view is valid during the call only. Returns how many were
+        taken; after fewer none are offered until :meth:`MuxPort.deliver` is called."""
+        ...
 
     def writable(self, stream: Stream, now: int) -> None:
         """After a :meth:`MuxPort.send` that was cut short: there is room again."""
@@ -197,6 +199,14 @@ class MuxPort:
                     self.wait(stream)  # others wait: the rest comes after one message of each of theirs
                     return taken
         return taken
+
+    def send_all(self, stream: Stream, view: memoryview, now: int) -> None:
+        """Send what :meth:`room` had room for in the same instant: the ring is much larger than what that allows."""
+        for at in range(0, len(view), MUX_CHUNK):
+            part = view[at : at + MUX_CHUNK]
+            sent = self._put(b"".join((mux.header(mux.DATA, stream.id, len(part)), part)), len(part), now)
+            assert sent, "the ring was to have room for this"
+        stream.credit -= len(view)
 
     def wait(self, stream: Stream) -> None:
         """Have :meth:`MuxOwner.writable` called when there is room for this stream."""
@@ -411,11 +421,11 @@ class MuxPort:
         if not stream.buffered:
             room = min(self.owner.room(stream), size)
             if room > 0:
-                self.owner.data(stream, view[:room], now)
+                taken = self.owner.data(stream, view[:room], now)
                 if self.streams.get(stream.id) is not stream:
                     return
-                view = view[room:]
-                self._took(stream, room)
+                view = view[taken:]
+                self._took(stream, taken)
         if len(view):
             stream.buffer.append(bytes(view))
             stream.buffered += len(view)
@@ -429,18 +439,22 @@ class MuxPort:
             room = self.owner.room(stream)
             if room <= 0:
                 return
-            part = stream.buffer.popleft()
-            if len(part) > room:
-                stream.buffer.appendleft(part[room:])
-                part = part[:room]
-            stream.buffered -= len(part)
-            self._buffered -= len(part)
-            if stream.buffered < MUX_STREAM_BUFFER:
-                self._full.pop(stream.id, None)
-            self.owner.data(stream, memoryview(part), now)
+            part = stream.buffer[0]
+            offered = min(len(part), room)
+            taken = self.owner.data(stream, memoryview(part)[:offered], now)
             if self.streams.get(stream.id) is not stream:
                 return
-            self._took(stream, len(part))
+            if taken == len(part):
+                stream.buffer.popleft()
+            elif taken:
+                stream.buffer[0] = part[taken:]
+            stream.buffered -= taken
+            self._buffered -= taken
+            if stream.buffered < MUX_STREAM_BUFFER:
+                self._full.pop(stream.id, None)
+            self._took(stream, taken)
+            if taken < offered:
+                return
         if stream.fin_in and not stream.told_fin:
             stream.told_fin = True
             self.owner.finished(stream, now)
@@ -448,7 +462,7 @@ class MuxPort:
     def _took(self, stream: Stream, size: int) -> None:
         """The owner took bytes: let the peer send as many again when that is worth a message."""
         stream.taken += size
-        if self.version != 2 or stream.fin_in or 2 * stream.taken < stream.window:
+        if not size or self.version != 2 or stream.fin_in or 2 * stream.taken < stream.window:
             return
         stream.granted += stream.taken
         taken, stream.taken = stream.taken, 0

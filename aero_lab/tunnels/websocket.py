@@ -156,10 +156,9 @@ class WebSocketTunnels(Tunnels):
             nonlocal before
             if up and tunnel.end is not None:
                 tunnel.end.identities = side.identities
-            if up and before:
-                half().renewed(channel.name, self._engine.now())
-                if self.bench.path.cable and hasattr(host, "relink"):
-                    host.relink()
+            half().carrier(channel.name, up, self._engine.now())
+            if up and before and self.bench.path.cable and hasattr(host, "relink"):
+                host.relink()
             before += up
 
         tunnel = WebSocketClient(

@@ -1,0 +1,71 @@
+"""Option A in labs: the same workloads as any option, over memory, in virtual and in real time."""
+
+from __future__ import annotations
+
+import pytest
+
+import aero_lab as al
+from aero_lab.errors import UsageError
+from aero_lab.paths import get_path
+
+WORKLOADS = (
+    ("download", {"size": "2MB"}),
+    ("upload", {"size": "2MB"}),
+    ("download", {"size": "300KB", "family": 6}),
+    ("parallel", {"flows": 3, "size": "500KB"}),
+    ("rr", {"count": 20}),
+    ("burst", {"count": 5}),
+    ("udp-echo", {"count": 20}),
+    ("dns", {}),
+)
+
+
+def run_all(guest):
+    for name, parameters in WORKLOADS:
+        result = guest.run(name, timeout=60, **parameters)
+        assert result.ok and result.digest_ok is not False, (name, result.error)
+
+
+@pytest.mark.parametrize("settings", [{}, {"mux": 1, "udp": 2}, {"connect": "early"}], ids=["v2", "v1", "early"])
+def test_workloads_in_virtual_time(settings):
+    with al.Lab(option="A", virtual=True, progress=False, **settings) as lab:
+        guest = lab.guest()
+        guest.wait_online()
+        run_all(guest)
+        client, server = guest.tunnel, guest.counters
+        assert client["relay-tcp-bytes-up"] == server["egress.tcp-bytes-up"] > 2_000_000
+        assert client["relay-udp-datagrams-up"] == server["udp.datagrams_in"] == server["udp.datagrams_out"] >= 20
+        assert server["names.questions"] >= 3
+        assert not [name for name in server if "dropped" in name or "error_" in name]
+
+
+def test_workloads_in_real_time():
+    with al.Lab(option="A", progress=False) as lab:
+        guest = lab.guest()
+        guest.wait_online()
+        run_all(guest)
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path):
+    images = []
+    for number in range(2):
+        with al.Lab(option="A", virtual=True, seed=7, progress=False) as lab:
+            guest = lab.guest()
+            guest.wait_online()
+            assert guest.run("download", size="200KB", timeout=30).digest_ok
+            assert guest.run("udp-echo", count=3, timeout=30).ok
+            images.append(lab.capture.save(tmp_path / f"{number}.pcapng").read_bytes())
+    assert images[0] == images[1] and len(images[0]) > 200_000
+
+
+def test_settings():
+    assert get_path("a", connect="early").settings == {"connect": "early"}
+    for settings, text in (
+        ({"connect": "late"}, "connect must be 'answered' or 'early', not 'late'"),
+        ({"mux": 3}, "mux must be 1 or 2, not 3"),
+        ({"speed": 1}, "option A has no setting 'speed'; it has .*connect, mux"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            get_path("A", **settings)
+    with pytest.raises(UsageError, match="option C has no setting 'connect'"):
+        al.Lab(connect="early", progress=False)
