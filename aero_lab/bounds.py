@@ -216,6 +216,7 @@ RTC_BUFFERED = 256 << 10
 RTC_HELD = 1 << 20
 """Bytes of received messages that an association holds for its user; beyond them it takes no more off the network. As
 large as the window it begins with."""
+
 # QEMU guests ----------------------------------------------------------------------------------------------------------
 QEMU_STREAM = 256 << 10
 """Bytes of frames read from, and written to, QEMU in one call; several times the largest frame it knows."""
@@ -223,7 +224,6 @@ QEMU_BOOT_PATIENCE = 300.0
 """Seconds until the guest's prompt must be there: a hundred times what it takes on an idle machine."""
 QEMU_END_PATIENCE = 30.0
 """Seconds for the process that watches QEMU to end: some hundred times what it takes."""
-
 
 # Socket relay: tcp-mux and udp-relay ----------------------------------------------------------------------------------
 MUX_FRAME_MOST = 16 << 20
