@@ -127,7 +127,8 @@ class VirtualEgress:
         self._ports_by_own: dict[int, int] = {}
         self._lookups: dict[int, _Lookup] = {}
         self._echoes: dict[int, tuple[int, int]] = {}  # sequence number -> (query, time)
-        self._notices: deque[Callable[[int], None]] = deque()
+        self._notices: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        """What could not be told at once: a method, and what it takes before the time."""
         self._credited: dict[int, _Flow] = {}
         self._cut_short: dict[int, _Flow] = {}
         self._low = min(LAN_READ_LOW_WATER, config.tcp.send_buffer // 4)
@@ -255,7 +256,7 @@ class VirtualEgress:
     def resolve(self, query: int, name: str, rtype: str, now: int) -> None:
         port = self._free_port()
         if not port:
-            self._notices.append(lambda at: self.sink.resolved(query, Answer("servfail"), at))
+            self._notices.append((self._cannot_resolve, (query,)))
             return
         message = DnsMessage.query(self._rng.getrandbits(16), name, RECORD_TYPES[rtype], dns.Edns())
         self._lookups[port] = _Lookup(query, message, 0, now, port)
@@ -296,7 +297,8 @@ class VirtualEgress:
 
     def step(self, now: int) -> None:
         for _ in range(len(self._notices)):
-            self._notices.popleft()(now)
+            tell, about = self._notices.popleft()
+            tell(*about, now)
         self._look_up(now)
         self._more = False
         for turn in range(FAR_END_ROUNDS):
@@ -477,12 +479,15 @@ class VirtualEgress:
         return f
 
     def _fail(self, f: _Flow, why: Why) -> None:
-        def tell(now: int) -> None:
-            if self._flows.get(f.flow) is f:
-                self._forget(f.flow)
-                self.sink.failed(f.flow, why, now)
+        self._notices.append((self._failed, (f, why)))
 
-        self._notices.append(tell)
+    def _failed(self, f: _Flow, why: Why, now: int) -> None:
+        if self._flows.get(f.flow) is f:
+            self._forget(f.flow)
+            self.sink.failed(f.flow, why, now)
+
+    def _cannot_resolve(self, query: int, now: int) -> None:
+        self.sink.resolved(query, Answer("servfail"), now)
 
     def _free_port(self) -> int:
         """A UDP port of ours that is not in use, in turn; 0 when all are."""
