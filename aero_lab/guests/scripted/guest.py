@@ -211,12 +211,18 @@ class ScriptedGuest:
     def wait_online(self, timeout: int = 120 * SECOND, family: int | None = None) -> TaskGenerator:
         """Task: wait until there is an address of ``family`` (4 unless it is 6); raises on timeout (ns)."""
         if family != 6:
-            yield from wait_for(lambda: self.online, (self.network,), self.now + timeout, "no address")
+            yield from wait_for(self._is_online, (self.network,), self.now + timeout, "no address")
         elif self.ipv6 is None:
             raise TaskError("unreachable", "this guest has no IPv6")
         else:
             signals = (self.network, self.ipv6.changed)
-            yield from wait_for(lambda: self.online6, signals, self.now + timeout, "no IPv6 address")
+            yield from wait_for(self._is_online6, signals, self.now + timeout, "no IPv6 address")
+
+    def _is_online(self) -> bool:
+        return self.online
+
+    def _is_online6(self) -> bool:
+        return self.online6
 
     def configure(self, lease: Lease | StaticAddress | None) -> None:
         """Use this IPv4 configuration, or none."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ....limits import SECOND
@@ -153,15 +152,7 @@ def source(
 ) -> TaskGenerator:
     """``size`` bytes from the endless source, compared with the content as they arrive, then a reset."""
     check = ContentCheck()
-
-    def take(socket: Any, total: int, until: int) -> TaskGenerator:
-        missing = total
-        while missing:
-            if not (yield from socket.readable(until)):
-                raise TaskError("end-of-stream", f"{missing} bytes missing")
-            missing -= socket.drain(check.update, missing)
-
-    yield from _raw(guest, result, size, host, port, timeout, family, take)
+    yield from _raw(guest, result, size, host, port, timeout, family, check)
     result.digest_ok = check.wrong_at is None
 
 
@@ -177,12 +168,21 @@ def sink(
 ) -> TaskGenerator:
     """``size`` bytes to the discard service, until it has closed too. Nobody says whether they were right."""
 
-    def give(socket: Any, total: int, until: int) -> TaskGenerator:
-        for piece in pieces_of(content, total):
-            yield from socket.send(piece, until)
-        yield from socket.finish(until)
+    yield from _raw(guest, result, size, host, port, timeout, family, None)
 
-    yield from _raw(guest, result, size, host, port, timeout, family, give)
+
+def _take(socket: Any, total: int, until: int, check: ContentCheck) -> TaskGenerator:
+    missing = total
+    while missing:
+        if not (yield from socket.readable(until)):
+            raise TaskError("end-of-stream", f"{missing} bytes missing")
+        missing -= socket.drain(check.update, missing)
+
+
+def _give(socket: Any, total: int, until: int) -> TaskGenerator:
+    for piece in pieces_of(content, total):
+        yield from socket.send(piece, until)
+    yield from socket.finish(until)
 
 
 def _raw(
@@ -193,14 +193,17 @@ def _raw(
     port: int,
     timeout: float,
     family: int | None,
-    move: Callable[[Any, int, int], TaskGenerator],
+    check: ContentCheck | None,
 ) -> TaskGenerator:
-    """Time ``move(socket, total, until)`` on a plain connection, which is reset at the end."""
+    """Take bytes from a plain connection and ``check`` them, or give it some, until it is reset at the end."""
     until = guest.now + round(timeout * SECOND)
     total = size_of(size)
     socket = yield from guest.connect((yield from guest.resolve(host, family)), port, until)
     try:
-        yield from move(socket, total, until)
+        if check is not None:
+            yield from _take(socket, total, until, check)
+        else:
+            yield from _give(socket, total, until)
         result.timed(socket.opened_at, guest.now, total)
         result.connect_ms = socket.connect_ns / 1e6
     finally:

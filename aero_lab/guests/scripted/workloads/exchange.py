@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ....limits import MS, SECOND
@@ -131,6 +132,31 @@ def _one_connection(guest: ScriptedGuest, address: bytes, port: int, request: by
         raise
 
 
+class _Tally:
+    """What became of the connections of a burst."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.failures: dict[str, int] = {}
+        self.wrong = 0
+
+
+def _one_by_one(
+    guest: ScriptedGuest, address: bytes, port: int, request: bytes, until: int, left: Iterator[int], tally: _Tally
+) -> TaskGenerator:
+    """Connections one after the other, while there are any ``left``."""
+    for _ in left:
+        try:
+            connect_ns, right = yield from _one_connection(guest, address, port, request, until)
+        except TaskError as error:
+            tally.failures[error.reason] = tally.failures.get(error.reason, 0) + 1
+            if isinstance(error, TaskTimeout):
+                return
+        else:
+            tally.times.append(connect_ns / MS)
+            tally.wrong += not right
+
+
 @measured("burst")
 def burst(
     guest: ScriptedGuest,
@@ -146,34 +172,22 @@ def burst(
     """``count`` connections, ``concurrency`` at a time, each exchanging ``size`` bytes. Failures count by reason."""
     until = guest.now + round(timeout * SECOND)
     address = yield from guest.resolve(host, family)
-    times: list[float] = []
-    failures: dict[str, int] = {}
+    tally = _Tally()
     left, request = iter(range(count)), content_bytes(size)
-    wrong = 0
-
-    def worker() -> TaskGenerator:
-        nonlocal wrong
-        for _ in left:
-            try:
-                connect_ns, right = yield from _one_connection(guest, address, port, request, until)
-            except TaskError as error:
-                failures[error.reason] = failures.get(error.reason, 0) + 1
-                if isinstance(error, TaskTimeout):
-                    return
-            else:
-                times.append(connect_ns / MS)
-                wrong += not right
-
     started = guest.now
-    tasks = [guest.start(worker(), f"burst-{number}") for number in range(min(concurrency, count))]
+    tasks = [
+        guest.start(_one_by_one(guest, address, port, request, until, left, tally), f"burst-{number}")
+        for number in range(min(concurrency, count))
+    ]
     try:
         yield from gather(tasks)
     finally:
         for task in tasks:
             task.cancel()
+    times, failures = tally.times, tally.failures
     result.timed(started, guest.now, 2 * size * len(times))
     result.connect_ms = median(times)
-    result.digest_ok = not wrong if times and size else None
+    result.digest_ok = not tally.wrong if times and size else None
     result.details.update(connected=len(times), failures=failures, connect_ms=times, spread=spread(times))
     if guest.now > started:
         result.details["per_second"] = len(times) * SECOND / (guest.now - started)
