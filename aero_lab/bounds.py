@@ -264,3 +264,7 @@ UDP_RELAY_BINDINGS, UDP_RELAY_REMOTES = 128, 1024
 UDP_RELAY_IDLE = 60_000_000_000
 """A guest port of which nothing was heard for so long loses its socket, and a remote its right to answer (the
 original's)."""
+
+# Benches in files -----------------------------------------------------------------------------------------------------
+BENCH_FILE = 2 << 30
+"""Bytes of a bench in a file, packed and unpacked: a capture of 256 MB, some machines with their memory, and room."""

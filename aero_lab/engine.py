@@ -279,6 +279,11 @@ class VirtualEngine:
         self._asked: deque[tuple[Future, Callable[[], Any]]] = deque()
         self.closed = False
 
+    def take_over(self, scheduler: Scheduler, closing: list[Callable[[], None]]) -> None:
+        """Go on with the nodes of another engine, or a copy of them, at their time."""
+        self.scheduler, self.clock = scheduler, scheduler.clock
+        self._closing = list(closing)
+
     def now(self) -> int:
         """Nanoseconds of virtual time."""
         return self.clock.now()

@@ -32,6 +32,8 @@ class Guest(ABC):
     kind: str
     networked = True
     """Whether it has a network card, and so a place on a network of the lab."""
+    number = 0
+    """Which guest of its lab it is, from 1 on."""
     _host: Any
 
     def __init__(self, lab: Lab, name: str, host: Any, client: Any, server: Any, links: tuple):

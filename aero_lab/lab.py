@@ -186,6 +186,7 @@ class Lab:
             raise UsageError(f"profile= is of scripted guests; a {kind} guest is what it is")
         self._engine.loaded()  # in the middle of a handshake, loading would look like a slow network
         guest = HANDLES[kind].plug_in(self, name or f"guest{number}", number, options)
+        guest.number = number
         if not guest.networked:
             self.unplugged.append(guest)
             return guest
@@ -436,6 +437,43 @@ class Lab:
         if not self.virtual:
             raise UsageError("only a lab in virtual time can be advanced: Lab(virtual=True)")
         self._engine.advance(round(seconds * SECOND))  # type: ignore[union-attr]
+
+    def fork(self, **knobs: Any) -> Lab:
+        """Another lab that goes on from here by itself (virtual time only): guests and their tasks, tunnels with what
+        is under way in them, networks, far ends, the capture.
+
+        Left alone, the two do the same, byte for byte. With something changed the difference is what the change did.
+
+        Parameters
+        ----------
+        knobs: what is otherwise from now on. ``link``: a :class:`~aero_lab.Link` or text such as ``"rtt=80ms"``, or
+            None; what is under way arrives when it would have. ``ack_policy``: of connections that begin from now on.
+
+        Returns
+        -------
+        The other lab; its :attr:`guests` are in the same order. Where this one's capture goes to a file, that of the
+        fork does not.
+        """
+        from .forking import fork
+
+        return fork(self, **knobs)
+
+    def save(self, path: str | os.PathLike[str]) -> int:
+        """Write the whole bench to a file (virtual time only), and return its size; :meth:`load` reads it."""
+        from .forking import save
+
+        return save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], progress: bool = True) -> Lab:
+        """A lab that goes on where :meth:`save` wrote one, in any process of the same version of this package.
+
+        Raises :class:`~aero_lab.UsageError` for any other file. Load what people gave you whom you trust: what is in it
+        is checked, but it becomes the insides of this lab.
+        """
+        from .forking import load
+
+        return load(cls, path, progress)
 
     def close(self) -> None:
         """End everything: guests, proxy, services, thread. May be called twice."""

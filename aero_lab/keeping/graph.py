@@ -33,7 +33,7 @@ from ..compiled.records import _zero
 from ..compiled.registry import PLAIN
 from ..errors import UsageError
 from . import arrays, generators
-from .generators import CannotCopy, Origin, Reviver
+from .generators import ENDED, CannotCopy, Origin, Reviver
 
 HERE = __name__
 PACKAGE = HERE.partition(".")[0]
@@ -43,15 +43,15 @@ _HASHES = ("md5", "sha256", "sha1")
 _ROOMS = tuple(
     f"{PACKAGE}.{room}"
     for room in """
-    audit capture causes clock egress.acks egress.contract egress.virtual errors framing guests.scripted handles
-    injection keeping lan link paths pipeline rings services stack transports.base transports.impaired
-    transports.memory wire worlds
+    audit capture causes clock compiled.records egress.acks egress.contract egress.virtual errors framing guests.scripted handles
+    injection keeping lan link paths rings services stack transports.base transports.impaired
+    transports.memory tunnels.base tunnels.memory wire worlds
     """.split()
 )
 """Whose classes a file may name."""
 _BUILTINS = frozenset("set frozenset bytearray range slice complex enumerate zip reversed iter map filter".split())
 _COLLECTIONS = frozenset("deque OrderedDict Counter defaultdict".split())
-_FUNCTIONS: frozenset[tuple[str, str]] = frozenset()
+_FUNCTIONS = frozenset({(f"{PACKAGE}.services.content", "content")})
 """Functions of ours that a file may name: (module, name)."""
 
 
@@ -132,7 +132,7 @@ class _Packer(pickle.Pickler):
     def _generator(self, generator: Any) -> Any:
         state = generators.take_apart(generator)
         origin = state.origin
-        if self._beside is None and not _inside(origin.module):
+        if self._beside is None and state.place != ENDED and not _inside(origin.module):
             raise CannotCopy(f"{origin.qualname} is a task of your own: it cannot be written to a file")
         file = origin.file if self._beside is not None else None
         made = (origin.module, origin.qualname, origin.line, file, state.place)
@@ -194,7 +194,7 @@ class _Unpacker(pickle.Unpickler):
         return self._beside[number]
 
     def _generator(self, module: str, qualname: str, line: int, file: str | None, place: Any) -> Any:
-        if self._beside is None:
+        if self._beside is None and place != ENDED:
             # Whatever the file says: the source is that of the module as it is installed here.
             if file is not None or not _inside(module) or not _may_load(module):
                 raise UsageError(f"it names {module}.{qualname}, which is no task of a bench")

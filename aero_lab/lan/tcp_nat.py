@@ -87,6 +87,7 @@ class TcpNat:
         self._config, self._table, self._dns, self._stack, self._names = config, table, dns, stack, names
         self._egress: Egress = None  # type: ignore[assignment]  # set by the LAN: each needs the other
         self._mirror: Mirror | None = None
+        self._mirroring = False
         self._calling: dict[int, TcpFlow] = {}  # inbound, unanswered, oldest first: all wait equally long
         self._inbound = 0
         self._flows: dict[int, TcpFlow] = {}
@@ -107,12 +108,19 @@ class TcpNat:
     @egress.setter
     def egress(self, egress: Egress) -> None:
         self._egress = egress
-        self._mirror = Mirror(egress) if self._config.ack_policy == "mirror" else None
+        self._mirror = None
+        self.acknowledge(self._config.ack_policy)
 
     @property
     def ack_policy(self) -> str:
         """What the guest's bytes are acknowledged for: ``early``, ``mirror``, or ``mirror-accepted``."""
-        return self._mirror.policy if self._mirror is not None else "early"
+        return self._mirror.policy if self._mirror is not None and self._mirroring else "early"
+
+    def acknowledge(self, ack_policy: str) -> None:
+        """Acknowledge the bytes of flows that begin from now on as this policy says; the others stay with theirs."""
+        self._mirroring = ack_policy == "mirror"
+        if self._mirroring and self._mirror is None:
+            self._mirror = Mirror(self._egress)
 
     # From the stack -------------------------------------------------------------------------------------------------
 
@@ -235,7 +243,7 @@ class TcpNat:
                 if f.established:
                     self.established(f.conn, now)
                 return
-            if self._mirror is not None:
+            if self._mirroring:
                 # Before the handshake is done: its last segment may carry data.
                 f.mirrored = True
                 f.conn.hold_acks(now)
@@ -344,7 +352,7 @@ class TcpNat:
         record = self._table.open("tcp", guest, target, outside, now, self._dns.name_of(target[0]))
         f = self._join(record, conn)
         f.waiting = True
-        if self._mirror is not None:
+        if self._mirroring:
             f.mirrored = True
             conn.hold_acks(now)
         self._dial(record, now)

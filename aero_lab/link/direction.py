@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..limits import LINK_BYTES, LINK_FRAMES, LINK_STAGES, RING_ARENA, RING_SLOTS
 from ..rings.frame_ring import FrameRing
 from . import pipe
-from .stages import Stage
+from .stages import STAGE_ORDER, Stage
 
 
 class Random(Protocol):
@@ -56,11 +56,15 @@ class LinkDirection:
             raise UsageError(f"bytes in flight must be a positive multiple of 8, not {arena}")
         self.stages = tuple(stages)
         self.name = name
+        self._seed = rng.getrandbits(64)
         self.input = input if input is not None else FrameRing(RING_SLOTS, RING_ARENA)
         self.output = output if output is not None else FrameRing(RING_SLOTS, RING_ARENA)
-        self._array = self._lay_out(frames, arena, rng.getrandbits(64))
-        self._cells = memoryview(self._array).cast("B").cast("q")  # type: ignore[arg-type]
-        self._args = (self._array, self.input.array, self.output.array)
+        self._bind(self._lay_out(frames, arena, self._seed))
+
+    def _bind(self, array: np.ndarray) -> None:
+        self._array = array
+        self._cells = memoryview(array).cast("B").cast("q")  # type: ignore[arg-type]
+        self._args = (array, self.input.array, self.output.array)
 
     def _lay_out(self, frames: int, arena: int, seed: int) -> np.ndarray:
         entries = pipe.STAGE_TABLE + LINK_STAGES * pipe.STAGE_SIZE
@@ -89,6 +93,68 @@ class LinkDirection:
             at = base + (pipe.STAGE_CELLS["random"] >> 3)
             cells[at : at + 4] = np.frombuffer(digest, "<u4", 4)
         return array
+
+    def change(self, stages: Sequence[Stage], arena: int = LINK_BYTES) -> None:
+        """Become another link, for all frames that come from now on.
+
+        Those that wait for something have what they waited for: the time on the line or the delay that was theirs.
+        Stages behind that, if there are any, are the new ones. A kind of stage that was there before goes on with its
+        line, its order and its random numbers; counters go on too, but for those of stages that are gone.
+        """
+        if len(stages) > LINK_STAGES:
+            raise UsageError(f"a link direction has at most {LINK_STAGES} stages, not {len(stages)}")
+        old, old_stages, before = self._array, self.stages, self._cells
+        slots = before[pipe.SLOTS >> 3]
+        self.stages = tuple(stages)
+        array = self._lay_out(slots, max(arena, before[pipe.ARENA_SIZE >> 3]), self._seed)
+        cells = array.view(np.int64)
+        for cell in range(pipe.FRAMES_IN >> 3, (pipe.IN_FLIGHT >> 3) + 1):
+            cells[cell] = before[cell]
+        cells[pipe.ORDER >> 3] = before[pipe.ORDER >> 3]
+        for number, stage in enumerate(self.stages):
+            same = next((n for n, other in enumerate(old_stages) if other.kind == stage.kind), None)
+            if same is not None:
+                to, of = ((pipe.STAGE_TABLE + n * pipe.STAGE_SIZE) >> 3 for n in (number, same))
+                for cell in range(pipe.STAGE_KEPT >> 3, pipe.STAGE_SIZE >> 3):
+                    cells[to + cell] = before[of + cell]
+        self._move_in(old, old_stages, array)
+        self._bind(array)
+
+    def _move_in(self, old: np.ndarray, old_stages: tuple[Stage, ...], array: np.ndarray) -> None:
+        """Put the frames in flight at the beginning of new memory, in their order, and what they wait for with them."""
+        order = list(STAGE_ORDER)
+        goes_on = [
+            next((n for n, stage in enumerate(self.stages) if order.index(stage.kind) >= order.index(left.kind)), None)
+            for left in old_stages
+        ]
+        before, cells = old.view(np.int64), array.view(np.int64)
+        mask = int(before[pipe.SLOTS >> 3]) - 1
+        arena = at = int(cells[pipe.ARENA >> 3])
+        slots: dict[int, int] = {}
+        for number in range(int(before[pipe.HEAD >> 3]), int(before[pipe.TAIL >> 3])):
+            start = (int(before[pipe.ENTRIES >> 3]) + pipe.ENTRY_SIZE * (number & mask)) >> 3
+            values = before[start : start + (pipe.ENTRY_SIZE >> 3)].tolist()
+            offset, size, stage = values[0], values[1], values[pipe.ENTRY_STAGE >> 3]
+            if stage == pipe.FREED:
+                continue
+            follows = goes_on[stage] if stage < len(old_stages) else None
+            slot = slots[number & mask] = len(slots)
+            array[at : at + size] = old[offset : offset + size]
+            end = at + (size + 7 & ~7)
+            values[0], values[pipe.ENTRY_STAGE >> 3] = at, len(self.stages) if follows is None else follows
+            values[7], values[8] = end - arena, at - arena
+            start = (int(cells[pipe.ENTRIES >> 3]) + pipe.ENTRY_SIZE * slot) >> 3
+            cells[start : start + (pipe.ENTRY_SIZE >> 3)] = values
+            at = end
+        cells[pipe.TAIL >> 3], cells[pipe.ARENA_TAIL >> 3] = len(slots), at - arena
+        heap = int(before[pipe.HEAP_SIZE >> 3])
+        cells[pipe.HEAP_SIZE >> 3] = heap
+        first = (1 << pipe.SLOT_BITS) - 1
+        for place in range(heap):
+            of = (int(before[pipe.HEAP >> 3]) + pipe.PLACE_SIZE * place) >> 3
+            to = (int(cells[pipe.HEAP >> 3]) + pipe.PLACE_SIZE * place) >> 3
+            due, key = before[of : of + 2].tolist()
+            cells[to : to + 2] = due, key & ~first | slots[key & first]
 
     def step(self, now: int) -> None:
         """Take frames in, do what is due, put frames out."""

@@ -57,6 +57,8 @@ get_order, put_order = i64_native_field(ORDER), put_i64_native_field(ORDER)
 
 # A stage.
 STAGE_TABLE, STAGE_SIZE = 256, 128
+STAGE_KEPT = 48
+"""Where in a stage its parameters end, and what it keeps in mind begins."""
 STAGE_CELLS = {
     "kind": 0,
     "p": 8,
@@ -94,7 +96,8 @@ get_id, put_id = i64_native_field(16), put_i64_native_field(16)
 get_flow, put_flow = i64_native_field(24), put_i64_native_field(24)
 get_cause, put_cause = i64_native_field(32), put_i64_native_field(32)
 get_flags, put_flags = i64_native_field(40), put_i64_native_field(40)
-get_stage, put_stage = i64_native_field(48), put_i64_native_field(48)
+ENTRY_STAGE = 48
+get_stage, put_stage = i64_native_field(ENTRY_STAGE), put_i64_native_field(ENTRY_STAGE)
 get_arena_end, put_arena_end = i64_native_field(56), put_i64_native_field(56)
 get_arena_begin, put_arena_begin = i64_native_field(64), put_i64_native_field(64)
 

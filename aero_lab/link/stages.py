@@ -156,3 +156,6 @@ STAGES: dict[str, Callable[..., Stage]] = {
 The line comes first, so that lost frames have used it, as on a real path; a copy is corrupted independently of its
 original.
 """
+
+STAGE_ORDER = (RATE, LOSS, DUPLICATE, CORRUPT, DELAY, REORDER, HOLD)
+"""The kinds in that order."""

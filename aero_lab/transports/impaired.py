@@ -11,6 +11,7 @@ from ..link import Link, LinkDirection
 from ..link.direction import Random
 from ..rings.frame_ring import FrameRing
 from .base import TransportEnd
+from .memory import MemoryEnd
 
 
 class LinkEnd(TransportEnd):
@@ -87,3 +88,17 @@ def impaired_pair(
     near, far = LinkEnd(rings[0], rings[3]), LinkEnd(rings[2], rings[1])
     near._peer, far._peer = far, near
     return near, far, directions
+
+
+def put_link_between(near: MemoryEnd, far: MemoryEnd, link: Link, rng: Random) -> tuple[LinkDirection, LinkDirection]:
+    """Turn the two ends of a pair in memory into ends of a link, where they are: whoever holds them goes on with them,
+    and what had been sent has arrived. The two directions (up, down) are nodes to be driven as well."""
+    received = near.received, far.received
+    outgoing = [FrameRing(ring.slots, ring.arena) for ring in received]
+    directions = link.build(rng, (outgoing[0], received[1]), (outgoing[1], received[0]))
+    for end, out, into in zip((near, far), outgoing, received):
+        end.__class__ = LinkEnd  # type: ignore[assignment]
+        end.__dict__.clear()
+        LinkEnd.__init__(end, out, into)  # type: ignore[arg-type]
+    near._peer, far._peer = far, near  # type: ignore[attr-defined]
+    return directions

@@ -10,7 +10,7 @@ from ..paths.base import Channel, ClientHalf, Far, Path
 from ..transports.base import TransportEnd
 from ..transports.impaired import impaired_pair
 from ..transports.memory import memory_pair
-from .base import Tunnels
+from .base import Bench, Tunnels
 
 if TYPE_CHECKING:
     from ..link import Link
@@ -21,6 +21,11 @@ Ends = dict[str, TransportEnd]
 class MemoryTunnels(Tunnels):
     """Rings in memory. With a link a message may be lost, late or doubled, as the link says."""
 
+    def __init__(self, bench: Bench):
+        super().__init__(bench)
+        self.made: dict[int, tuple[Ends, Ends]] = {}
+        """The ends of each guest's channels, near and far, by the guest's number."""
+
     @classmethod
     def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
         if link is not None and any(channel.ordered for channel in path.channels(mtu)):
@@ -30,6 +35,7 @@ class MemoryTunnels(Tunnels):
     def connect(self, number: int, name: str, host: Any) -> tuple[ClientHalf, Any, tuple]:
         bench = self.bench
         near, far, links = self._ends(number)
+        self.made[number] = near, far
         client = bench.near(host, number, near)
         server: Any = bench.path.server(Far(far, bench.network(number, name), bench.recorder, bench.mtu))
         bench.engine.add(host, client, *links, server)

@@ -67,11 +67,11 @@ def test_floors_import_downwards_only():
                 "transports services analysis",
                 "egress lan",
                 "paths guests viz driver disk",
-                "engine worlds",
+                "engine worlds keeping",
                 "widgets",
                 "server",
                 "tunnels",
-                "handles handles_linux handles_qemu handles_shell injection forward lab experiment bench",
+                "handles handles_linux handles_qemu handles_shell injection forward lab forking experiment bench",
                 "cli cli_guest",
             ]
         )
