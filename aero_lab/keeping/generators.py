@@ -123,6 +123,9 @@ def take_apart(generator: GeneratorType) -> Suspended:
         raise CannotCopy(f"{origin.qualname} uses {names} of a function around it, which a copy would share")
     variables = {name: value for name, value in frame.f_locals.items() if not name.startswith("__aero")}
     if state == inspect.GEN_CREATED:
+        held = frame.f_locals.get(BOX) if code in _origins else None  # one that was made here, and never ran
+        if held is not None:
+            variables = {name: value for name, value in held.items() if name != BELOW}
         return Suspended(origin, FRESH, variables, None, [])
     where = list(code.co_positions())[frame.f_lasti // 2]
     if None in where:

@@ -1,0 +1,342 @@
+"""A whole bench in virtual time, copied: the copy does the same, shares nothing, and differs by what is changed."""
+
+from __future__ import annotations
+
+import enum
+import gc
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import aero_lab as al
+from aero_lab.guests.scripted.workloads import make
+from aero_lab.keeping import files
+
+LINKS = (None, "rtt=20ms, loss=1%", "rtt=7ms, rate=2Mbit/s, reorder=2%, duplicate=1%", "rtt=3ms, jitter=1ms, corrupt=1%")
+WORKLOADS: tuple[tuple[str, dict], ...] = (
+    ("download", {"size": 150_000}),
+    ("upload", {"size": 150_000}),
+    ("parallel", {"flows": 3, "size": 40_000, "direction": "both"}),
+    ("burst", {"count": 20, "concurrency": 4}),
+    ("rr", {"count": 30}),
+    ("source", {"size": 100_000}),
+    ("sink", {"size": 100_000}),
+    ("udp-echo", {"count": 30}),
+    ("ping", {"count": 3, "interval": 0.1}),
+    ("dns", {"count": 5}),
+    ("ntp", {"count": 2, "interval": 0.3}),
+)
+DONE = 4.0
+"""Seconds of virtual time after which all that is compared has happened."""
+
+
+def begin(lab, number, workload, parameters):
+    host = lab.guests[number]._host
+    return host.start(make(workload, host, **parameters), workload)
+
+
+def a_lab(link=None, workloads=WORKLOADS[:2], profiles=("linux", "windows7"), **options):
+    lab = al.Lab(virtual=True, link=link, seed=5, **options)
+    for number, (workload, parameters) in enumerate(workloads):
+        lab.guest(profile=profiles[number % len(profiles)])
+        begin(lab, number, workload, parameters)
+    return lab
+
+
+def written(lab, folder: Path) -> bytes:
+    return lab.capture.save(folder / "capture.pcapng").read_bytes()
+
+
+def until(lab, seconds):
+    lab.advance(seconds - lab.now / 1e9)
+    return lab
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@given(
+    st.sampled_from(LINKS),
+    st.lists(st.sampled_from(WORKLOADS), min_size=1, max_size=2),
+    st.floats(0.0, 0.8),
+    st.floats(0.0, 0.4),
+    st.booleans(),
+)
+def test_a_fork_at_any_instant_goes_on_as_the_original_does(tmp_path, link, workloads, first, more, fork_first):
+    with until(a_lab(link, workloads), DONE) as alone:
+        expected = written(alone, tmp_path)
+    with a_lab(link, workloads) as lab:
+        until(lab, first)
+        fork = lab.fork()
+        one, other = (fork, lab) if fork_first else (lab, fork)
+        until(one, first + more)
+        second = one.fork()
+        assert written(until(one, DONE), tmp_path) == expected
+        # Whatever the first did in the meantime, the others are where they were.
+        assert written(until(other, DONE), tmp_path) == expected
+        assert written(until(second, DONE), tmp_path) == expected
+        rows = [[{**row} for row in each.flows.rows()] for each in (lab, fork, second)]
+        assert rows[0] == rows[1] == rows[2]
+
+
+def hanging_on(*roots):
+    """Every object that can be reached, by identity; what is of the program and not of a bench is not entered."""
+    program = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.CodeType, np.dtype)
+    seen: dict[int, object] = {}
+    todo = list(roots)
+    while todo:
+        each = todo.pop()
+        if id(each) in seen or isinstance(each, program) or type(each).__name__ in ("_Kernel", "CPUDispatcher"):
+            continue
+        seen[id(each)] = each
+        todo += gc.get_referents(each)
+    return seen
+
+
+ATOMS = (int, float, str, bytes, bool, type(None), complex, range, types.MemberDescriptorType, types.WrapperDescriptorType)
+ATOMS += (types.MethodDescriptorType, types.GetSetDescriptorType, enum.Enum)
+
+
+def can_change(each) -> bool:
+    if isinstance(each, ATOMS):
+        return False
+    if isinstance(each, (tuple, frozenset)):
+        return any(can_change(part) for part in each)
+    return not (isinstance(each, dict) and "__name__" in each and "__builtins__" in each)  # a module's
+
+
+def roots(lab):
+    return [vars(lab), lab._engine]
+
+
+def test_a_fork_shares_nothing_that_can_change():
+    with a_lab("rtt=20ms, loss=1%", WORKLOADS[:3]) as lab:
+        until(lab, 0.3)
+        lab.capture.frames()
+        fork = lab.fork(ack_policy="mirror")
+        both = hanging_on(*roots(lab)).keys() & hanging_on(*roots(fork)).keys()
+        seen = hanging_on(*roots(lab))
+        shared = [each for identity, each in seen.items() if identity in both and can_change(each)]
+        assert len(seen) > 3000
+        assert [f"{type(each)}: {each!r:.80}" for each in shared] == []
+        memory = [each for each in hanging_on(*roots(fork)).values() if isinstance(each, np.ndarray) and each.size]
+        for each in memory:
+            assert not any(np.may_share_memory(each, other) for other in seen.values() if isinstance(other, np.ndarray))
+
+
+def test_handles_of_a_fork_are_new_and_belong_to_it():
+    with a_lab() as lab:
+        until(lab, 0.2)
+        fork = lab.fork()
+        assert [guest.name for guest in fork.guests] == ["guest1", "guest2"]
+        assert fork.guests[0] is not lab.guests[0] and fork.guests[0]._lab is fork
+        assert fork.now == lab.now and fork.seed == lab.seed and not fork.closed
+        task = begin(fork, 0, "ping", {"count": 1})
+        until(fork, 3.0)
+        assert task.done and task.result.ok
+        assert len(lab.capture) < len(fork.capture)
+        third = fork.guest(profile="linux")
+        assert third.name == "guest3" and third.run("download", size=1000).ok
+        assert len(lab.guests) == 2
+        fork.close()
+        assert fork.closed and not lab.closed
+        assert lab.guests[0].run("download", size=1000).ok
+    with pytest.raises(al.UsageError, match="closed"):
+        lab.fork()
+
+
+def test_a_changed_link_changes_what_comes_from_now_on():
+    with a_lab("rtt=10ms", [("ping", {"count": 1})]) as lab:
+        guest = lab.guests[0]
+        assert guest.run("ping", count=2).rtt_ms == pytest.approx(10)
+        slow = lab.fork(link="rtt=80ms")
+        assert slow.guests[0].run("ping", count=2).rtt_ms == pytest.approx(80)
+        assert guest.run("ping", count=2).rtt_ms == pytest.approx(10)
+        none = slow.fork(link=None)
+        assert none.guests[0].run("ping", count=2).rtt_ms == pytest.approx(0, abs=0.01)
+        assert none.link is None and str(slow.link) == "rtt=80ms" and lab.capture.meta["link"]["rtt_ns"] == 10_000_000
+        lossy = lab.fork(link=al.Link(rtt="10ms", loss=0.3))
+        assert lossy.guests[0].run("udp-echo", count=40).udp_loss > 0.2
+        assert lossy.guests[0].link["up"]["lost"] > 0
+        assert lossy.guest().run("ping", count=1).ok is not None  # a new guest has the new link
+        assert lossy.guests[1].link["up"]["frames_in"] > 0
+
+
+def test_what_is_under_way_when_the_link_changes_arrives_when_it_would_have():
+    with al.Lab(virtual=True, link="rtt=400ms, rate=1Mbit/s") as lab:
+        guest = lab.guest(profile="linux")
+        guest.wait_online()
+        task = begin(lab, 0, "udp-echo", {"count": 40, "rate": 200, "size": 600})
+        lab.advance(0.5)
+        flying = guest.link["up"]["in_flight"] + guest.link["down"]["in_flight"]
+        assert flying > 3
+        fork = lab.fork(link="rtt=10ms, loss=100%")
+        inside = fork.guests[0].link
+        assert inside["up"]["in_flight"] + inside["down"]["in_flight"] == flying
+        before = inside["down"]["frames_out"]
+        on_the_way_down = inside["down"]["in_flight"]
+        fork.advance(3.0)
+        after = fork.guests[0].link
+        assert after["down"]["frames_out"] - before == on_the_way_down
+        assert after["up"]["in_flight"] == after["down"]["in_flight"] == 0
+        for side in after.values():
+            made = side["frames_in"] + side["duplicated"] - side["copies_refused"]
+            assert made == side["frames_out"] + side["lost"] + side["queue_full"] + side["oversize"]
+        lab.advance(3.0)
+        assert task.done and task.result.udp_loss == 0
+
+
+def test_a_link_where_there_was_none():
+    with a_lab(None, [("download", {"size": 400_000})]) as lab:
+        until(lab, 0.003)
+        fork = lab.fork(link="rtt=60ms, loss=2%")
+        assert fork.guests[0].run("ping", count=1).rtt_ms == pytest.approx(60)
+        fork.advance(20)
+        task = begin(fork, 0, "download", {"size": 100_000})
+        fork.advance(20)
+        assert task.done and task.result.ok
+        assert fork.guests[0].link["down"]["lost"] > 0 and lab.guests[0].link == {}
+        fork.close()
+
+
+def test_an_ack_policy_holds_for_connections_that_begin_from_now_on():
+    with a_lab("rtt=10ms", [("upload", {"size": 300_000})]) as lab:
+        until(lab, 0.06)
+        fork = lab.fork(ack_policy="mirror")
+        begin(fork, 0, "upload", {"size": 50_000})
+        begin(lab, 0, "upload", {"size": 50_000})
+        for each in (lab, fork):
+            until(each, DONE)
+        policies = [[row["ack_policy"] for row in each.flows.rows() if row["protocol"] == "tcp"] for each in (lab, fork)]
+        assert policies == [["early", "early"], ["early", "mirror"]]
+        assert all(row["state"] != "open" for row in fork.flows.rows() if row["protocol"] == "tcp")
+
+
+def test_mistakes_are_one_line():
+    with al.Lab(virtual=True) as lab:
+        lab.guest()
+        for knobs, says in (
+            ({"mtu": 1400}, "cannot be given mtu"),
+            ({"link": "rtt=fast"}, "rtt"),
+            ({"ack_policy": "late"}, "ack_policy must be one of"),
+        ):
+            with pytest.raises(al.UsageError, match=says):
+                lab.fork(**knobs)
+
+        def mine(host):
+            count = 0
+
+            def more():
+                nonlocal count
+                count += 1
+
+            yield from host.wait_online()
+            with memoryview(b""):
+                more()
+                yield from host.wait_online(10**12) if not count else _forever()
+
+        task = lab.guests[0]._host.start(mine(lab.guests[0]._host), "mine")
+        lab.advance(0.5)
+        assert not task.done
+        with pytest.raises(al.UsageError, match="mine"):
+            lab.fork()
+        task.cancel()
+        lab.fork().close()
+
+
+def _forever():
+    from aero_lab.guests.scripted.tasks import Wait
+
+    while True:
+        yield Wait((), 1 << 60)
+
+
+def own_task(host):
+    yield from host.wait_online()
+    socket = yield from host.connect("echo.lab", 7)
+    heard = []
+    for number in range(20):
+        yield from socket.send(b"%d" % number)
+        heard.append((yield from socket.receive()))
+    return heard
+
+
+def test_a_task_of_ones_own_is_copied_but_not_written_to_a_file(tmp_path):
+    with al.Lab(virtual=True, link="rtt=10ms") as lab:
+        host = lab.guest(profile="linux")._host
+        task = host.start(own_task(host), "own")
+        lab.advance(0.15)
+        assert not task.done
+        fork = lab.fork()
+        running = next(each for each in fork.guests[0]._host.tasks._running if each.name == "own")
+        for each in (lab, fork):
+            each.advance(1)
+        assert running.result == task.result and len(task.result) == 20
+        again = host.start(own_task(host), "own")
+        lab.advance(0.1)
+        with pytest.raises(al.UsageError, match="own_task is a task of your own"):
+            lab.save(tmp_path / "x.bench")
+        again.cancel()
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+KEPT = (("source", {"size": 300_000}), ("udp-echo", {"count": 60}), ("burst", {"count": 30}), ("sink", {"size": 300_000}))
+
+
+def test_a_bench_goes_on_from_a_file_also_in_another_process(tmp_path):
+    with a_lab("rtt=20ms, loss=1%", KEPT) as lab:
+        until(lab, 0.25)
+        file = tmp_path / "a.bench"
+        assert lab.save(file) == file.stat().st_size < 8_000_000
+        with al.Lab.load(file) as loaded:
+            assert repr(loaded) == repr(lab)
+            expected = written(until(lab, DONE), tmp_path)
+            assert written(until(loaded, DONE), tmp_path) == expected
+        program = f"""
+            import aero_lab as al
+            lab = al.Lab.load({str(file)!r})
+            lab.advance({DONE} - lab.now / 1e9)
+            lab.capture.save({str(tmp_path / "elsewhere.pcapng")!r})
+        """
+        lines = "\n".join(line.strip() for line in program.splitlines())
+        done = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "elsewhere.pcapng").read_bytes() == expected
+
+
+def test_files_that_are_none(tmp_path, monkeypatch):
+    good = tmp_path / "good.bench"
+    with al.Lab(virtual=True) as lab:
+        lab.guest().run("download", size=10_000)
+        lab.save(good)
+    data = good.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "program", lambda: bytes(32))
+        with pytest.raises(al.UsageError, match="another version of this program"):
+            al.Lab.load(good)
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    for number, (damaged, says) in enumerate(
+        (
+            (b"", "begins otherwise"),
+            (b"\x0a\x0d\x0d\x0a" + data[4:], "begins otherwise"),
+            (data[:40], "cut off"),
+            (data[:-1], "cut off"),
+            (data[: len(data) // 2], "cut off"),
+            (bytes(flipped), "damaged"),
+            (data[:8] + b"\x63\0" + data[10:], "version 99"),
+        )
+    ):
+        file = tmp_path / f"{number}.bench"
+        file.write_bytes(damaged)
+        with pytest.raises(al.UsageError, match=says) as told:
+            al.Lab.load(file)
+        assert "\n" not in str(told.value) and file.name in str(told.value)
+    with pytest.raises(al.UsageError, match="cannot be read"):
+        al.Lab.load(tmp_path / "nowhere.bench")
+    with al.Lab.load(good) as lab, pytest.raises(al.UsageError, match="cannot be written"):
+        lab.save(tmp_path / "no" / "such.bench")
