@@ -81,7 +81,7 @@ def touched(memory: np.ndarray) -> np.ndarray:
         which = mapped[start : start + 4096]
         whole = len(which) and which[-1] - which[0] + 1 == len(which)
         part = rows[which[0] : which[-1] + 1] if whole else rows[which]
-        likely = part[:, ::64].any(axis=1)  # most are told by a few of their words; the others are looked at whole
+        likely: Any = part[:, ::64].any(axis=1)  # most are told by a few of their words; the others are looked at whole
         rest = np.flatnonzero(~likely)
         likely[rest] = part[rest].any(axis=1)
         found.append(which[likely])

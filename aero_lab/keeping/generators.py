@@ -118,6 +118,7 @@ def take_apart(generator: GeneratorType) -> Suspended:
     if state == inspect.GEN_RUNNING:
         raise CannotCopy(f"{origin.qualname} is at work just now: it can be copied while it waits")
     code, frame = generator.gi_code, generator.gi_frame
+    assert frame is not None
     if code.co_freevars:
         names = ", ".join(code.co_freevars)
         raise CannotCopy(f"{origin.qualname} uses {names} of a function around it, which a copy would share")
@@ -134,14 +135,15 @@ def take_apart(generator: GeneratorType) -> Suspended:
     below = generator.gi_yieldfrom
     around = _way(_function(origin), place, origin)
     loops = [node for node in around if isinstance(node, ast.For)]
-    found = _on_stack(generator, len(frame.f_locals))[: len(loops)]
+    shared = sum(name in frame.f_locals for name in code.co_cellvars)
+    found = _on_stack(generator, len(frame.f_locals), shared)[: len(loops)]
     if len(found) < len(loops) or not all(hasattr(each, "__next__") for each in found):
         raise CannotCopy(f"{origin.qualname} stands in a loop whose iterator cannot be found")
     rests = [_rest(node, each, variables, origin) for node, each in zip(loops, found)]
     return Suspended(origin, place, variables, below, rests)
 
 
-def _on_stack(generator: GeneratorType, bound: int) -> list[Any]:
+def _on_stack(generator: GeneratorType, bound: int, shared: int) -> list[Any]:
     """What a suspended frame holds beside its variables: the garbage collector visits function, code, variables and
     then the rest, in that order."""
     code = generator.gi_code
@@ -150,7 +152,6 @@ def _on_stack(generator: GeneratorType, bound: int) -> list[Any]:
         if held[at] is code and getattr(held[at - 1], "__code__", None) is code:
             # A variable that nested functions share counts also while it has no value.
             cells = sum(type(each).__name__ == "cell" for each in held[at + 1 :])
-            shared = sum(name in generator.gi_frame.f_locals for name in code.co_cellvars)
             return held[at + 1 + bound - shared + cells :]
     return []
 

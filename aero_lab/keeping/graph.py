@@ -43,8 +43,8 @@ _HASHES = ("md5", "sha256", "sha1")
 _ROOMS = tuple(
     f"{PACKAGE}.{room}"
     for room in """
-    audit capture causes clock compiled.records egress.acks egress.contract egress.virtual errors framing guests.scripted handles
-    injection keeping lan link paths rings services stack transports.base transports.impaired
+    audit capture causes clock compiled.records egress.acks egress.contract egress.virtual errors framing
+    guests.scripted handles injection keeping lan link paths rings services stack transports.base transports.impaired
     transports.memory tunnels.base tunnels.memory wire worlds
     """.split()
 )
@@ -142,7 +142,9 @@ class _Packer(pickle.Pickler):
         if function.__module__ == HERE:
             return NotImplemented
         if function.__closure__:
-            raise CannotCopy(f"{function.__qualname__} (in {function.__module__}) holds variables that cannot be copied")
+            raise CannotCopy(
+                f"{function.__qualname__} (in {function.__module__}) holds variables that cannot be copied"
+            )
         if self._beside is not None:
             return self._put(function, "a function")
         if not _allowed(function.__module__, function.__qualname__, function):
@@ -278,7 +280,9 @@ def _allowed(module: str, name: str, found: Any) -> bool:
     if (module, name) in (("functools", "partial"), ("random", "Random")):
         return True
     if module.startswith("h11._"):
-        return isinstance(found, type) or (module in ("h11._readers", "h11._writers") and isinstance(found, FunctionType))
+        return isinstance(found, type) or (
+            module in ("h11._readers", "h11._writers") and isinstance(found, FunctionType)
+        )
     if not _inside(module):
         return False
     if isinstance(found, FunctionType):
@@ -303,10 +307,12 @@ def _method(owner: Any, name: str) -> Any:
     """A method of an object that was unpacked, never one of Python's own machinery."""
     if not isinstance(name, str) or name.startswith("__") or isinstance(owner, type(sys)):
         raise UsageError(f"it names a method that cannot be kept: {name!r}")
-    found = getattr(type(owner), name, None)
     if isinstance(owner, type):
         found = owner.__dict__.get(name)
-        return found.__get__(None, owner)  # a class method
+        if not isinstance(found, classmethod):
+            raise UsageError(f"{_called(owner)} has no method {name!r} of its own")
+        return found.__get__(None, owner)
+    found = getattr(type(owner), name, None)
     if found is None or not callable(found):
         raise UsageError(f"{_called(type(owner))} has no method {name!r}")
     return found.__get__(owner, type(owner))
@@ -350,7 +356,8 @@ def _bytes_view(data: bytes, form: str) -> memoryview:
 
 
 def _memoryview(owner: Any, start: int, size: int, form: str) -> memoryview:
-    whole = memoryview(arrays.raw(owner) if isinstance(owner, np.ndarray) else owner).cast("B")
+    held: Any = arrays.raw(owner) if isinstance(owner, np.ndarray) else owner
+    whole = memoryview(held).cast("B")
     if start < 0 or size < 0 or start + size > len(whole):
         raise UsageError("a view beyond its memory")
     return whole[start : start + size].cast(form)  # type: ignore[call-overload]

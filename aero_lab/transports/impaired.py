@@ -98,7 +98,7 @@ def put_link_between(near: MemoryEnd, far: MemoryEnd, link: Link, rng: Random) -
     directions = link.build(rng, (outgoing[0], received[1]), (outgoing[1], received[0]))
     for end, out, into in zip((near, far), outgoing, received):
         end.__class__ = LinkEnd  # type: ignore[assignment]
-        end.__dict__.clear()
+        vars(end).clear()
         LinkEnd.__init__(end, out, into)  # type: ignore[arg-type]
     near._peer, far._peer = far, near  # type: ignore[attr-defined]
     return directions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import types
+from typing import Any
 
 import pytest
 
@@ -121,7 +122,7 @@ def nested(items):
     del size
     keep = [x for x in items]
     for item in items:
-        (yield len(kept)) and kept.append(item)
+        kept += [item] if (yield len(kept)) else []
     return kept, keep, [kept for _ in range(2)][0]
 
 
@@ -216,7 +217,7 @@ def test_what_cannot_be_copied_is_named():
         next(generator)
         with pytest.raises(CannotCopy, match=name):
             twin(generator)
-    running = None
+    running: Any = None
 
     def asks():
         with pytest.raises(CannotCopy, match="at work"):

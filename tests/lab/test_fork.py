@@ -18,7 +18,12 @@ import aero_lab as al
 from aero_lab.guests.scripted.workloads import make
 from aero_lab.keeping import files
 
-LINKS = (None, "rtt=20ms, loss=1%", "rtt=7ms, rate=2Mbit/s, reorder=2%, duplicate=1%", "rtt=3ms, jitter=1ms, corrupt=1%")
+LINKS = (
+    None,
+    "rtt=20ms, loss=1%",
+    "rtt=7ms, rate=2Mbit/s, reorder=2%, duplicate=1%",
+    "rtt=3ms, jitter=1ms, corrupt=1%",
+)
 WORKLOADS: tuple[tuple[str, dict], ...] = (
     ("download", {"size": 150_000}),
     ("upload", {"size": 150_000}),
@@ -97,7 +102,18 @@ def hanging_on(*roots):
     return seen
 
 
-ATOMS = (int, float, str, bytes, bool, type(None), complex, range, types.MemberDescriptorType, types.WrapperDescriptorType)
+ATOMS = (
+    int,
+    float,
+    str,
+    bytes,
+    bool,
+    type(None),
+    complex,
+    range,
+    types.MemberDescriptorType,
+    types.WrapperDescriptorType,
+)
 ATOMS += (types.MethodDescriptorType, types.GetSetDescriptorType, enum.Enum)
 
 
@@ -171,17 +187,20 @@ def test_what_is_under_way_when_the_link_changes_arrives_when_it_would_have():
         guest = lab.guest(profile="linux")
         guest.wait_online()
         task = begin(lab, 0, "udp-echo", {"count": 40, "rate": 200, "size": 600})
-        lab.advance(0.5)
-        flying = guest.link["up"]["in_flight"] + guest.link["down"]["in_flight"]
-        assert flying > 3
+        for _ in range(60):
+            lab.advance(0.05)
+            flying = guest.link["up"]["in_flight"] + guest.link["down"]["in_flight"]
+            if flying > 15 and guest.link["down"]["in_flight"] > 3:
+                break
         fork = lab.fork(link="rtt=10ms, loss=100%")
+        assert flying > 15
         inside = fork.guests[0].link
         assert inside["up"]["in_flight"] + inside["down"]["in_flight"] == flying
         before = inside["down"]["frames_out"]
         on_the_way_down = inside["down"]["in_flight"]
         fork.advance(3.0)
         after = fork.guests[0].link
-        assert after["down"]["frames_out"] - before == on_the_way_down
+        assert after["down"]["frames_out"] - before == on_the_way_down, (inside, after)
         assert after["up"]["in_flight"] == after["down"]["in_flight"] == 0
         for side in after.values():
             made = side["frames_in"] + side["duplicated"] - side["copies_refused"]
@@ -211,7 +230,9 @@ def test_an_ack_policy_holds_for_connections_that_begin_from_now_on():
         begin(lab, 0, "upload", {"size": 50_000})
         for each in (lab, fork):
             until(each, DONE)
-        policies = [[row["ack_policy"] for row in each.flows.rows() if row["protocol"] == "tcp"] for each in (lab, fork)]
+        policies = [
+            [row["ack_policy"] for row in each.flows.rows() if row["protocol"] == "tcp"] for each in (lab, fork)
+        ]
         assert policies == [["early", "early"], ["early", "mirror"]]
         assert all(row["state"] != "open" for row in fork.flows.rows() if row["protocol"] == "tcp")
 
@@ -284,7 +305,12 @@ def test_a_task_of_ones_own_is_copied_but_not_written_to_a_file(tmp_path):
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
-KEPT = (("source", {"size": 300_000}), ("udp-echo", {"count": 60}), ("burst", {"count": 30}), ("sink", {"size": 300_000}))
+KEPT = (
+    ("source", {"size": 300_000}),
+    ("udp-echo", {"count": 60}),
+    ("burst", {"count": 30}),
+    ("sink", {"size": 300_000}),
+)
 
 
 def test_a_bench_goes_on_from_a_file_also_in_another_process(tmp_path):
