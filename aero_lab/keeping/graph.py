@@ -39,7 +39,6 @@ HERE = __name__
 PACKAGE = HERE.partition(".")[0]
 DEEP = 50_000
 """Depth to which objects may hang on one another: a chain of a few for each frame that is on its way."""
-_HASHES = ("md5", "sha256", "sha1")
 _ROOMS = tuple(
     f"{PACKAGE}.{room}"
     for room in """
