@@ -50,14 +50,14 @@ def _ints(names: str) -> list[tuple[str, str]]:
 
 QUEUE = np.dtype(
     [
-        *_ints("size enabled vector desc avail used next_avail next_used signalled broken held_first held_count"),
+        *_ints("entries enabled vector desc avail used next_avail next_used signalled broken held_first held_count"),
         ("held", "<i8", (QUEUE_MOST,)),
         ("held_room", "<i8", (QUEUE_MOST,)),
     ]
 )
 """One queue.
 
-size, enabled, vector, desc, avail, used: as the transport set them up.
+entries, enabled, vector, desc, avail, used: as the transport set them up.
 next_avail, next_used, signalled: free-running 16-bit indices: the next head to take, the next used element to fill, and
 what the used index was when the driver was last told.
 broken: a reason, or 0.
@@ -68,12 +68,12 @@ CHAIN = np.dtype(
     [
         *_ints("count readers readable writable first disorder piece piece_at"),
         ("address", "<i8", (CHAIN_MOST,)),
-        ("size", "<i8", (CHAIN_MOST,)),
+        ("length", "<i8", (CHAIN_MOST,)),
     ]
 )
 """The chain walked last.
 
-count, readers, address, size: its descriptors, and how many of them, at the start, are for reading.
+count, readers, address, length: its descriptors, and how many of them, at the start, are for reading.
 readable, writable: bytes of either kind. first: length of the first descriptor.
 disorder: a readable descriptor came behind a writable one, and ``readers`` tells nothing.
 piece, piece_at: where in the chain the last byte was found, so that the next need not be looked for from the start.
@@ -99,7 +99,7 @@ def queue_reset(q):
 @kernel(I64(Q))
 def queue_placed(q):
     """1 when size and addresses are such as a driver may choose: a power of two, and aligned (2.7, table of 2.7)."""
-    if q.size < 1 or q.size > QUEUE_MOST or q.size & (q.size - 1):
+    if q.entries < 1 or q.entries > QUEUE_MOST or q.entries & (q.entries - 1):
         return 0
     return 1 if q.desc & 15 == 0 and q.avail & 1 == 0 and q.used & 3 == 0 else 0
 
@@ -110,7 +110,7 @@ def queue_waiting(q, port, ram):
     if q.enabled == 0 or q.broken:
         return 0
     ahead = dma_get16(port, ram, q.avail + 2) - q.next_avail & 0xFFFF
-    if ahead > q.size:
+    if ahead > q.entries:
         q.broken = INDEX_JUMPED
         return 0
     return ahead
@@ -119,8 +119,8 @@ def queue_waiting(q, port, ram):
 @kernel(I64(Q, P, BYTES))
 def queue_head(q, port, ram):
     """The head that is to be taken next, or -1; :func:`queue_waiting` has said that there is one."""
-    head = dma_get16(port, ram, q.avail + 4 + 2 * (q.next_avail & q.size - 1))
-    if head >= q.size:
+    head = dma_get16(port, ram, q.avail + 4 + 2 * (q.next_avail & q.entries - 1))
+    if head >= q.entries:
         q.broken = HEAD_OUT_OF_RANGE
         return -1
     return head
@@ -144,8 +144,8 @@ def queue_walk(q, chain, port, ram, head, indirect_offered):
     chain.piece = 0
     chain.piece_at = 0
     table = q.desc
-    entries = q.size
-    most = q.size
+    entries = q.entries
+    most = q.entries
     nested = 0
     index = head
     for _ in range(CHAIN_MOST + 2):
@@ -178,7 +178,7 @@ def queue_walk(q, chain, port, ram, head, indirect_offered):
         length = dma_get32(port, ram, at + 8)
         n = chain.count
         chain.address[n] = dma_get64(port, ram, at)
-        chain.size[n] = length
+        chain.length[n] = length
         if n == 0:
             chain.first = length
         if flags & WRITE:
@@ -198,15 +198,15 @@ def queue_walk(q, chain, port, ram, head, indirect_offered):
 
 @kernel(VOID(CH, I64))
 def chain_seek(chain, offset):
-    """Find the descriptor in which byte ``offset`` lies, counted over the whole chain: what can be written begins behind
-    what can be read."""
+    """Find the descriptor in which byte ``offset`` lies, counted over the whole chain: what can be written begins
+    behind what can be read."""
     if offset < chain.piece_at:
         chain.piece = 0
         chain.piece_at = 0
     piece = chain.piece
     at = chain.piece_at
-    while piece < chain.count and offset >= at + chain.size[piece]:
-        at += chain.size[piece]
+    while piece < chain.count and offset >= at + chain.length[piece]:
+        at += chain.length[piece]
         piece += 1
     chain.piece = piece
     chain.piece_at = at
@@ -214,14 +214,14 @@ def chain_seek(chain, offset):
 
 @kernel(VOID(CH, P, BYTES, I64, I64, BYTES, I64))
 def chain_read(chain, port, ram, offset, size, target, at):
-    """Copy ``size`` bytes of the chain from ``offset`` on to ``at`` in ``target``, which has room; the chain has them."""
+    """Copy ``size`` bytes of the chain from ``offset`` on to ``at`` in ``target``; both have them."""
     done = 0
     while done < size:
         chain_seek(chain, offset + done)
         if chain.piece >= chain.count:
             return
         within = offset + done - chain.piece_at
-        part = min(size - done, chain.size[chain.piece] - within)
+        part = min(size - done, chain.length[chain.piece] - within)
         dma_read(port, ram, chain.address[chain.piece] + within, part, target, at + done)
         done += part
 
@@ -235,7 +235,7 @@ def chain_write(chain, port, ram, offset, size, source, at):
         if chain.piece >= chain.count:
             return
         within = offset + done - chain.piece_at
-        part = min(size - done, chain.size[chain.piece] - within)
+        part = min(size - done, chain.length[chain.piece] - within)
         dma_write(port, ram, chain.address[chain.piece] + within, part, source, at + done)
         done += part
 
@@ -243,7 +243,7 @@ def chain_write(chain, port, ram, offset, size, source, at):
 @kernel(VOID(Q, P, BYTES, I64, I64))
 def queue_give(q, port, ram, head, written):
     """Put a chain into the used ring, with the bytes written to it; :func:`queue_publish` shows it to the driver."""
-    at = q.used + 4 + 8 * (q.next_used & q.size - 1)
+    at = q.used + 4 + 8 * (q.next_used & q.entries - 1)
     dma_put32(port, ram, at, head)
     dma_put32(port, ram, at + 4, written)
     q.next_used = q.next_used + 1 & 0xFFFF
@@ -258,7 +258,7 @@ def queue_publish(q, port, ram, event_idx):
     q.signalled = q.next_used
     dma_put16(port, ram, q.used + 2, q.next_used)
     if event_idx:
-        event = dma_get16(port, ram, q.avail + 4 + 2 * q.size)
+        event = dma_get16(port, ram, q.avail + 4 + 2 * q.entries)
         return 1 if (q.next_used - event - 1 & 0xFFFF) < (q.next_used - before & 0xFFFF) else 0
     return 0 if dma_get16(port, ram, q.avail) & NO_INTERRUPT else 1
 
@@ -268,4 +268,4 @@ def queue_ask(q, port, ram, event_idx):
     """Ask to be notified of the next chain made available. Without EVENT_IDX drivers always notify: the flag that
     would stop them is never set."""
     if event_idx and q.enabled and q.broken == 0:
-        dma_put16(port, ram, q.used + 4 + 8 * q.size, q.next_avail)
+        dma_put16(port, ram, q.used + 4 + 8 * q.entries, q.next_avail)

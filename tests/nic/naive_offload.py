@@ -57,3 +57,28 @@ def segments(packet: bytes, l3: int, l4: int, header: int, mss: int, v6: bool, i
         transport[field] = struct.pack(">H", value or (0xFFFF if is_udp else 0))
         out.append(packet[:l3] + bytes(ip) + bytes(transport) + piece)
     return out
+
+
+def sound(frame: bytes) -> bool:
+    """Whether it holds a whole TCP or UDP packet with a checksum, and that is right."""
+    kind, rest = frame[12:14], frame[14:]
+    for _ in range(2):
+        if kind in (b"\x81\0", b"\x88\xa8") and len(rest) >= 4:
+            kind, rest = rest[2:4], rest[4:]
+    if kind == b"\x08\0" and len(rest) >= 20 and rest[0] >> 4 == 4:
+        header = 4 * (rest[0] & 15)
+        total, _, fragment = struct.unpack(">HHH", rest[2:8])
+        protocol, addresses = rest[9], rest[12:20]
+        if header < 20 or fragment & 0x3FFF:
+            return False
+    elif kind == b"\x86\xdd" and len(rest) >= 40 and rest[0] >> 4 == 6:
+        header, protocol, addresses = 40, rest[6], rest[8:40]
+        total = 40 + int.from_bytes(rest[4:6], "big")
+    else:
+        return False
+    if total > len(rest) or protocol not in (6, 17) or total - header < (20 if protocol == 6 else 8):
+        return False
+    segment = rest[header:total]
+    if protocol == 17 and segment[6:8] == b"\0\0":
+        return False
+    return ones_sum(addresses + struct.pack(">II", len(segment), protocol) + segment) == 0xFFFF

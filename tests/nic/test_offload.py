@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aero_lab.nic import offload
+from aero_lab.nic.limits import FRAME_MOST
 from aero_lab.nic.offload import IPV6, UDP
 from aero_lab.rings import FrameRing
 from aero_lab.rings import frame_ring as ring
@@ -44,7 +45,7 @@ def test_insertion_is_its_twin_and_writes_nowhere_else(frame, start, end, at, is
 def cut(packet: bytes, l3: int, l4: int, header: int, mss: int, kind: int, into: FrameRing) -> list[bytes]:
     """What a card does: room for each segment, the headers, a piece of the payload, and the finishing touch. When the
     ring is full it is emptied, and the work goes on where it stopped."""
-    number = offload.segment_count(len(packet), l3, l4, header, mss, kind)
+    number = offload.segment_count(len(packet), l3, l4, header, mss, kind, FRAME_MOST)
     out = []
     for index in range(number):
         piece = packet[header + index * mss : header + (index + 1) * mss]
@@ -82,7 +83,7 @@ def test_segmentation_is_its_twin(packet, dimensions):
     frame, l3, l4, header, mss, kind = packet
     expected = naive.segments(frame, l3, l4, header, mss, bool(kind & IPV6), bool(kind & UDP))
     assert cut(*packet, FrameRing(*dimensions)) == expected
-    assert offload.segment_count(len(frame), l3, l4, header, mss, kind) == len(expected)
+    assert offload.segment_count(len(frame), l3, l4, header, mss, kind, FRAME_MOST) == len(expected)
 
 
 @given(
@@ -91,7 +92,7 @@ def test_segmentation_is_its_twin(packet, dimensions):
 )  # fmt: skip
 def test_whatever_a_driver_claims_is_answered_by_its_twin(size, l3, l4, header, mss, kind):
     expected = naive.segments(bytes(max(size, 0)), l3, l4, header, mss, bool(kind & IPV6), bool(kind & UDP))
-    assert offload.segment_count(size, l3, l4, header, mss, kind) == (len(expected) if size >= 0 else 0)
+    assert offload.segment_count(size, l3, l4, header, mss, kind, FRAME_MOST) == (len(expected) if size >= 0 else 0)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,60 @@ def test_whatever_a_driver_claims_is_answered_by_its_twin(size, l3, l4, header, 
     ],
 )
 def test_refusals_by_number(claim, number):
-    assert offload.segment_count(*claim) == number
+    assert offload.segment_count(*claim, FRAME_MOST) == number
+
+
+def test_the_largest_frame_is_the_cards_choice():
+    assert offload.segment_count(54 + 30000, 14, 34, 54, 8960, 0, 9018) == 4
+    assert offload.segment_count(54 + 30000, 14, 34, 54, 8965, 0, 9018) == 0
+
+
+TAGS = st.sampled_from(
+    [b"", bytes.fromhex("81000005"), bytes.fromhex("88a8000281000003"), bytes.fromhex("8100000181000003")]
+)
+
+
+@given(
+    TAGS, st.booleans(), st.sampled_from([6, 17, 1, 58]), st.binary(max_size=50), st.integers(0, 3),
+    st.binary(max_size=5),
+    st.sampled_from(["", "short", "fragment", "total", "version", "flip", "zero"]), st.integers(0, 10**6),
+)  # fmt: skip
+def test_sound_checksums_are_told_from_others(tags, v6, protocol, data, words, padding, harm, where):
+    """A packet is built whole and then harmed; the twin says from the bytes alone whether it is still sound."""
+    head = {6: bytes(16) + b"\0\0" + bytes(2), 17: bytes(6) + b"\0\0"}.get(protocol, b"")
+    head = bytearray(head)
+    if protocol == 6:
+        head[12] = 0x50
+    body = bytearray(bytes(head) + data)
+    length = len(body)
+    if v6:
+        ip = bytearray(b"\x60\0\0\0" + struct.pack(">HBB", length, protocol, 64) + bytes(range(32)))
+        pseudo = bytes(ip[8:40])
+    else:
+        ip = bytearray(struct.pack(">BBHHHBBH", 0x45 + words, 0, 20 + 4 * words + length, 7, 0x4000, 64, protocol, 0))
+        ip += bytes(range(8)) + b"\1" * 4 * words
+        pseudo = bytes(range(8))
+    if protocol in (6, 17):
+        field = 16 if protocol == 6 else 6
+        if protocol == 17:
+            body[4:6] = struct.pack(">H", length)
+        value = 0xFFFF - naive.ones_sum(pseudo + struct.pack(">II", length, protocol) + bytes(body))
+        body[field : field + 2] = struct.pack(">H", value or 0xFFFF)
+        if harm == "zero":
+            body[field : field + 2] = b"\0\0"
+    if harm == "fragment" and not v6:
+        ip[6:8] = struct.pack(">H", 0x2000 if where & 1 else 1 + where % 0x1FFF)
+    elif harm == "total":
+        at = 4 if v6 else 2
+        ip[at : at + 2] = struct.pack(">H", where & 0xFFFF)
+    elif harm == "version":
+        ip[0] = where & 0xFF
+    frame = bytearray(ETHERNET + tags + (b"\x86\xdd" if v6 else b"\x08\0") + ip + body + padding)
+    if harm == "flip":
+        frame[where % len(frame)] ^= 1 + where % 255
+    elif harm == "short":
+        del frame[max(14, len(frame) - 1 - where % 30) :]
+    assert offload.checksum_sound(buffer_of(bytes(frame)), 3, len(frame)) == naive.sound(bytes(frame))
 
 
 def tcp_packet(v6: bool, flags: str, size: int, mss: int) -> tuple[bytes, int, int, int, int, int]:

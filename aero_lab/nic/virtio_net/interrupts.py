@@ -49,8 +49,8 @@ def interrupt_config(D, port):
 
 @kernel(I64(D, P))
 def judge(D, port):
-    """1 when no queue is broken. Otherwise the device stops, and asks a driver that knows the word for a reset (2.1.2).
-    """
+    """1 when no queue is broken. Otherwise the device stops, and asks a driver that knows the word for a reset
+    (2.1.2)."""
     if D.broken:
         return 0
     for i in range(3):

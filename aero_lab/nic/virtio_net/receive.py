@@ -12,7 +12,7 @@ from ...rings.frame_ring import count, descriptor, frame_len, frame_off, release
 from ...wire import ethernet
 from ..dma import dma_put8, dma_put16, dma_put32, dma_put64
 from ..limits import FRAME_LEAST, FRAME_MOST, QUEUE_MOST, RX_BUDGET
-from ..offload import L4_GOOD, check_sums
+from ..offload import checksum_sound
 from ..port import P
 from ..virtqueue import (
     TOO_MANY_HELD,
@@ -95,7 +95,7 @@ def collect(D, port, ram, header):
         head = queue_head(q, port, ram)
         if head < 0:
             return
-        if q.held_count >= q.size:
+        if q.held_count >= q.entries:
             q.broken = TOO_MANY_HELD
             return
         room = usable(D, port, ram, head, header)
@@ -187,7 +187,7 @@ def place(D, port, ram, R, frame, size, header):
     if which < 0 or buffers == 0:
         return NO_ROOM
     flags = 0
-    if has(D, GUEST_CSUM) and check_sums(R, frame, size) & L4_GOOD:
+    if has(D, GUEST_CSUM) and checksum_sound(R, frame, size):
         flags = DATA_VALID
     q = D.queue[RX]
     done = 0
@@ -220,6 +220,7 @@ def receive(D, port, ram, R):
         D.rx_dropped_link = D.rx_dropped_link + waiting
         release(R, waiting)
         port.moved = port.moved + waiting
+        port.rx_wait = 0
         return
     if live(D) == 0 or port.master == 0 or D.queue[RX].enabled == 0:
         port.rx_wait = 1
@@ -246,7 +247,7 @@ def receive(D, port, ram, R):
                 continue
             if result == NO_ROOM:
                 # One chain that is too small will not grow; several may yet become enough together.
-                if q.held_count == 0 or has(D, MRG_RXBUF) and q.held_count < q.size:
+                if q.held_count == 0 or has(D, MRG_RXBUF) and q.held_count < q.entries:
                     port.rx_wait = 1
                     queue_ask(q, port, ram, event_idx)
                     break

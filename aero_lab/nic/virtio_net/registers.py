@@ -13,6 +13,7 @@ from ..virtqueue import queue_placed, queue_reset
 from .state import (
     CTRL_RX,
     CTRL_VLAN,
+    CTRL_VQ,
     DRIVER,
     DRIVER_OK,
     FEATURES_OK,
@@ -20,7 +21,6 @@ from .state import (
     NEEDS,
     NEEDS_RESET,
     NO_VECTOR,
-    CTRL_VQ,
     QUEUES,
     VECTORS,
     D,
@@ -94,7 +94,7 @@ def device_reset(D, port):
         D.vlans[i] = 0
     for i in range(QUEUES):
         queue_reset(D.queue[i])
-        D.queue[i].size = QUEUE_MOST
+        D.queue[i].entries = QUEUE_MOST
         D.queue[i].vector = NO_VECTOR
     for v in range(VECTORS):
         D.pending[v] = 0
@@ -176,7 +176,7 @@ def common_word(D, at):
         return 0
     q = D.queue[D.queue_select]
     if at == 0x18:
-        return q.size | q.vector << 16
+        return q.entries | q.vector << 16
     if at == 0x1C:
         return q.enabled | D.queue_select << 16
     address = 0
@@ -224,7 +224,7 @@ def write_common(D, port, at, size, value):
             return  # what is in use stays where it is, until a reset (4.1.4.3.2)
         elif at == 0x18 and size == 2:
             if D.strict == 0:
-                q.size = value & 0xFFFF
+                q.entries = value & 0xFFFF
         elif at == 0x1C and size == 2:
             if value & 0xFFFF == 1:
                 if queue_placed(q):
@@ -312,12 +312,12 @@ def place_legacy(D, page):
     vector = q.vector
     queue_reset(q)
     q.vector = vector
-    q.size = QUEUE_MOST
+    q.entries = QUEUE_MOST
     if page == 0:
         return
     q.desc = page << LEGACY_PAGE
-    q.avail = q.desc + 16 * q.size
-    q.used = (q.avail + 6 + 2 * q.size + (1 << LEGACY_PAGE) - 1 >> LEGACY_PAGE) << LEGACY_PAGE
+    q.avail = q.desc + 16 * q.entries
+    q.used = (q.avail + 6 + 2 * q.entries + (1 << LEGACY_PAGE) - 1 >> LEGACY_PAGE) << LEGACY_PAGE
     q.enabled = 1
 
 

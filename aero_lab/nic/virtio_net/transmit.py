@@ -9,10 +9,10 @@ from __future__ import annotations
 from ...compiled.memory import u8
 from ...compiled.registry import BYTES, I64, VOID, kernel
 from ...rings.frame_ring import commit, find_room
-from ...wire import ethernet, tcp
+from ...wire import tcp
 from ..dma import dma_get8, dma_get16
 from ..limits import FRAME_LEAST, FRAME_MOST, PACKET_MOST
-from ..offload import IPV6, fix_segment, put_checksum, segment_count
+from ..offload import IPV6, fix_segment, network_offset, put_checksum, segment_count
 from ..port import P
 from ..virtqueue import (
     chain_read,
@@ -69,21 +69,9 @@ def chain_u8(D, port, ram, offset):
 @kernel(I64(D, P, BYTES, I64))
 def chain_u16(D, port, ram, offset):
     """Two bytes of the chain, the low one first."""
-    if D.chain.piece_at == 0 and D.chain.piece == 0 and offset + 2 <= D.chain.size[0]:
+    if D.chain.piece_at == 0 and D.chain.piece == 0 and offset + 2 <= D.chain.length[0]:
         return dma_get16(port, ram, D.chain.address[0] + offset)
     return chain_u8(D, port, ram, offset) | chain_u8(D, port, ram, offset + 1) << 8
-
-
-@kernel(I64(BYTES, I64, I64))
-def network_offset(buffer, frame, size):
-    """Where the IP header begins, behind up to two VLAN tags."""
-    at = ethernet.HEADER_SIZE
-    for _ in range(2):
-        kind = ethernet.get_type(buffer, frame + at - ethernet.HEADER_SIZE)
-        if kind != ethernet.TYPE_VLAN and kind != ethernet.TYPE_QINQ or at + ethernet.VLAN_TAG_SIZE > size:
-            return at
-        at += ethernet.VLAN_TAG_SIZE
-    return at
 
 
 @kernel(I64(D, P, BYTES, BYTES, I64, I64, I64))
@@ -141,7 +129,7 @@ def send_segments(D, port, ram, T, header, size, gso, now):
         version = u8(T, frame + l3) >> 4 if l3 < look else 0
         headers = l4 + 4 * (tcp.get_data_offset(T, frame + l4) >> 4)
         if version == (6 if kind else 4):
-            number = segment_count(size, l3, l4, headers, mss, kind)
+            number = segment_count(size, l3, l4, headers, mss, kind, FRAME_MOST)
     if number == 0:
         D.tx_dropped_offload = D.tx_dropped_offload + 1
         return DONE
