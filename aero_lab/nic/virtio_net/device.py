@@ -73,7 +73,8 @@ class VirtioNet(Nic):
         version 1 of the interface and cannot work with that.
     mtu: largest packet that the guest may send, told to its driver; ``None`` tells nothing.
     without: names of features that are not offered, of those of the standard: ``("MRG_RXBUF", "RING_EVENT_IDX")``.
-    msix: have the capability MSI-X.
+    msix: have the capability MSI-X. A machine without a local APIC cannot take its messages as interrupts; Linux tries,
+        complains in its log, and goes on with INTx.
     """
 
     model = "virtio-net"
@@ -88,7 +89,7 @@ class VirtioNet(Nic):
         contract: str = "1.2",
         mtu: int | None = None,
         without: Collection[str] = (),
-        msix: bool = True,
+        msix: bool = False,
     ):
         if contract not in CONTRACTS:
             raise UsageError(f"no contract {contract!r}; there are {', '.join(map(repr, CONTRACTS))}")

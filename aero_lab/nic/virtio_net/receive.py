@@ -214,6 +214,7 @@ def place(D, port, ram, R, frame, size, header):
 def receive(D, port, ram, R):
     """Hand over what waits in R, as far as the driver gave room."""
     if count(R) == 0:
+        port.rx_wait = 0
         return
     if port.cable == 0:
         waiting = count(R)
