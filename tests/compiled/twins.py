@@ -529,6 +529,74 @@ TWINS: dict[str, dict[str, str]] = {
     "tests/nic/test_offload.py::test_segmentation_is_its_twin": {
         "aero_lab.nic.offload": "fix_segment segment_count",
     },
+    "tests/nic/test_offload.py::test_sound_checksums_are_told_from_others": {
+        "aero_lab.nic.offload": "checksum_sound",
+    },
+    "tests/nic/virtio_net/test_hostile.py::test_a_broken_ring_stops_the_device_until_a_reset": {
+        "aero_lab.nic.virtio_net.interrupts": "judge",
+    },
+    "tests/nic/virtio_net/test_interrupts.py::test_each_side_raises_the_pin_and_the_isr_lowers_it": {
+        "aero_lab.nic.virtio_net.interrupts": "interrupt_queue settle",
+        "aero_lab.nic.virtio_net.registers": "read_isr read_memory",
+    },
+    "tests/nic/virtio_net/test_interrupts.py::test_messages_instead_of_the_pin": {
+        "aero_lab.nic.virtio_net.interrupts": "interrupt_config message",
+        "aero_lab.nic.virtio_net.registers": "vector_of",
+    },
+    "tests/nic/virtio_net/test_interrupts.py::test_the_device_asks_for_the_next_chain": {
+        "aero_lab.nic.virtqueue": "queue_ask",
+    },
+    "tests/nic/virtio_net/test_interrupts.py::test_the_link_goes_and_comes": {
+        "aero_lab.nic.virtio_net.serve": "set_link",
+    },
+    "tests/nic/virtio_net/test_receive.py::test_a_frame_takes_the_first_buffer_with_room_and_leaves_the_others": {
+        "aero_lab.nic.virtio_net.receive": "choose let_go",
+    },
+    "tests/nic/virtio_net/test_receive.py::test_frames_arrive_in_whatever_buffers": {
+        "aero_lab.nic.virtio_net.receive": "collect place put_header receive usable",
+        "aero_lab.nic.virtqueue": "chain_write",
+    },
+    "tests/nic/virtio_net/test_receive.py::test_merged_frames_wait_until_there_is_room_for_the_whole": {
+        "aero_lab.nic.virtio_net.receive": "gather",
+    },
+    "tests/nic/virtio_net/test_receive.py::test_the_filter_follows_its_commands": {
+        "aero_lab.nic.virtio_net.control": "chain_mac chain_number control obey set_mode set_table",
+        "aero_lab.nic.virtio_net.receive": "put_byte wanted",
+    },
+    "tests/nic/virtio_net/test_registers.py::test_a_reset_takes_everything_back": {
+        "aero_lab.nic.virtio_net.registers": "common_word config_byte device_reset half has live queue_count read_config write_common write_memory write_status",
+        "aero_lab.nic.virtqueue": "queue_reset",
+    },
+    "tests/nic/virtio_net/test_registers.py::test_features_are_refused_where_they_make_no_sense": {
+        "aero_lab.nic.virtio_net.registers": "features_sound",
+    },
+    "tests/nic/virtio_net/test_registers.py::test_pcis_reset_masks_all_messages": {
+        "aero_lab.nic.virtio_net.serve": "power_up",
+    },
+    "tests/nic/virtio_net/test_registers.py::test_sizes_are_powers_of_two_and_no_larger_than_offered": {
+        "aero_lab.nic.virtqueue": "queue_placed",
+    },
+    "tests/nic/virtio_net/test_registers.py::test_the_legacy_interface_carries_frames": {
+        "aero_lab.nic.virtio_net.registers": "place_legacy read_legacy write_legacy",
+    },
+    "tests/nic/virtio_net/test_transmit.py::test_a_checksum_is_put_where_the_driver_says": {
+        "aero_lab.nic.virtio_net.transmit": "chain_u16 chain_u8",
+    },
+    "tests/nic/virtio_net/test_transmit.py::test_a_frame_arrives_however_it_is_cut": {
+        "aero_lab.nic.virtio_net.serve": "virtio_net_serve",
+        "aero_lab.nic.virtio_net.transmit": "header_size send_chain send_plain transmit",
+        "aero_lab.nic.virtqueue": "chain_read chain_seek queue_give queue_publish queue_waiting queue_walk",
+    },
+    "tests/nic/virtio_net/test_transmit.py::test_a_full_ring_stops_the_guest_and_loses_nothing": {
+        "aero_lab.nic.virtqueue": "queue_head queue_take",
+    },
+    "tests/nic/virtio_net/test_transmit.py::test_ecn_needs_to_be_agreed": {
+        "aero_lab.nic.virtio_net.transmit": "gso_offered",
+    },
+    "tests/nic/virtio_net/test_transmit.py::test_segments_are_the_twins": {
+        "aero_lab.nic.offload": "network_offset",
+        "aero_lab.nic.virtio_net.transmit": "send_segments",
+    },
     "tests/rings/test_frame_ring.py::TestRingsAgainstDeques::runTest": {
         "aero_lab.rings.frame_ring": "commit count descriptor find_room has_room move push release reserve",
     },

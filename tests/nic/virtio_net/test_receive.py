@@ -119,6 +119,8 @@ def test_what_is_no_buffer_comes_back_empty(contract):
     assert used[: len(bad)] == [(head, 0) for head in bad]
     assert used[len(bad) :] == [(good if contract == "w7" else split, d.header + len(FRAME))]
     assert nic.counters["rx_skipped_chains"] == len(bad) and nic.trouble == ""
+    if contract == "1.2":
+        assert d.ram.get(at, 12 + len(FRAME)) == bytes(10) + b"\1\0" + FRAME
 
 
 def test_a_buffer_that_changed_after_it_was_posted_is_judged_anew():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -50,10 +51,11 @@ def test_msix_has_its_table_in_the_window():
 
 
 def test_mistakes_are_told():
-    for wrong in (
+    mistakes: tuple[dict[str, Any], ...] = (
         {"contract": "w8"}, {"mtu": 67}, {"mtu": 1501}, {"without": ("TSO",)}, {"without": ("VERSION_1",)},
         {"mac": "ff:ff:ff:ff:ff:ff"},
-    ):  # fmt: skip
+    )  # fmt: skip
+    for wrong in mistakes:
         with pytest.raises(UsageError):
             VirtioNet(**wrong)
 
