@@ -46,7 +46,7 @@ def cut(packet: bytes, l3: int, l4: int, header: int, mss: int, kind: int, into:
     """What a card does: room for each segment, the headers, a piece of the payload, and the finishing touch. When the
     ring is full it is emptied, and the work goes on where it stopped."""
     number = offload.segment_count(len(packet), l3, l4, header, mss, kind, FRAME_MOST)
-    out = []
+    out: list[bytes] = []
     for index in range(number):
         piece = packet[header + index * mss : header + (index + 1) * mss]
         size = header + len(piece)
@@ -117,7 +117,7 @@ def test_whatever_a_driver_claims_is_answered_by_its_twin(size, l3, l4, header, 
     ],
 )
 def test_refusals_by_number(claim, number):
-    assert offload.segment_count(*claim, FRAME_MOST) == number
+    assert offload.segment_count(*(*claim, FRAME_MOST)) == number
 
 
 def test_the_largest_frame_is_the_cards_choice():
