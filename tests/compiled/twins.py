@@ -564,8 +564,8 @@ TWINS: dict[str, dict[str, str]] = {
         "aero_lab.nic.virtio_net.receive": "put_byte wanted",
     },
     "tests/nic/virtio_net/test_registers.py::test_a_reset_takes_everything_back": {
-        "aero_lab.nic.virtio_net.registers": "common_word config_byte device_reset half has live queue_count read_config "
-        "write_common write_memory write_status",
+        "aero_lab.nic.virtio_net.registers": "common_word config_byte device_reset half has live queue_count "
+        "read_config write_common write_memory write_status",
         "aero_lab.nic.virtqueue": "queue_reset",
     },
     "tests/nic/virtio_net/test_registers.py::test_features_are_refused_where_they_make_no_sense": {

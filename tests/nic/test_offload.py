@@ -82,7 +82,7 @@ def packets(draw):
 def test_segmentation_is_its_twin(packet, dimensions):
     frame, l3, l4, header, mss, kind = packet
     expected = naive.segments(frame, l3, l4, header, mss, bool(kind & IPV6), bool(kind & UDP))
-    assert cut(*packet, FrameRing(*dimensions)) == expected
+    assert cut(frame, l3, l4, header, mss, kind, FrameRing(*dimensions)) == expected
     assert offload.segment_count(len(frame), l3, l4, header, mss, kind, FRAME_MOST) == len(expected)
 
 

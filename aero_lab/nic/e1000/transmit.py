@@ -226,7 +226,7 @@ def _send_segments(D, P, ram, T, first, size, last, tag, now):
     """Send a packet as segments (SDM 3.5): ``DONE``, or ``WAIT`` when the ring was full before the last."""
     header, mss = D.tso_hdrlen, D.tso_mss
     kind = (0 if D.tso_command & CONTEXT_IP else IPV6) | (0 if D.tso_command & CONTEXT_TCP else UDP)
-    number = segment_count(size, D.tso_ipcss, D.tso_tucss, header, mss, kind)
+    number = segment_count(size, D.tso_ipcss, D.tso_tucss, header, mss, kind, FRAME_LONGEST)
     if number == 0:
         D.tx_bad_segmentation = D.tx_bad_segmentation + 1
         bump(D, TSCTFC, 1)
