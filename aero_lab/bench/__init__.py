@@ -39,9 +39,17 @@ def _cpu(seconds: float, cases: Sequence[str] | None, peers: bool, progress: Pro
     return measure(seconds, cases, peers, progress)
 
 
-BENCHES: dict[str, Callable[..., list[Result]]] = {"stack": _stack, "proxy": _proxy, "capture": _capture, "cpu": _cpu}
+def _nic(seconds: float, cases: Sequence[str] | None, peers: bool, progress: Progress | None) -> list[Result]:
+    from .nic import measure
+
+    return measure(seconds, cases, peers, progress)
+
+
+BENCHES: dict[str, Callable[..., list[Result]]] = {
+    "stack": _stack, "proxy": _proxy, "capture": _capture, "cpu": _cpu, "nic": _nic,
+}  # fmt: skip
 """Benches by name: functions of ``(seconds, cases, peers, progress)``."""
-KERNELS = {"cpu": "cpu"}
+KERNELS = {"cpu": "cpu", "nic": "nic"}
 """Group of kernels that a bench needs, where that is not the network's."""
 
 

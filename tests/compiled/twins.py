@@ -5,6 +5,15 @@ A new kernel needs a place here, under a test that compares it (or what it does 
 """
 
 TWINS: dict[str, dict[str, str]] = {
+    "tests/bench/test_nic.py::test_frames_that_are_sent_are_all_sent": {
+        "aero_lab.bench.nic_e1000": "e1000_sends",
+    },
+    "tests/bench/test_nic.py::test_frames_that_wait_all_arrive": {
+        "aero_lab.bench.nic_e1000": "e1000_receives",
+    },
+    "tests/bench/test_nic.py::test_packets_are_cut_into_all_their_segments": {
+        "aero_lab.bench.nic_e1000": "e1000_segments",
+    },
     "tests/bench/test_traffic.py::test_generated_segments_are_their_twins": {
         "aero_lab.bench.traffic": "generate",
     },
