@@ -31,8 +31,8 @@ DATA, POPTS, DD, IP_TCP = 1 << 20, 3 << 40, 1, 3
 @entry
 @kernel(I64(I64, BYTES, PORTS, BYTES, BYTES, BYTES, I64, I64, I64, I64))
 def e1000_sends(serve, states, ports, ram, T, R, at, frames, size, batch):
-    """Send ``frames`` frames of ``size`` bytes, ``batch`` for each move of the tail, from descriptor ``at`` on; how many
-    descriptors were done."""
+    """Send ``frames`` frames of ``size`` bytes, ``batch`` for each move of the tail, from descriptor ``at`` on; how
+    many descriptors were done."""
     done = 0
     upper = size | DATA | (EOP | RS | DEXT) << 24
     while frames > 0:
@@ -83,7 +83,7 @@ def e1000_segments(serve, states, ports, ram, T, R, at, packets, size, header, m
 @entry
 @kernel(I64(I64, BYTES, PORTS, BYTES, BYTES, BYTES, I64))
 def e1000_receives(serve, states, ports, ram, T, R, at):
-    """Take what waits in ``R``, into the buffers from descriptor ``at`` on, and give them back; how many frames came."""
+    """Take what waits in ``R`` into the buffers from descriptor ``at`` on, and give them back; how many frames."""
     done = 0
     for _ in range(count(R) + 1):  # moving the tail lets the card store more at once
         call_serve(serve, states, ports, ram, T, R, POLL, 0, 0, 0, 0, 0)
