@@ -11,6 +11,7 @@ KERNEL_MODULES: dict[str, tuple[str, ...]] = {
         "aero_lab.rings.frame_ring",
         "aero_lab.link.pipe",
         "aero_lab.framing.l2_tunnel",
+        "aero_lab.lan.strip",
         "aero_lab.transports.memory",
         "aero_lab.stack.core",
         "aero_lab.capture.columns",

@@ -26,9 +26,11 @@ from enum import Enum, auto
 from ..bounds import DHCP_CLIENT_ID, DHCP_SILENCE
 from ..errors import Malformed
 from ..limits import MTU_DEFAULT, SECOND
-from ..wire import dhcp
+from ..wire import dhcp, udp
 from ..wire.address import IP4_ANY, IP4_BROADCAST, MAC_BROADCAST, in_prefix, prefix_mask
 from ..wire.dhcp import Dhcp, ip_option, text_option, u8_option, u32_option
+from ..wire.ethernet import TYPE_IPV4, Ethernet
+from ..wire.ipv4 import Ipv4
 from .config import LanConfig
 
 
@@ -173,6 +175,15 @@ class DhcpServer:
             return []
         self.counters[dhcp.TYPE_NAMES[request.message_type or 0].lower()] += 1
         return getattr(self, f"_{TABLE[self.lease(request.chaddr, now), what]}")(request, now)
+
+    def packet(self, reply: Reply, ident: int) -> bytes:
+        """A reply as it goes onto the network: a frame, or on a medium without frames an IP packet."""
+        config = self._config
+        datagram = udp.Udp(dhcp.SERVER_PORT, dhcp.CLIENT_PORT, reply.payload).emit(config.gateway, reply.dst)
+        packet = Ipv4(config.gateway, reply.dst, udp.PROTOCOL, datagram, id=ident, df=True).emit()
+        if config.medium != "ethernet":
+            return packet
+        return Ethernet(reply.dst_mac, config.mac, TYPE_IPV4, packet).emit()
 
     def lease(self, mac: bytes, now: int) -> Lease:
         """Whose the lease is at ``now``, seen from the client with this hardware address."""

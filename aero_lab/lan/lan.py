@@ -24,9 +24,8 @@ from ..egress.contract import Answer, Egress, EgressSink, Why
 from ..errors import Malformed
 from ..limits import ECHO_PENDING, ECHO_TIMEOUT, LAN_ROUNDS
 from ..stack import Closed, Datagram, EndOfStream, Established, IcmpMessage, Readable, Stack, SynReceived, Writable
-from ..wire import dhcp, dns, icmp, icmpv6, ndp, udp
+from ..wire import dhcp, dns, icmp, icmpv6, udp
 from ..wire.address import IP4_ANY, IP4_BROADCAST, in_prefix
-from ..wire.ethernet import TYPE_IPV4, Ethernet
 from ..wire.ipv4 import Ipv4
 from ..wire.ipv6 import Ipv6
 from .config import Endpoint, LanConfig
@@ -286,12 +285,8 @@ class Lan:
             self.udp.outbound(event, now)
 
     def _send_dhcp(self, reply: Reply, now: int) -> None:
-        gateway = self.config.gateway
-        datagram = udp.Udp(dhcp.SERVER_PORT, dhcp.CLIENT_PORT, reply.payload).emit(gateway, reply.dst)
-        frame = Ipv4(gateway, reply.dst, udp.PROTOCOL, datagram, id=self.ident, df=True).emit()
+        frame = self.dhcp.packet(reply, self.ident)
         self.ident = self.ident % 0xFFFF + 1
-        if self.config.medium == "ethernet":
-            frame = Ethernet(reply.dst_mac, self.config.mac, TYPE_IPV4, frame).emit()
         if not self.stack.send_frame(frame, now, Cause.DHCP):
             self._count["dhcp-no-room"] += 1
 
@@ -319,7 +314,7 @@ class Lan:
 
     def _icmp(self, event: IcmpMessage, now: int) -> None:
         if event.family == 6 and event.type == icmpv6.ROUTER_SOLICIT:
-            self._router_solicited(event, now)
+            self.router6.heard(event, now, self._count)
             return
         if event.src == self.config.guest:
             self._heard_at = now
@@ -369,16 +364,6 @@ class Lan:
         if protocol == udp.PROTOCOL and len(packet.payload) >= 4:
             sport, dport = int.from_bytes(packet.payload[:2], "big"), int.from_bytes(packet.payload[2:4], "big")
             self.udp.unreachable_guest((packet.src, sport), (packet.dst, dport), now)
-
-    def _router_solicited(self, event: IcmpMessage, now: int) -> None:
-        try:
-            body = event.packet[len(event.packet) - len(event.payload) - icmpv6.HEADER_SIZE :]
-            message = ndp.RouterSolicit.parse(body, event.src, event.dst, event.ttl)
-        except Malformed as error:
-            self._count[error.reason] += 1
-            return
-        self.router6.solicited(event.src, message, now)
-        self.router6.tick(now)
 
     def _echo_reply(self, src: bytes, dst: bytes, rest: int, payload: bytes, now: int) -> None:
         if not self.stack.icmp_send(src, dst, _ECHO_TYPES[len(dst)][1], 0, rest, payload, now):

@@ -9,10 +9,13 @@ after the start when nobody asks: a guest that was resumed from a snapshot does 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+from ..errors import Malformed
 from ..limits import NEVER, SECOND
-from ..wire import ndp
+from ..stack import IcmpMessage
+from ..wire import icmpv6, ndp
 from ..wire.address import IP6_ALL_NODES, link_local
 from .config import LanConfig
 
@@ -53,6 +56,17 @@ class Advertiser:
                 ndp.Rdnss(LIFETIME, (config.gateway6,)),
             ),
         )
+
+    def heard(self, event: IcmpMessage, now: int, counts: Counter[str]) -> None:
+        """A message came that says it is a router solicitation; what is none is counted."""
+        try:
+            body = event.packet[len(event.packet) - len(event.payload) - icmpv6.HEADER_SIZE :]
+            message = ndp.RouterSolicit.parse(body, event.src, event.dst, event.ttl)
+        except Malformed as error:
+            counts[error.reason] += 1
+            return
+        self.solicited(event.src, message, now)
+        self.tick(now)
 
     def solicited(self, source: bytes, message: ndp.RouterSolicit, now: int) -> None:
         """A router solicitation came."""
