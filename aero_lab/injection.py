@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .bounds import INJECT_ANSWERS, INJECT_MOST, INJECT_PATIENCE
 from .capture import Recorder
 from .capture.scapy_packets import frame_bytes, parse_frame
+from .capture.schema import ETHERNET
 from .engine import TimedOut
 from .errors import UsageError
 from .limits import NEVER, SECOND
@@ -50,12 +51,20 @@ class NicTap:
         self._waiting: tuple[tuple[FrameRing, Catcher], ...] = ()
 
     def tap(
-        self, ring: FrameRing, count: int, point: str, direction: str, now: int, skip: int = 0, newest: bool = False
+        self,
+        ring: FrameRing,
+        count: int,
+        point: str,
+        direction: str,
+        now: int,
+        skip: int = 0,
+        newest: bool = False,
+        link: int = ETHERNET,
     ) -> int:
-        kept = self._recorder.tap(ring, count, point, direction, now, skip, newest)
+        kept = self._recorder.tap(ring, count, point, direction, now, skip, newest, link)
         for wanted, catcher in self._waiting:
             if wanted is ring:
-                catcher.recorder.tap(ring, count, point, direction, now, skip, newest)
+                catcher.recorder.tap(ring, count, point, direction, now, skip, newest, link)
                 catcher.arrived.set()
         return kept
 

@@ -13,6 +13,9 @@ before this point.
 A frame is judged where it is first seen. At later points it is the same frame (identity and direction join the rows),
 so it has the same cause there; when one point sees the same frame twice, the network duplicated it.
 
+Where packets travel without their frames, a row at the tunnel has no link address that tells whose conversation it is.
+The identities do: a conversation of packets is that of the frames they were, from the first one that is known again.
+
 These are Wireshark's categories: its ``tcp.analysis.retransmission`` and ``fast_retransmission`` are RETRANSMISSION
 here, ``spurious_retransmission`` is DUPLICATE, ``out_of_order`` is PAYLOAD, ``keep_alive(_ack)`` and
 ``zero_window_probe(_ack)`` are KEEPALIVE.
@@ -58,9 +61,10 @@ A_DELAY = s.AT["tunnel_delay"]
 M32 = 0xFFFFFFFF
 POINTS = len(s.POINTS)
 HALVES_OF_FLOW = 2 * POINTS
-FLOW_STATE = 32
+FLOW_STATE = 40
 """Bytes of state of a conversation: number of its present connection + 1, the initial sequence numbers + 1 of both
-sides, and whether anything but SYNs was seen."""
+sides, whether anything but SYNs was seen, and of one without link addresses the conversation + 1 that it is."""
+ALIAS = 32
 
 
 @kernel(I64(I64, I64))
@@ -242,7 +246,7 @@ def _plain_cause(out, rows, row, has):
 
 # Identities: what is remembered of a frame that was seen, so that it is known again at another point. A power of two of
 # slots; 0 in the set of points marks a free one.
-IDENTITY_SIZE = 24
+IDENTITY_SIZE = 32
 seen_id, put_seen_id = i64_native_field(0), put_i64_native_field(0)
 seen_time, put_seen_time = i64_native_field(8), put_i64_native_field(8)
 seen_len, put_seen_len = load_field(16, 4), store_field(16, 4)
@@ -250,6 +254,8 @@ seen_cause, put_seen_cause = load_field(20, 1), store_field(20, 1)
 seen_points, put_seen_points = load_field(21, 1), store_field(21, 1)
 seen_point, put_seen_point = load_field(22, 1), store_field(22, 1)
 seen_direction, put_seen_direction = load_field(23, 1), store_field(23, 1)
+seen_conversation, put_seen_conversation = load_field(24, 4), store_field(24, 4)  # its number + 1, 0 for none
+seen_bare, put_seen_bare = load_field(28, 4), store_field(28, 4)  # without a link header
 FIRST_IDENTITIES = 1 << 15
 FLOWS_NUMBERED, NEXT_HALF, IDENTITIES = 0, 8, 16
 """Where the world has how many flows were numbered, the next half to give, and the identities in the table."""
@@ -283,11 +289,37 @@ def move_identities(seen, larger):
     return moved
 
 
+@kernel(I64(BYTES, I64, I64))
+def _bare(out, rows, row):
+    """Whether a row's frame has no link addresses."""
+    return 1 if u32le(out, rows * c.A_HAS + 4 * row) & s.HAS_ETHERNET == 0 else 0
+
+
+@kernel(I64(BYTES, I64, I64, I64, BYTES, BYTES, BYTES))
+def _conversation(out, rows, row, number, conversations, seen, older):
+    """The conversation that a row of conversation ``number`` belongs to, by the frame that its packet was elsewhere."""
+    bare = _bare(out, rows, row)
+    if u32le(out, rows * c.A_HAS + 4 * row) & s.HAS_ID:
+        identity, direction = u64le(out, rows * c.A_ID + 8 * row), u8(out, rows * c.A_DIRECTION + row)
+        slot = _identity(seen, identity, direction)
+        other, other_bare = seen_conversation(seen, slot), seen_bare(seen, slot)
+        if seen_points(seen, slot) == 0:
+            slot = _identity(older, identity, direction)
+            other, other_bare = seen_conversation(older, slot), seen_bare(older, slot)
+        if other and other_bare != bare:
+            if bare:
+                put_i64_native(conversations, FLOW_STATE * number + ALIAS, other)
+            else:
+                put_i64_native(conversations, FLOW_STATE * (other - 1) + ALIAS, number + 1)
+    alias = i64_native(conversations, FLOW_STATE * number + ALIAS)
+    return alias - 1 if bare and alias else number
+
+
 @kernel(I64(BYTES, I64, I64, I64, BYTES, I64, I64))
 def _again(out, rows, row, why, seen, slot, now):
     """Cause of a row whose frame is remembered at ``slot``, where this sighting is noted; sets the row's delay."""
     point = u8(out, rows * c.A_POINT + row)
-    if seen_len(seen, slot) != u32le(out, rows * c.A_LEN + 4 * row):
+    if seen_bare(seen, slot) == _bare(out, rows, row) and seen_len(seen, slot) != u32le(out, rows * c.A_LEN + 4 * row):
         return why
     points = seen_points(seen, slot)
     put_seen_points(seen, slot, points | (1 << point))
@@ -297,8 +329,8 @@ def _again(out, rows, row, why, seen, slot, now):
     return DUPLICATE if points & (1 << point) else seen_cause(seen, slot)
 
 
-@kernel(I64(BYTES, I64, I64, I64, BYTES, BYTES, BYTES, I64))
-def _recognised(out, rows, row, why, world, seen, older, now):
+@kernel(I64(BYTES, I64, I64, I64, BYTES, BYTES, BYTES, I64, I64))
+def _recognised(out, rows, row, why, world, seen, older, conversation, now):
     """Cause of a row whose frame may have been seen before, at another point or at this one; remembers it."""
     identity, direction = u64le(out, rows * c.A_ID + 8 * row), u8(out, rows * c.A_DIRECTION + row)
     slot = _identity(seen, identity, direction)
@@ -316,6 +348,8 @@ def _recognised(out, rows, row, why, world, seen, older, now):
     put_seen_points(seen, slot, 1 << point)
     put_seen_point(seen, slot, point)
     put_seen_direction(seen, slot, direction)
+    put_seen_conversation(seen, slot, conversation + 1)
+    put_seen_bare(seen, slot, _bare(out, rows, row))
     return why
 
 
@@ -335,14 +369,16 @@ def classify(out, rows, first, number, world, conversations, halves, slots, seen
         if kind != 0:
             put_u8(out, rows * A_CAUSE + row, KEEPALIVE if kind == 1 or kind == 2 else FRAMING)
             continue
-        why, flow_id = UNKNOWN, -1
+        why, flow_id, conversation = UNKNOWN, -1, -1
         point = u8(out, rows * c.A_POINT + row)
         now = u64le(out, rows * c.A_TIME + 8 * row)
         if has & s.HAS_FLOW:
             side = u8(out, rows * c.A_SIDE + row)
             is_tcp = 1 if has & s.HAS_TCP else 0
             flags, seq = u16le(out, rows * c.A_FLAGS + 2 * row), u32le(out, rows * c.A_SEQ + 4 * row)
-            flow_id = _connection(world, conversations, u32le(out, rows * c.A_FLOW + 4 * row), side, flags, seq, is_tcp)
+            conversation = u32le(out, rows * c.A_FLOW + 4 * row)
+            number_of = _conversation(out, rows, row, conversation, conversations, seen, older)
+            flow_id = _connection(world, conversations, number_of, side, flags, seq, is_tcp)
             put_u32le(out, rows * c.A_FLOW + 4 * row, flow_id)
             if is_tcp:
                 base = HALVES_OF_FLOW * flow_id + 2 * point
@@ -360,7 +396,7 @@ def classify(out, rows, first, number, world, conversations, halves, slots, seen
         if not has & s.HAS_TCP:
             why = _plain_cause(out, rows, row, has)
         if has & s.HAS_ID:
-            why = _recognised(out, rows, row, why, world, seen, older, now)
+            why = _recognised(out, rows, row, why, world, seen, older, conversation, now)
         put_u8(out, rows * A_CAUSE + row, why)
     return number
 

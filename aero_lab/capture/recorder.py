@@ -150,12 +150,14 @@ class Recorder:
         now: int,
         skip: int = 0,
         newest: bool = False,
+        link: int = s.ETHERNET,
     ) -> int:
         """Copy ``count`` waiting frames of a ring (all when None), oldest first, after leaving out the ``skip`` oldest.
 
         At the point ``"tunnel"`` the ring holds tunnel messages; the row is about the frame inside. Call it as the
         ring's consumer before taking the frames out, or as its producer after putting them in: then ``newest`` says
-        that the last ``count`` are meant. Returns how many were kept.
+        that the last ``count`` are meant. ``link``: what they begin with, a number of
+        :data:`~aero_lab.capture.schema.LINKS`. Returns how many were kept.
         """
         where = self._points.get(point)
         if where is None or not self.enabled:
@@ -166,7 +168,7 @@ class Recorder:
         while True:
             segment = self._segments[-1]
             went = int(
-                seg.tap(ring.array, newest, skip + done, number, segment, where, which, messages, at, self._kept)
+                seg.tap(ring.array, newest, skip + done, number, segment, where, which, messages, at, self._kept, link)
             )
             if went < seg.LEFT:
                 return done + went
@@ -195,7 +197,7 @@ class Recorder:
         array = np.frombuffer(data, np.uint8)
         while not seg.record(
             self._segments[-1], array, skip, now + self.epoch_ns, frame_id, message_len, where,
-            s.DIRECTION_OF[direction], kind, self._kept,
+            s.DIRECTION_OF[direction], kind, self._kept, s.ETHERNET,
         ):  # fmt: skip
             if not self._next_segment():
                 self._drop("full", 1)

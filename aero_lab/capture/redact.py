@@ -12,6 +12,7 @@ from ..compiled.memory import u8, u16
 from ..compiled.registry import I64, READ_ONLY, entry, kernel
 from ..wire import arp, ethernet, icmpv6, ipv4, ipv6, tcp, udp
 from .columns import MAX_EXTENSION_HEADERS, PORT_DNS, PORT_LLMNR, PORT_MDNS
+from .schema import RAW_IP
 
 ICMP_KEPT, DNS_KEPT, DISCOVERY_KEPT = 8, 12, 24
 
@@ -40,18 +41,25 @@ def _transport_end(data, at, end, proto):
 
 
 @entry
-@kernel(I64(READ_ONLY, I64, I64))
-def headers_size(data, start, size):
-    """How many of the ``size`` bytes of the frame at ``start`` are headers."""
+@kernel(I64(READ_ONLY, I64, I64, I64))
+def headers_size(data, start, size, link):
+    """How many of the ``size`` bytes of the frame at ``start`` are headers. ``link`` is what it begins with:
+    :data:`.schema.ETHERNET` or :data:`.schema.RAW_IP`."""
     end = start + size
-    at = start + ethernet.HEADER_SIZE
-    if at > end:
-        return size
-    kind = u16(data, at - 2)
-    for _ in range(2):
-        if (kind == ethernet.TYPE_VLAN or kind == ethernet.TYPE_QINQ) and at + ethernet.VLAN_TAG_SIZE <= end:
-            kind = u16(data, at + 2)
-            at += ethernet.VLAN_TAG_SIZE
+    if link == RAW_IP:
+        at = start
+        if size < 1:
+            return size
+        kind = ethernet.TYPE_IPV6 if u8(data, at) >> 4 == 6 else ethernet.TYPE_IPV4
+    else:
+        at = start + ethernet.HEADER_SIZE
+        if at > end:
+            return size
+        kind = u16(data, at - 2)
+        for _ in range(2):
+            if (kind == ethernet.TYPE_VLAN or kind == ethernet.TYPE_QINQ) and at + ethernet.VLAN_TAG_SIZE <= end:
+                kind = u16(data, at + 2)
+                at += ethernet.VLAN_TAG_SIZE
     if kind == ethernet.TYPE_ARP:
         at += arp.SIZE
     elif kind == ethernet.TYPE_IPV4 and at + ipv4.HEADER_SIZE <= end:

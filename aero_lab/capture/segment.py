@@ -21,7 +21,7 @@ from ..compiled.registry import BYTES, I64, READ_ONLY, entry, kernel
 from ..rings import frame_ring as ring_of
 from .access import store_field
 from .redact import headers_size
-from .schema import ETHERNET, INDEX_SIZE
+from .schema import INDEX_SIZE
 
 HEADER_SIZE = 64
 COUNT = 0
@@ -55,8 +55,8 @@ def room(segment, size):
     return at if at + size <= len(segment) - INDEX_SIZE * (held + 1) else -1
 
 
-@kernel(I64(BYTES, I64, I64, I64, I64, I64, I64, I64, I64, I64))
-def describe(segment, off, captured, size, now, identity, message_len, point, direction, kind):
+@kernel(I64(BYTES, I64, I64, I64, I64, I64, I64, I64, I64, I64, I64))
+def describe(segment, off, captured, size, now, identity, message_len, point, direction, kind, link):
     """Publish the frame whose ``captured`` bytes were written at ``off``."""
     held = load_acquire(segment, COUNT)
     d = len(segment) - INDEX_SIZE * (held + 1)
@@ -69,7 +69,7 @@ def describe(segment, off, captured, size, now, identity, message_len, point, di
     put_point(segment, d, point)
     put_direction(segment, d, direction)
     put_kind(segment, d, kind)
-    put_link(segment, d, ETHERNET)
+    put_link(segment, d, link)
     put_flags(segment, d, 0)
     put_opt_len(segment, d, 0)
     put_opt_off(segment, d, 0)
@@ -90,15 +90,16 @@ def message_kind(data, at, size):
 
 
 @entry
-@kernel(I64(BYTES, I64, I64, I64, BYTES, I64, I64, I64, I64, I64))
-def tap(ring, newest, skip, number, segment, point, direction, messages, now, snap):
+@kernel(I64(BYTES, I64, I64, I64, BYTES, I64, I64, I64, I64, I64, I64))
+def tap(ring, newest, skip, number, segment, point, direction, messages, now, snap, link):
     """Copy waiting frames ``skip`` to ``number`` of the oldest (or newest) ``number`` of a ring.
 
     -1 for ``number`` means all that wait. Returns how many went, and :data:`LEFT` for each that found no room. A frame
     without identity is given one, in the ring too, so that the points behind this one see it. With ``messages`` the
     ring holds tunnel messages: what is kept is the frame inside. Of a frame ``snap`` bytes are kept at most; when it is
-    negative, of its headers that many. The caller is the ring's producer (newest) or its
-    consumer (oldest), so the bytes hold still; newest frames do only until a consumer elsewhere has taken them.
+    negative, of its headers that many. ``link`` is what they begin with, a number of
+    :data:`.schema.LINKS`. The caller is the ring's producer (newest) or its consumer (oldest), so the bytes hold still;
+    newest frames do only until a consumer elsewhere has taken them.
     """
     waiting = ring_of.count(ring)
     if number < 0 or (not newest and number > waiting):
@@ -122,7 +123,7 @@ def tap(ring, newest, skip, number, segment, point, direction, messages, now, sn
                 size -= MESSAGE_HEADER
             else:
                 size = 0
-        captured = min(size, snap) if snap >= 0 else min(headers_size(ring, at, size), -snap)
+        captured = min(size, snap) if snap >= 0 else min(headers_size(ring, at, size, link), -snap)
         off = room(segment, captured)
         if off < 0:
             break
@@ -132,18 +133,18 @@ def tap(ring, newest, skip, number, segment, point, direction, messages, now, sn
             put_next_id(segment, 0, identity + 1)
             ring_of.put_frame_id(ring, d, identity)
         copy(segment, off, ring, at, captured)
-        describe(segment, off, captured, size, now, identity, message_len, point, direction, kind)
+        describe(segment, off, captured, size, now, identity, message_len, point, direction, kind, link)
         done += 1
     return done + LEFT * max(0, number - skip - done)
 
 
 @entry
-@kernel(I64(BYTES, READ_ONLY, I64, I64, I64, I64, I64, I64, I64, I64))
-def record(segment, data, skip, now, identity, message_len, point, direction, kind, snap):
+@kernel(I64(BYTES, READ_ONLY, I64, I64, I64, I64, I64, I64, I64, I64, I64))
+def record(segment, data, skip, now, identity, message_len, point, direction, kind, snap, link):
     """Keep one frame: ``data`` from ``skip``, cut as :func:`tap` does. 1 when it was kept, 0 when the segment is
     full."""
     size = len(data) - skip
-    captured = min(size, snap) if snap >= 0 else min(headers_size(data, skip, size), -snap)
+    captured = min(size, snap) if snap >= 0 else min(headers_size(data, skip, size, link), -snap)
     off = room(segment, captured)
     if off < 0:
         return 0
@@ -151,7 +152,7 @@ def record(segment, data, skip, now, identity, message_len, point, direction, ki
         identity = next_id(segment, 0)
         put_next_id(segment, 0, identity + 1)
     copy(segment, off, data, skip, captured)
-    return describe(segment, off, captured, size, now, identity, message_len, point, direction, kind)
+    return describe(segment, off, captured, size, now, identity, message_len, point, direction, kind, link)
 
 
 def new_segment(size: int, first_id: int, memory: np.ndarray | None = None, before: int = 0) -> np.ndarray:

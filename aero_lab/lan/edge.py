@@ -42,6 +42,8 @@ from .dhcp import DhcpServer
 from .router6 import Advertiser
 from .strip import COUNTERS, ROW, STATE_SIZE, STRANGER, TABLE, WAIT, note, strip, wrap
 
+EDGE_IDENTITIES = (1 << 31) + 1
+"""First identity of the frames that are made here: beyond those of the stacks at both ends."""
 TRIES, RETRANSMIT = 3, SECOND
 BATCH = 256
 
@@ -53,6 +55,11 @@ class _Asked:
     due: int
     tries: int = 1
     waiting: deque[Any] = field(default_factory=deque)
+
+
+def without_link(config: LanConfig) -> LanConfig:
+    """The same LAN for packets: who has the lease is known where the link layer is."""
+    return replace(config, medium="ip", require_lease=False)
 
 
 class LinkEdge:
@@ -77,6 +84,7 @@ class LinkEdge:
         self.down = FrameRing(RING_SLOTS, RING_ARENA)
         """IP packets for the guest."""
         self.stack = Stack(replace(config.stack(), max_connections=1), rng, now)
+        self.stack.number_frames(EDGE_IDENTITIES)
         self.dhcp = DhcpServer(config, lambda: self._heard_at)
         self.router6 = Advertiser(config, self.stack, now)
         self._heard_at = now
@@ -247,6 +255,16 @@ class LinkEdge:
             )  # fmt: skip
             found[address] = mac_hi.to_bytes(2, "big") + mac_lo.to_bytes(4, "big")
         return found
+
+    @property
+    def frames_up(self) -> int:
+        """Frames taken from the guest."""
+        return int(self._cells[COUNTERS["frames_up"] >> 3])
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes of those frames."""
+        return int(self._cells[COUNTERS["bytes_up"] >> 3])
 
     @property
     def counters(self) -> dict[str, int]:

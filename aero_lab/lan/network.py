@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 from ..audit import Audit, Source
 from ..egress.contract import Egress, EgressSink
+from ..rings import FrameRing
 from .config import LanConfig
+from .edge import LinkEdge, without_link
 from .lan import Lan
 
 MakeEgress = Callable[[EgressSink], Egress]
@@ -56,16 +58,25 @@ class Network:
         """How the network is set up, as of now."""
         return self.makings.lan_config(self.mtu, self.ipv6)
 
-    def lan(self, make_egress: MakeEgress | None = None) -> Lan:
-        """A fresh LAN, by default with the way to the world that belongs to it."""
+    def lan(self, make_egress: MakeEgress | None = None, medium: str = "ethernet") -> Lan:
+        """A fresh LAN, by default with the way to the world that belongs to it.
+
+        With the medium ``"ip"`` it deals in packets, and its link layer is an :meth:`edge` elsewhere.
+        """
         suffix, now = self._begin(), self.clock.now()
+        config = self.config if medium == "ethernet" else without_link(self.config)
         return Lan(
-            self.config,
+            config,
             make_egress or _OwnEgress(self.makings, self.seeds("egress" + suffix), now),
             self.seeds("lan" + suffix),
             now,
             self.source(now),
         )
+
+    def edge(self, out: FrameRing, into: FrameRing) -> LinkEdge:
+        """A fresh link layer between a NIC's rings and a LAN elsewhere."""
+        suffix = self._begin()
+        return LinkEdge(self.config, out, into, self.seeds("link" + suffix), self.clock.now())
 
     def make_egress(self, sink: EgressSink) -> Egress:
         """A fresh way to the world, for whoever needs no LAN."""

@@ -33,7 +33,7 @@ PREFERRED, VALID = 14400, 86400
 
 
 class Advertiser:
-    """Speaks for the gateway when the LAN has an IPv6 address; does nothing when it has none."""
+    """Speaks for the gateway when the LAN has an IPv6 address; does nothing when it has none, or no link."""
 
     def __init__(self, config: LanConfig, stack: Any, now: int):
         self._stack = stack
@@ -42,7 +42,7 @@ class Advertiser:
         self._tokens, self._filled_at = BURST, now
         self.sent = 0
         """Advertisements sent."""
-        if config.gateway6 is None:
+        if config.gateway6 is None or config.medium != "ethernet":  # else it is beside the guest
             self._source, self._advert = b"", None
             return
         self._due = now + INITIAL

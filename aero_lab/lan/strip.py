@@ -45,7 +45,7 @@ row_lo, put_row_lo = i64_native_field(8), put_i64_native_field(8)
 row_mac_hi, put_row_mac_hi = i64_native_field(16), put_i64_native_field(16)
 row_mac_lo, put_row_mac_lo = i64_native_field(24), put_i64_native_field(24)
 
-PACKETS_UP, PACKETS_DOWN, SHORT, NOT_FOR_US, VLAN, TYPE, NO_IP = 24, 32, 40, 48, 56, 64, 72
+PACKETS_UP, PACKETS_DOWN, SHORT, NOT_FOR_US, VLAN, TYPE, NO_IP, FRAMES_UP, BYTES_UP = range(24, 96, 8)
 COUNTERS = {
     "packets_up": PACKETS_UP,
     "packets_down": PACKETS_DOWN,
@@ -54,13 +54,15 @@ COUNTERS = {
     "vlan": VLAN,
     "ethernet-type": TYPE,
     "no-ip": NO_IP,
+    "frames_up": FRAMES_UP,
+    "bytes_up": BYTES_UP,
 }
-"""What is counted, and at which cell: packets each way, and drops by reason."""
+"""What is counted, and at which cell: packets each way, drops by reason, the guest's frames and their bytes."""
 
 
-@kernel(I64(BYTES, I64))
-def _count(state, cell):
-    put_i64_native(state, cell, i64_native(state, cell) + 1)
+@kernel(I64(BYTES, I64, I64))
+def _count(state, cell, number):
+    put_i64_native(state, cell, i64_native(state, cell) + number)
     return 0
 
 
@@ -119,6 +121,34 @@ def packet_size(frames, at, size):
     return 0
 
 
+@kernel(I64(BYTES, I64, I64, BYTES))
+def sort(frames, at, size, state):
+    """What becomes of the frame at ``at``: bytes of its header when it holds a packet for somewhere else, 0 when it is
+    answered here, the negative cell of a counter when it is dropped."""
+    head = ethernet.HEADER_SIZE
+    if size < head:
+        return -SHORT
+    if ethernet.get_dst_hi(frames, at) & 0x0100 == 0:
+        ours = ethernet.get_dst_hi(frames, at) == get_mac_hi(state, 0)
+        if not ours or ethernet.get_dst_lo(frames, at) != get_mac_lo(state, 0):
+            return -NOT_FOR_US
+    kind = ethernet.get_type(frames, at)
+    if kind == ethernet.TYPE_VLAN:
+        # A priority tag belongs to the untagged network, any other to one we are not on.
+        if size < head + ethernet.VLAN_TAG_SIZE or ethernet.get_vlan_tci(frames, at) & 0x0FFF != 0:
+            return -VLAN
+        kind = ethernet.get_vlan_type(frames, at)
+        head += ethernet.VLAN_TAG_SIZE
+    if kind == ethernet.TYPE_ARP:
+        return 0
+    if kind != ethernet.TYPE_IPV4 and kind != ethernet.TYPE_IPV6:
+        return -TYPE
+    length = packet_size(frames, at + head, size - head)
+    if length == 0:
+        return -NO_IP
+    return 0 if answered_here(frames, at + head, length) else head
+
+
 @entry
 @kernel(I64(BYTES, BYTES, BYTES, BYTES, I64))
 def strip(frames, packets, rest, state, most):
@@ -131,58 +161,29 @@ def strip(frames, packets, rest, state, most):
     while taken < available:
         d = descriptor(frames, taken)
         at, size = frame_off(frames, d), frame_len(frames, d)
-        if size < ethernet.HEADER_SIZE:
-            _count(state, SHORT)
-            taken += 1
-            continue
-        group = ethernet.get_dst_hi(frames, at) & 0x0100
-        ours = ethernet.get_dst_hi(frames, at) == get_mac_hi(state, 0)
-        if not group and not (ours and ethernet.get_dst_lo(frames, at) == get_mac_lo(state, 0)):
-            _count(state, NOT_FOR_US)
-            taken += 1
-            continue
-        kind = ethernet.get_type(frames, at)
-        head = ethernet.HEADER_SIZE
-        if kind == ethernet.TYPE_VLAN:
-            # A priority tag belongs to the untagged network, any other to one we are not on.
-            if size < head + ethernet.VLAN_TAG_SIZE or ethernet.get_vlan_tci(frames, at) & 0x0FFF != 0:
-                _count(state, VLAN)
-                taken += 1
-                continue
-            kind = ethernet.get_vlan_type(frames, at)
-            head += ethernet.VLAN_TAG_SIZE
-        skip, length = 0, size
-        target = rest
-        if kind == ethernet.TYPE_IPV4 or kind == ethernet.TYPE_IPV6:
-            length = packet_size(frames, at + head, size - head)
-            if length == 0:
-                _count(state, NO_IP)
-                taken += 1
-                continue
-            if answered_here(frames, at + head, length):
-                length = size
-            else:
-                skip = head
-                target = packets
-        elif kind != ethernet.TYPE_ARP:
-            _count(state, TYPE)
-            taken += 1
-            continue
-        to = find_room(target, length)
-        if to < 0:
-            break
-        if skip:
+        head = sort(frames, at, size, state)
+        if head < 0:
+            _count(state, -head, 1)
+        else:
+            target = rest if head == 0 else packets
+            length = size if head == 0 else packet_size(frames, at + head, size - head)
+            to = find_room(target, length)
+            if to < 0:
+                break
+            copy(target, to, frames, at + head, length)
+            commit(
+                target, to, length, t_ns(frames, d), frame_id(frames, d), flow(frames, d), cause(frames, d),
+                flags(frames, d),
+            )  # fmt: skip
+        if head > 0:
             mac_hi, mac_lo = ethernet.get_src_hi(frames, at), ethernet.get_src_lo(frames, at)
-            if kind == ethernet.TYPE_IPV4:
+            if u8(frames, at + head) >> 4 == 4:
                 learn(state, 0, V4_MAPPED | ipv4.get_src(frames, at + head), mac_hi, mac_lo)
             else:
                 learn(state, ipv6.get_src_hi(frames, at + head), ipv6.get_src_lo(frames, at + head), mac_hi, mac_lo)
-            _count(state, PACKETS_UP)
-        copy(target, to, frames, at + skip, length)
-        commit(
-            target, to, length, t_ns(frames, d), frame_id(frames, d), flow(frames, d), cause(frames, d),
-            flags(frames, d),
-        )  # fmt: skip
+            _count(state, PACKETS_UP, 1)
+        _count(state, FRAMES_UP, 1)
+        _count(state, BYTES_UP, size)
         taken += 1
     release(frames, taken)
     return taken
@@ -204,7 +205,7 @@ def wrap(packets, frames, state, most):
         d = descriptor(packets, taken)
         at, size = frame_off(packets, d), frame_len(packets, d)
         if packet_size(packets, at, size) == 0:
-            _count(state, NO_IP)
+            _count(state, NO_IP, 1)
             taken += 1
             continue
         kind = ethernet.TYPE_IPV4
@@ -241,7 +242,7 @@ def wrap(packets, frames, state, most):
             frames, to, size + ethernet.HEADER_SIZE, t_ns(packets, d), frame_id(packets, d), flow(packets, d),
             cause(packets, d), flags(packets, d),
         )  # fmt: skip
-        _count(state, PACKETS_DOWN)
+        _count(state, PACKETS_DOWN, 1)
         taken += 1
     release(packets, taken)
     return taken + why

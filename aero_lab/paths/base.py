@@ -38,8 +38,11 @@ class Tap(Protocol):
     """Where frames are recorded: the recorder's side that a half needs. One that has ``add_relayed`` too can keep
     messages that hold no frames."""
 
-    def tap(self, ring: FrameRing, count: int, point: str, direction: str, now: int, skip: int = 0) -> Any:
-        """Copy ``count`` waiting frames of ``ring``, oldest first, after leaving out the ``skip`` oldest."""
+    def tap(
+        self, ring: FrameRing, count: int, point: str, direction: str, now: int, skip: int = 0, *, link: int = 0
+    ) -> Any:
+        """Copy ``count`` waiting frames of ``ring``, oldest first, after leaving out the ``skip`` oldest. ``link``:
+        what they begin with, a number of :data:`aero_lab.capture.schema.LINKS`."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,11 @@ class Path(ABC):
 OPTIONS: dict[str, type[Path]] = {}
 """Options by letter. Filled by :func:`register`."""
 
-_MODULES = {"A": "aero_lab.paths.socket_relay", "C": "aero_lab.paths.l2_tunnel"}
+_MODULES = {
+    "A": "aero_lab.paths.socket_relay",
+    "B": "aero_lab.paths.l3_tunnel",
+    "C": "aero_lab.paths.l2_tunnel",
+}
 
 
 P = TypeVar("P", bound="Path")

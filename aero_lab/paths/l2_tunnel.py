@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..capture.schema import ETHERNET, RAW_IP
 from ..errors import UsageError
 from ..framing.l2_tunnel import HEADER_SIZE, SUBPROTOCOL, L2Codec, L2Limits
 from ..limits import (
@@ -38,6 +39,28 @@ from .l2_control import ControlChannel
 from .watch import Watch
 
 
+@dataclass(frozen=True)
+class Medium:
+    """What the messages of a tunnel hold."""
+
+    channel: str
+    """Name of the tunnel's channel."""
+    overhead: int
+    """Bytes of a whole frame or packet beyond the network's MTU."""
+    link: int
+    """What it begins with, a number of :data:`aero_lab.capture.schema.LINKS`."""
+    lan: str
+    """Medium of the LAN behind the tunnel."""
+
+    def limits(self, mtu: int) -> L2Limits:
+        """Message limits for a network of this MTU: the contract's default, more where frames are larger."""
+        return L2Limits(frame=max(TUNNEL_FRAME, mtu + self.overhead))
+
+
+FRAMES = Medium("l2", ETHERNET_OVERHEAD, ETHERNET, "ethernet")
+PACKETS = Medium("l3", 0, RAW_IP, "ip")
+
+
 class L2Port:
     """One half of the tunnel, a node: local frames to messages and back.
 
@@ -52,6 +75,7 @@ class L2Port:
     limits: payload limits of the messages.
     control: the conversation beside the frames, when it began before there was a port.
     frames: a second recorder, for the frames as they pass the local rings, whatever ``point`` is.
+    medium: what the messages hold; "frames" above stands for it.
     """
 
     def __init__(
@@ -66,8 +90,9 @@ class L2Port:
         limits: L2Limits | None = None,
         control: ControlChannel | None = None,
         frames: Tap | None = None,
+        medium: Medium = FRAMES,
     ):
-        self.name = name
+        self.name, self.medium = name, medium
         self.out, self.into, self.end = out, into, end
         self.codec = L2Codec(limits or L2Limits())
         self.control = control or ControlChannel(self.codec.limits)
@@ -75,10 +100,10 @@ class L2Port:
         self._control = FrameRing(CONTROL_SLOTS, CONTROL_ARENA)
         got_as = "rx" if sent_as == "tx" else "tx"
         frames, messages = (frames, recorder) if point == "tunnel" else (recorder, None)
-        self._out_watch = Watch(frames, out, point, sent_as)
-        self._into_watch = Watch(frames, into, point, got_as)
-        self._sent_watch = Watch(messages, self._messages, point, sent_as)
-        self._received_watch = Watch(messages, end.received, point, got_as)
+        self._out_watch = Watch(frames, out, point, sent_as, medium.link)
+        self._into_watch = Watch(frames, into, point, got_as, medium.link)
+        self._sent_watch = Watch(messages, self._messages, point, sent_as, medium.link)
+        self._received_watch = Watch(messages, end.received, point, got_as, medium.link)
         self._room_out = min(self.codec.limits.message, RING_ARENA)
         self._room_in = min(self.codec.limits.frame, into.arena)
         self._taken = 0  # messages
@@ -130,7 +155,7 @@ class L2Port:
     @property
     def talks(self) -> dict[str, ControlChannel]:
         """What keepalive asks: the one channel there is."""
-        return {"l2": self.control}
+        return {self.medium.channel: self.control}
 
     lan: Any = None
     """The LAN is behind the other end."""
@@ -204,12 +229,12 @@ class L2Server:
     def __init__(self, port: L2Port, lan: Any, far: Far | None = None):
         self.port, self.lan = port, lan
         self._far = far
-        self.name = "l2-server"
+        self.name = f"{port.medium.channel}-server"
 
     @classmethod
-    def make(cls, far: Far) -> L2Server:
+    def make(cls, far: Far, medium: Medium = FRAMES) -> L2Server:
         """A server with a LAN of its own."""
-        return cls(*_port_and_lan(far, None), far)
+        return cls(*_port_and_lan(far, medium, None), far)
 
     def renew(self) -> Any:
         """A fresh LAN in the place of the old one, which is left as a process leaves it that dies: flows end without a
@@ -217,7 +242,7 @@ class L2Server:
         if self._far is None:
             raise UsageError("the network behind this tunnel cannot be replaced")
         self.lan.abandon()
-        self.port, self.lan = _port_and_lan(self._far, self.port.control)
+        self.port, self.lan = _port_and_lan(self._far, self.port.medium, self.port.control)
         return self.lan
 
     @property
@@ -255,14 +280,15 @@ class L2Tunnel(Path):
         return L2Server.make(far)
 
 
-def _port_and_lan(far: Far, control: ControlChannel | None) -> tuple[L2Port, Any]:
-    lan, limits = far.network.lan(), frame_limits(far.mtu)
+def _port_and_lan(far: Far, medium: Medium, control: ControlChannel | None) -> tuple[L2Port, Any]:
+    lan = far.network.lan(medium=medium.lan)
     port = L2Port(
-        "l2-server", lan.tx, lan.rx, far.ends["l2"], "rx", far.recorder, "tunnel", limits, control=control
+        f"{medium.channel}-server", lan.tx, lan.rx, far.ends[medium.channel], "rx", far.recorder, "tunnel",
+        medium.limits(far.mtu), control=control, medium=medium,
     )  # fmt: skip
     return port, lan
 
 
 def frame_limits(mtu: int) -> L2Limits:
-    """Message limits for a network of this MTU: the contract's default, more where frames are larger."""
-    return L2Limits(frame=max(TUNNEL_FRAME, mtu + ETHERNET_OVERHEAD))
+    """Message limits of option C for a network of this MTU."""
+    return FRAMES.limits(mtu)

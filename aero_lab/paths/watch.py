@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..capture.schema import ETHERNET
 from ..rings import FrameRing
 from .base import Tap
 
@@ -9,8 +10,8 @@ from .base import Tap
 class Watch:
     """Records what waits in a ring, each frame once, also when some have to stay."""
 
-    def __init__(self, recorder: Tap | None, ring: FrameRing, point: str, direction: str):
-        self.recorder, self.ring, self.point, self.direction = recorder, ring, point, direction
+    def __init__(self, recorder: Tap | None, ring: FrameRing, point: str, direction: str, link: int = ETHERNET):
+        self.recorder, self.ring, self.point, self.direction, self.link = recorder, ring, point, direction, link
         self._noted = 0  # at the head of the ring, recorded already
 
     def look(self, now: int, noted: int | None = None) -> int:
@@ -19,7 +20,7 @@ class Watch:
         if self.recorder is not None:
             old = self._noted if noted is None else noted
             if waiting > old:
-                self.recorder.tap(self.ring, waiting - old, self.point, self.direction, now, old)
+                self.recorder.tap(self.ring, waiting - old, self.point, self.direction, now, old, link=self.link)
             self._noted = waiting
         return waiting
 

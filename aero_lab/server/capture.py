@@ -17,7 +17,8 @@ from time import time_ns
 import numpy as np
 
 from ..bounds import CAPTURE_FILE_BUFFER, DISK_PATIENCE
-from ..capture.pcapng import ETHERNET, INBOUND, INTERFACE, ORDER, OUTBOUND, PACKET, SECTION, SNAPLEN, block, option
+from ..capture import schema
+from ..capture.pcapng import INBOUND, INTERFACE, ORDER, OUTBOUND, PACKET, SECTION, SNAPLEN, block, option
 from ..capture.redact import headers_size
 from ..disk import QueuedFile
 from ..limits import BATCH, MS
@@ -29,10 +30,11 @@ _HEAD = struct.Struct("<IIIIIII")
 _TAIL = struct.Struct("<HHIHHI")
 
 
-def preamble(snap: int = 0) -> bytes:
-    """Section header and interface."""
+def preamble(snap: int = 0, link: int = schema.ETHERNET) -> bytes:
+    """Section header and interface, of frames that begin with ``link``, a number of
+    :data:`~aero_lab.capture.schema.LINKS`."""
     section = struct.pack("<IHHq", ORDER, 1, 0, -1) + option(4, APPLICATION) + _END
-    interface = struct.pack("<HHI", ETHERNET, 0, snap or SNAPLEN) + option(2, INTERFACE_NAME)
+    interface = struct.pack("<HHI", schema.LINKS[link][1], 0, snap or SNAPLEN) + option(2, INTERFACE_NAME)
     interface += option(9, b"\x09") + _END
     return block(SECTION, section) + block(INTERFACE, interface)
 
@@ -59,6 +61,7 @@ class SessionCapture:
     count: adds to a metric.
     snap: bytes of a frame that are kept at most; 0: all.
     headers_only: keep the headers of frames alone, as :mod:`aero_lab.capture.redact` has it.
+    link: what frames begin with, a number of :data:`~aero_lab.capture.schema.LINKS`.
     """
 
     def __init__(
@@ -71,8 +74,9 @@ class SessionCapture:
         count: Callable[[str, int], None],
         snap: int = 0,
         headers_only: bool = False,
+        link: int = schema.ETHERNET,
     ):
-        self._snap, self._headers_only = snap, headers_only
+        self._snap, self._headers_only, self._link = snap, headers_only, link
         self._most, self._flush_every, self._epoch, self._count = most_bytes, flush_every, epoch, count
         self._file: QueuedFile | None = None
         self._queued: QueuedFile | None = None
@@ -83,7 +87,7 @@ class SessionCapture:
             folder.mkdir(parents=True, exist_ok=True)
             fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             self._file = self._queued = file = QueuedFile(open(fd, "wb", buffering=CAPTURE_FILE_BUFFER))
-            head = preamble(snap)
+            head = preamble(snap, link)
             if self._most and len(head) > self._most:
                 self._give_up(error=False)
                 return
@@ -97,7 +101,9 @@ class SessionCapture:
         """Whether frames are still written."""
         return self._file is not None
 
-    def tap(self, ring: FrameRing, count: int, point: str, direction: str, now: int, skip: int = 0) -> None:
+    def tap(
+        self, ring: FrameRing, count: int, point: str, direction: str, now: int, skip: int = 0, *, link: int = 0
+    ) -> None:
         """Write ``count`` waiting frames of ``ring`` after the ``skip`` oldest. ``direction`` is the guest's."""
         flags = INBOUND if direction == "tx" else OUTBOUND
         frames = ring.peek_many(skip + count)[skip:]
@@ -109,7 +115,7 @@ class SessionCapture:
     def _kept(self, frame: bytes) -> int:
         size = len(frame)
         if self._headers_only:
-            size = int(headers_size(np.frombuffer(frame, np.uint8), 0, size))
+            size = int(headers_size(np.frombuffer(frame, np.uint8), 0, size, self._link))
         return min(size, self._snap) if self._snap else size
 
     def poll_at(self) -> int | None:

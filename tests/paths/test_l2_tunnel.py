@@ -39,7 +39,7 @@ class Recorder:
     def __init__(self):
         self.seen = []
 
-    def tap(self, ring, count, point, direction, now, skip=0):
+    def tap(self, ring, count, point, direction, now, skip=0, *, link=0):
         waiting = peek(ring)
         assert 0 < count and skip + count <= len(waiting)
         self.seen += [(point, direction, data) for data in waiting[skip : skip + count]]
@@ -57,7 +57,7 @@ def make(slots=64, arena=1 << 16, ring_slots=64):
     near, far = memory_pair(slots, arena)
     lan, recorder = FakeLan(), Recorder()
     path = get_path("C")
-    network = SimpleNamespace(lan=lambda: lan)
+    network = SimpleNamespace(lan=lambda medium: lan)
     client = path.client(Near(nic, {"l2": near}, recorder=recorder))
     return nic, client, path.server(Far({"l2": far}, network, recorder)), lan, recorder  # type: ignore[arg-type]
 
