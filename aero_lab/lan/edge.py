@@ -42,8 +42,6 @@ from .dhcp import DhcpServer
 from .router6 import Advertiser
 from .strip import COUNTERS, ROW, STATE_SIZE, STRANGER, TABLE, WAIT, note, strip, wrap
 
-EDGE_IDENTITIES = (1 << 31) + 1
-"""First identity of the frames that are made here: beyond those of the stacks at both ends."""
 TRIES, RETRANSMIT = 3, SECOND
 BATCH = 256
 
@@ -84,7 +82,6 @@ class LinkEdge:
         self.down = FrameRing(RING_SLOTS, RING_ARENA)
         """IP packets for the guest."""
         self.stack = Stack(replace(config.stack(), max_connections=1), rng, now)
-        self.stack.number_frames(EDGE_IDENTITIES)
         self.dhcp = DhcpServer(config, lambda: self._heard_at)
         self.router6 = Advertiser(config, self.stack, now)
         self._heard_at = now

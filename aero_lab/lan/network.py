@@ -33,6 +33,17 @@ class Now(Protocol):
     def now(self) -> int: ...
 
 
+LIFE, GUEST = 1 << 40, 1 << 48
+EDGE_IDENTITIES = (1 << 31) + 1
+"""First identity of the frames that a link layer by itself makes: beyond those of the stacks at both ends."""
+
+
+def first_identity(number: int, life: int = 0) -> int:
+    """Before the first identity of the frames of guest ``number`` (from 1): a row of a capture must not be taken for
+    one of another guest's, nor for one of a network that is no more."""
+    return (number - 1) % (1 << 15) * GUEST + life % (GUEST // LIFE) * LIFE
+
+
 @dataclass
 class Network:
     """The makings of one guest's network.
@@ -50,6 +61,8 @@ class Network:
     audit: Audit | None = None
     session: str | None = None
     """How audit records call it."""
+    number: int = 1
+    """Which guest's of a lab it is: the frames of each have identities of their own."""
     lives: int = 0
     """How many were made."""
 
@@ -63,20 +76,26 @@ class Network:
 
         With the medium ``"ip"`` it deals in packets, and its link layer is an :meth:`edge` elsewhere.
         """
+        identities = first_identity(self.number, self.lives)
         suffix, now = self._begin(), self.clock.now()
         config = self.config if medium == "ethernet" else without_link(self.config)
-        return Lan(
+        lan = Lan(
             config,
             make_egress or _OwnEgress(self.makings, self.seeds("egress" + suffix), now),
             self.seeds("lan" + suffix),
             now,
             self.source(now),
         )
+        lan.stack.number_frames(identities + 1)
+        return lan
 
     def edge(self, out: FrameRing, into: FrameRing) -> LinkEdge:
         """A fresh link layer between a NIC's rings and a LAN elsewhere."""
+        identities = first_identity(self.number, self.lives)
         suffix = self._begin()
-        return LinkEdge(self.config, out, into, self.seeds("link" + suffix), self.clock.now())
+        edge = LinkEdge(self.config, out, into, self.seeds("link" + suffix), self.clock.now())
+        edge.stack.number_frames(identities + EDGE_IDENTITIES)
+        return edge
 
     def make_egress(self, sink: EgressSink) -> Egress:
         """A fresh way to the world, for whoever needs no LAN."""

@@ -24,7 +24,7 @@ from ..framing.l2_tunnel import FRAME, BadMessage, ErrorCode, L2Limits, decode, 
 from ..limits import MS, NEVER, PONG_QUEUE
 from ..paths.base import Tap
 from ..paths.l2_control import ControlChannel
-from ..paths.l2_tunnel import L2Port, L2Server
+from ..paths.l2_tunnel import FRAMES, L2Port, L2Server, Medium
 from ..rings import FrameRing
 from ..transports.websocket import WebSocketEnd
 from ..worlds import World
@@ -52,6 +52,7 @@ class Session:
     address: IP address of the client.
     socket: aiohttp's WebSocket, open.
     rng: ``rng(part)`` gives the seeded generator for a part of the session.
+    medium: what travels: frames, or packets, whose link layer is then at the client.
     """
 
     name = "session"
@@ -69,6 +70,7 @@ class Session:
         audit: Source | None = None,
         recorder: Tap | None = None,
         capture: SessionCapture | None = None,
+        medium: Medium = FRAMES,
     ):
         self.id, self.query, self.address = number, dict(query), address
         self.config, self.metrics, self.audit = config, metrics, audit
@@ -77,6 +79,7 @@ class Session:
         self.failure: BaseException | None = None
         """The defect that ended this session."""
         self._world_for, self._rng, self._recorder, self._capture = world_for, rng, recorder, capture
+        self._medium = medium
         self._world: World | None = None
         self.driver = Driver(asyncio.get_running_loop(), failed=self._failed)
         self.opened_at = now = self.driver.now()
@@ -229,16 +232,23 @@ class Session:
 
     def _build(self, now: int) -> None:
         from ..lan import Lan
+        from ..lan.edge import without_link
+        from ..lan.network import first_identity
 
+        medium = self._medium
         self._world = world = self._world_for(self.driver)
 
         def make_egress(sink: Any) -> Any:
             return world.make_egress(sink, self._rng("egress"), now)
 
-        lan = Lan(world.lan_config(self.config.lan_mtu), make_egress, self._rng("lan"), now, audit=self.audit)
+        config = world.lan_config(self.config.lan_mtu)
+        if medium.lan != "ethernet":
+            config = without_link(config)
+        lan = Lan(config, make_egress, self._rng("lan"), now, audit=self.audit)
+        lan.stack.number_frames(first_identity(self.id) + 1)
         port = L2Port(
-            "l2-server", lan.tx, lan.rx, self.end, "rx", self._recorder, "tunnel", self._limits,
-            control=self.control, frames=self._capture,
+            f"{medium.channel}-server", lan.tx, lan.rx, self.end, "rx", self._recorder, "tunnel", self._limits,
+            control=self.control, frames=self._capture, medium=medium,
         )  # fmt: skip
         port.adopt(self._replies)
         self.server = L2Server(port, lan)

@@ -468,8 +468,8 @@ class Stack:
         return self.tx.push(frame, now, identity, -1, int(cause))
 
     def number_frames(self, first: int) -> None:
-        """Give the frames of this stack identities from ``first`` on, every second number: the guest's are even, the
-        gateway's odd, and a third stack between them needs a range of its own."""
+        """Give the frames of this stack the identities behind ``first``, every second number. The guest's are even, the
+        gateway's odd."""
         self._set(self._world[0], "frame_seq", first)
 
     # Looking inside --------------------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ from .websocket import WebSocketEnd
 T = TypeVar("T")
 
 TOKEN_PROTOCOL = "aero-l2-token."
+ROUTES = ("/l2", "/eth", "/l3", "/tcp", "/tcp-mux", "/udp")
+"""Paths that a proxy's URL may end in."""
 TOKEN_TRANSPORTS = ("query", "subprotocol", "both")
 FOR_GOOD = frozenset({400, 401, 403, 404, 405})
 """Answers to an upgrade that another attempt would get again."""
@@ -68,9 +70,10 @@ class Uniform(Protocol):
     def uniform(self, a: float, b: float, /) -> float: ...
 
 
-def tunnel_url(base: str, token: str | None = None) -> str:
-    """URL of the tunnel at a proxy: ``http`` becomes ``ws``, and a path that ends in neither ``/l2`` nor ``/eth`` gets
-    ``/l2``. With ``token`` the query carries it."""
+def tunnel_url(base: str, token: str | None = None, route: str = "/l2") -> str:
+    """URL of an endpoint at a proxy: ``http`` becomes ``ws``. A path that ends in an endpoint leads to the one at
+    ``route`` instead (``/eth`` is another name of ``/l2``), any other path gets it at its end. With ``token`` the query
+    carries it."""
     try:
         parts = urlsplit(base.strip())
         host = parts.hostname and (parts.port is None or parts.port > 0)
@@ -79,7 +82,12 @@ def tunnel_url(base: str, token: str | None = None) -> str:
     scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme.lower()) if host else None
     if scheme is None:
         raise UsageError(f"{base!r} is no address of a proxy: write for instance ws://127.0.0.1:8090/l2")
-    path = parts.path if parts.path.rstrip("/").endswith(("/l2", "/eth")) else parts.path.rstrip("/") + "/l2"
+    path, named, last = parts.path.rstrip("/").rpartition("/")
+    if named + last not in ROUTES:
+        path += named + last
+    elif route == "/l2" and last in ("l2", "eth"):
+        path, route = parts.path, ""
+    path += route
     query = parts.query
     if token is not None:
         others = [part for part in query.split("&") if part and part.partition("=")[0] != "token"]
@@ -99,13 +107,13 @@ def origin_of(url: str) -> str:
     return f"{'https' if parts.scheme == 'wss' else 'http'}://{parts.netloc.rpartition('@')[2]}"
 
 
-def subprotocols(token: str | None) -> tuple[str, ...]:
-    """What the client offers: the tunnel's protocol, and its token as a second entry if there is one."""
+def subprotocols(token: str | None, protocols: tuple[str, ...] = (SUBPROTOCOL,)) -> tuple[str, ...]:
+    """What the client offers: the protocols it speaks, and its token as a last entry if there is one."""
     if token is None:
-        return (SUBPROTOCOL,)
+        return protocols
     if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", token):
         raise UsageError("this token cannot travel as a subprotocol (it has characters beyond RFC 7230's): use 'query'")
-    return (SUBPROTOCOL, TOKEN_PROTOCOL + token)
+    return (*protocols, TOKEN_PROTOCOL + token)
 
 
 def backoff(attempt: int, rng: Uniform) -> float:
@@ -128,6 +136,7 @@ class WebSocketClient(TransportEnd):
     reconnect: whether to connect again after a connection was lost or could not be made.
     carrier: called with True when there is a connection and False when there is none any more.
     max_segment: limit of the TCP segments' size, see :func:`~.tcp_info.limit_segments`; 0 leaves it alone.
+    route: the endpoint there. protocols: those it may choose from; none: it chooses none.
     """
 
     def __init__(
@@ -144,16 +153,21 @@ class WebSocketClient(TransportEnd):
         carrier: Callable[[bool], None] | None = None,
         max_segment: int = 0,
         queue_messages: int = WS_CLIENT_QUEUE,
+        route: str = "/l2",
+        protocols: tuple[str, ...] = (SUBPROTOCOL,),
     ):
         if token_transport not in TOKEN_TRANSPORTS:
             raise UsageError(f"a token travels by {', '.join(TOKEN_TRANSPORTS)}, not {token_transport!r}")
-        self.url = tunnel_url(url, token if token_transport != "subprotocol" else None)
+        self.url = tunnel_url(url, token if token_transport != "subprotocol" else None, route)
         self.received = FrameRing(RING_SLOTS, RING_ARENA)
         self.error: str | None = None
         """Why there is no connection, or why the last one ended."""
         self.connections = 0
         """Connections that were made so far."""
-        self._protocols = subprotocols(token if token_transport != "query" else None)
+        self.protocol: str | None = None
+        """The protocol that was chosen for the latest of them."""
+        self._spoken = protocols
+        self._protocols = subprotocols(token if token_transport != "query" else None, protocols)
         self._origin = origin_of(self.url) if origin == "same" else origin
         self._wake, self._rng, self._most = wake, rng, most
         self._reconnect, self._carrier = reconnect, carrier
@@ -345,9 +359,10 @@ class WebSocketClient(TransportEnd):
             raise ConnectFailed(f"{where} did not answer within {WS_CONNECT_PATIENCE:g} s") from None
         except (ClientError, OSError) as error:
             raise ConnectFailed(f"cannot connect to {where}: {_reason(error)}") from None
-        if socket.protocol != SUBPROTOCOL:
+        if self._spoken and socket.protocol not in self._spoken:
             await socket.close(code=1002)
-            raise ConnectFailed(f"{where} does not speak {SUBPROTOCOL}", for_good=True)
+            raise ConnectFailed(f"{where} does not speak {' or '.join(self._spoken)}", for_good=True)
+        self.protocol = socket.protocol
         return socket
 
     def _status(self, status: int) -> str:

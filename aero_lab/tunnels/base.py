@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..lan.network import Network
+from ..lan.network import Network, first_identity
 from ..limits import MTU_DEFAULT
 from ..paths.base import ClientHalf, Near, Path, Tap, Wire
 from ..transports.base import TransportEnd
@@ -100,17 +100,20 @@ class Bench:
     ) -> ClientHalf:
         """The client half for a host with a NIC."""
         recorder = self.nic or self.recorder
+        if hasattr(host, "number_frames"):
+            host.number_frames(first_identity(number))
         wire = Wire(host.nic_tx, host.nic_rx)
         return self.path.client(Near(wire, ends, self._edge(number), recorder, self.mtu, dial))
 
     def network(self, number: int, name: str | None = None) -> Network:
         """Of what guest ``number``'s network at the proxy is made."""
         assert self.world is not None, "a proxy of one's own needs a world behind it"
-        return Network(self.world, self.rng(number), self.engine, self.mtu, self.ipv6, self.audit, name)
+        return Network(self.world, self.rng(number), self.engine, self.mtu, self.ipv6, self.audit, name, number)
 
     def _edge(self, number: int) -> Network:
         """Of what the part at the guest is made, in options that have one."""
-        return Network(Edge(self.ack_policy), Seeds(self.seed, number, "edge-"), self.engine, self.mtu, self.ipv6)
+        seeds = Seeds(self.seed, number, "edge-")
+        return Network(Edge(self.ack_policy), seeds, self.engine, self.mtu, self.ipv6, number=number)
 
 
 class Tunnels(ABC):

@@ -169,6 +169,8 @@ class WebSocketTunnels(Tunnels):
             most=channel.most,
             carrier=carrier,
             max_segment=self.bench.max_segment,
+            route=channel.route,
+            protocols=channel.subprotocols,
         )
         self._clients.append((tunnel, self._engine.loop.create_task(tunnel.run())))
         return tunnel

@@ -68,6 +68,18 @@ TWINS: dict[str, dict[str, str]] = {
     "tests/capture/test_tables.py::test_keys_that_differ_little_fall_far_apart": {
         "aero_lab.capture.tables": "mixed",
     },
+    "tests/lan/test_strip.py::test_frames_are_parted_as_a_plain_reading_parts_them": {
+        "aero_lab.lan.strip": "_count answered_here find learn packet_size sort strip",
+    },
+    "tests/lan/test_strip.py::test_more_addresses_than_are_remembered_push_out_the_oldest": {
+        "aero_lab.lan.strip": "note",
+    },
+    "tests/lan/test_strip.py::test_packets_get_the_header_of_the_neighbour_who_is_meant": {
+        "aero_lab.lan.strip": "wrap",
+    },
+    "tests/paths/test_l3_tunnel.py::test_neither_link_layer_nor_dhcp_travels": {
+        "aero_lab.capture.causes": "_bare _conversation",
+    },
     "tests/compiled/test_memory.py::test_checksum": {
         "aero_lab.compiled.memory": "ones_complement_sum",
     },

@@ -37,6 +37,7 @@ def test_neither_link_layer_nor_dhcp_travels():
     assert (both["frame_len"] - 14 == both["frame_len_tunnel"]).all()
     assert (both["message_len_tunnel"] == both["frame_len_tunnel"] + 4).all()
     assert (both["cause"] == both["cause_tunnel"]).all() and (both["flow_id"] == both["flow_id_tunnel"]).all()
+    assert both["flow_id"].nunique() == 3  # two lookups and the download
     assert counters["frames_wrapped"] == (nic["direction"] == "tx").sum()
     assert counters["frames_unwrapped"] == (nic["direction"] == "rx").sum()
 
@@ -61,6 +62,7 @@ def test_two_guests_with_one_address_keep_their_flows():
         frames = lab.capture.frames()
     nic, tunnel = (frames[frames["point"] == point] for point in ("nic", "tunnel"))
     assert set(tunnel["flow_id"].dropna()) <= set(nic["flow_id"].dropna())
+    assert not (frames["cause"] == "duplicate").any()
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="needs tshark: install the package tshark")

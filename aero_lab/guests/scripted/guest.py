@@ -180,6 +180,10 @@ class ScriptedGuest:
         """Run a task; it begins in the next step."""
         return self.tasks.start(generator, name)
 
+    def number_frames(self, first: int) -> None:
+        """Give its frames the identities behind ``first``, every second number."""
+        self.stack.number_frames(first)
+
     def relink(self) -> None:
         """The cable was pulled and plugged in again: the DHCP client asks for its address again."""
         self.dhcp.restart(self.now)

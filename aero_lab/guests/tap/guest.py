@@ -95,6 +95,10 @@ class TapGuest:
         """Frames to the guest."""
         return self.nic.nic_rx
 
+    def number_frames(self, first: int) -> None:
+        """Give its frames the identities behind ``first``, every second number."""
+        self.nic.number_frames(first)
+
     def attach(self, driver: Any) -> None:
         """Join a driver's loop, on its thread; then it may be added as a node."""
         self.nic.attach(driver)
