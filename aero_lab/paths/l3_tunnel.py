@@ -80,7 +80,7 @@ class L3Client:
     lan: Any = None
     """The LAN is behind the other end, all but its link layer."""
 
-    def renewed(self, channel: str, now: int) -> None:
+    def carrier(self, channel: str, up: bool, now: int) -> None:
         """Packets know of no connection."""
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
@@ -27,14 +28,14 @@ class Bench:
         self.out, self.into = FrameRing(64, 1 << 17), FrameRing(64, 1 << 17)
         self.edge = LinkEdge(LanConfig(gateway6=ip(GATEWAY6), **config), self.out, self.into, random.Random(1), 0)
 
-    def guest(self, *packets, now: int = 0) -> list[Ether]:
+    def guest(self, *packets, now: int = 0) -> list[Any]:
         """The guest sends; what it hears."""
         for packet in packets:
             assert self.out.push(bytes(packet), now)
         self.edge.step(now)
         return [Ether(frame.data) for frame in self.into.pop_many(64)]
 
-    def world(self, *packets, now: int = 0) -> list[Ether]:
+    def world(self, *packets, now: int = 0) -> list[Any]:
         """Packets come for the guest; what it hears."""
         for packet in packets:
             assert self.edge.down.push(bytes(packet), now, 7)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ import aero_lab as al
 from aero_lab.analysis import by_cause, join
 
 
-def run(option: str, *workloads: str, **lab):
+def run(option: str, *workloads: str, **lab) -> Any:
     with al.Lab(virtual=True, option=option, progress=False, **lab) as made:
         guest = made.guest()
         results = [guest.run(workload) for workload in workloads]
