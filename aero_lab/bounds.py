@@ -268,6 +268,7 @@ original's)."""
 # Benches in files -----------------------------------------------------------------------------------------------------
 BENCH_FILE = 2 << 30
 """Bytes of a bench in a file, packed and unpacked: a capture of 256 MB, some machines with their memory, and room."""
+
 # Link layer by itself -------------------------------------------------------------------------------------------------
 EDGE_ASKED, EDGE_HELD = 16, 16
 """Addresses being asked for at once, and packets that wait for each; RFC 1122 section 2.3.2.2 wants one at least."""
