@@ -6,14 +6,13 @@ line or value, with one line on standard error and no traceback, 130 after an in
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from . import cli_guest
+from . import cli_guest, cli_server
 from .bounds import PROBE_BYTES, PROBE_STEP
 from .errors import AeroLabError, UsageError
 
@@ -160,52 +159,8 @@ def probe_command(
             typer.echo(f"{step}: {answer}")
 
 
-@app.command("proxy")
-def proxy_command(
-    bind: Annotated[
-        str | None, typer.Option("--bind", metavar="IP:PORT", help="Where to listen; 127.0.0.1:8090 by default.")
-    ] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on, at the same address; 0: any.")] = None,
-    mtu: Annotated[int | None, typer.Option(help="MTU of the guests' networks, 576 to 65520.")] = None,
-    ipv6: Annotated[bool | None, typer.Option("--ipv6/--no-ipv6", help="Offer the guests IPv6 too, or not.")] = None,
-    ack_policy: Annotated[
-        str | None, typer.Option(help="When a guest's bytes are acknowledged: early, or mirror the far TCP.")
-    ] = None,
-    capture: Annotated[
-        str | None, typer.Option("--capture", metavar="FOLDER", help="Write a pcapng file for each tunnel there.")
-    ] = None,
-    audit: Annotated[
-        str | None, typer.Option("--audit", metavar="FILE", help="Append JSON lines there; '-' is standard error.")
-    ] = None,
-    ready_stdout: Annotated[
-        bool, typer.Option("--ready-stdout", help="Print a line on standard output once it listens.")
-    ] = False,
-) -> None:
-    """Serve tunnels at /l2 until interrupted. Reads the AERO_L2_* variables; options win over them."""
-    import os
-
-    from .server.command import serve
-    from .server.config import ServerConfig
-
-    notes: list[str] = []
-    config = ServerConfig.from_environment(
-        os.environ,
-        notes,
-        bind=bind,
-        port=port,
-        mtu=mtu,
-        gateway6={None: None, True: "auto", False: "off"}[ipv6],
-        ack_policy=ack_policy,
-        capture_dir=capture,
-        audit_log=audit,
-    )
-    serve(config, ready_stdout, tuple(notes))
-    # Everything is closed and written. Taking down the interpreter with its compiled code takes longer than all that
-    # and changes nothing, and whoever sent the signal waits two seconds at most.
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(0)
+app.command("proxy")(cli_server.proxy_command)
+app.command("relay")(cli_server.relay_command)
 
 
 @app.command("bench")

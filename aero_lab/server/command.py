@@ -21,22 +21,27 @@ from ..audit import Audit
 from ..compiled import registry
 from ..errors import UsageError
 from .config import ServerConfig
-from .memory import give_back, hold_mmap_threshold, settle
+from .memory import give_back, hold_mmap_threshold, raise_file_limit, settle
 from .proxy import Proxy
+from .routes import served
 from .world import configured_worlds
 
 _TIDY_AFTER = 1.0
 """Seconds after the last tunnel has gone: a client that comes back at once finds no housekeeping."""
 
 
-def serve(config: ServerConfig, ready_stdout: bool = False, notes: tuple[str, ...] = ()) -> None:
+def serve(
+    config: ServerConfig, ready_stdout: bool = False, notes: tuple[str, ...] = (), name: str = "aero-lab proxy"
+) -> None:
     """Run a proxy until it is told to stop. Raises :class:`~aero_lab.errors.UsageError` for what cannot be."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    config.auth()  # a wrong mode is told before anything is compiled
+    config.auths()  # a wrong mode is told before anything is compiled, and so is a wrong endpoint
+    served(config)
     for note in notes:
-        say(f"aero-lab proxy: {note}")
+        say(f"{name}: {note}")
     registry.warmup()
     hold_mmap_threshold()
+    raise_file_limit()
     with audit_for(config) as audit:
         asyncio.run(_serve(config, ready_stdout, audit))
 
@@ -93,6 +98,8 @@ def announce(proxy: Proxy, ready_stdout: bool) -> None:
     auth = proxy.auth
     if auth.mode == "none" and not host.is_loopback:
         say(f"aero-lab proxy: WARNING: whoever reaches {proxy.authority} may use this host's network (auth mode none)")
+    if auth.takes_cookies and auth.mode != "none" and proxy.config.session_secret is None:
+        say("aero-lab proxy: no session secret is configured, so one was made; sessions end with this process")
     if auth.minted:
         say("aero-lab proxy: no credential is configured, so one was made; tunnels open at")
         say(f"    {proxy.url}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import SecretStr, field_validator
@@ -16,6 +18,42 @@ _FILTERS = {
     "addrport": "address_and_port",
     "address+port": "address_and_port",
 }
+
+
+@dataclass(frozen=True)
+class AllowRule:
+    """What may be reached: a name or the names below it, or a network, at some ports."""
+
+    name: str = ""
+    """Lower case; ``*.suffix`` means the names below it."""
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network | None = None
+    ports: range = range(1, 65_536)
+
+    @classmethod
+    def parse(cls, text: str) -> AllowRule:
+        """``host:port``, ``*.domain:port``, ``network/bits:port``; ``*`` is any port. Raises ValueError."""
+        host, colon, port = text.strip().rpartition(":")
+        if not colon or not host:
+            raise ValueError(f"must be host:port, not {text!r}")
+        ports = range(1, 65_536) if port.strip() == "*" else port_range(port)
+        bare = host.strip().removeprefix("[").replace("]", "", 1)
+        try:
+            return cls(network=ipaddress.ip_network(bare, strict=False), ports=ports)
+        except ValueError:
+            name = host.strip().rstrip(".").lower()
+        if "/" in name or ":" in name or "*" in name.removeprefix("*.") or not name.removeprefix("*."):
+            raise ValueError(f"must be host:port, not {text!r}")
+        return cls(name, ports=ports)
+
+    def names(self, host: str, port: int) -> bool:
+        """Whether it is about this name."""
+        if self.network is not None or port not in self.ports:
+            return False
+        return host.endswith(self.name[1:]) if self.name.startswith("*.") else host == self.name
+
+    def covers(self, address: bytes, port: int) -> bool:
+        """Whether it is about this address."""
+        return self.network is not None and port in self.ports and ipaddress.ip_address(address) in self.network
 
 
 class RelaySettings(Settings):
@@ -57,6 +95,11 @@ class RelaySettings(Settings):
     """``53``, ``30000-30100``."""
     deny_udp_ports: Annotated[tuple[str, ...], NoDecode] = setting((), "DENY_UDP_PORTS")
 
+    dev_allow: Annotated[tuple[AllowRule, ...], NoDecode] = setting((), "AERO_PROXY_ALLOW")
+    """``host:port`` rules; when there are any, nothing else may be reached."""
+    dev_open: bool = setting(False, "AERO_PROXY_OPEN", exactly_one=True)
+    """Private addresses may be reached, and what no rule names."""
+
     # How much
     max_udp_pps_per_session: int = number(0, "MAX_UDP_PPS_PER_SESSION", most=1 << 40)
     max_udp_bps_per_session: int = number(0, "MAX_UDP_BPS_PER_SESSION", most=1 << 40)
@@ -72,11 +115,14 @@ class RelaySettings(Settings):
     def _cidr_lists(cls, value: object) -> object:
         return entries(value) if isinstance(value, str) else value
 
+    @field_validator("dev_allow", mode="before")
+    @classmethod
+    def _allow_rules(cls, value: object) -> object:
+        return tuple(map(AllowRule.parse, entries(value))) if isinstance(value, str) else value
+
     @field_validator("allow_udp_cidrs", "deny_udp_cidrs")
     @classmethod
     def _cidrs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        import ipaddress
-
         for entry in value:
             try:
                 ipaddress.ip_network(entry, strict=False)

@@ -14,6 +14,8 @@ import sys
 
 _MMAP_THRESHOLD = -3
 """``M_MMAP_THRESHOLD`` of ``<malloc.h>``."""
+_DESCRIPTORS = 1 << 16
+"""Enough for every connection that the limits allow."""
 _SIZE = 128 << 10
 """glibc's own first value."""
 
@@ -21,6 +23,21 @@ _SIZE = 128 << 10
 def hold_mmap_threshold() -> bool:
     """Keep glibc mapping large blocks from the system, for this whole process. False where there is no glibc."""
     return _libc("mallopt", _MMAP_THRESHOLD, _SIZE)
+
+
+def raise_file_limit() -> int:
+    """Let this process have as many descriptors as it may: each connection takes one. Returns how many that is."""
+    try:
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = min(hard, _DESCRIPTORS) if hard != resource.RLIM_INFINITY else _DESCRIPTORS
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return most
+        return soft
+    except (ImportError, OSError, ValueError):
+        return 0
 
 
 def settle() -> None:

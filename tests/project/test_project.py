@@ -72,7 +72,7 @@ def test_floors_import_downwards_only():
                 "server",
                 "tunnels",
                 "handles handles_linux handles_qemu handles_shell injection forward lab forking experiment bench",
-                "cli cli_guest",
+                "cli cli_guest cli_server",
             ]
         )
         for name in names.split()
