@@ -37,6 +37,7 @@ def serve(
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     config.auths()  # a wrong mode is told before anything is compiled, and so is a wrong endpoint
     served(config)
+    _ = config.tls
     for note in notes:
         say(f"{name}: {note}")
     registry.warmup()
@@ -103,9 +104,10 @@ def announce(proxy: Proxy, ready_stdout: bool) -> None:
     if auth.minted:
         say("aero-lab proxy: no credential is configured, so one was made; tunnels open at")
         say(f"    {proxy.url}")
-    say(f"aero-l2-proxy listening on http://{proxy.authority}")
+    secure = "s" if proxy.config.tls_enabled else ""
+    say(f"aero-l2-proxy listening on http{secure}://{proxy.authority}")
     if ready_stdout:
-        say(f"AERO_L2_PROXY_READY ws://{proxy.authority}/l2", sys.stdout)
+        say(f"AERO_L2_PROXY_READY ws{secure}://{proxy.authority}/l2", sys.stdout)
 
 
 def say(line: str, file: IO[str] | None = None) -> None:

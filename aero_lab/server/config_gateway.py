@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
+from ..errors import UsageError
 from .origin import BadOrigin, normalize_origin
 from .settings import DAY_MS, Settings, entries, number, port_number, setting
 
@@ -136,6 +138,19 @@ class GatewaySettings(Settings):
         if self.tls_enabled and not (self.tls_cert_path and self.tls_key_path):
             raise ValueError("TLS_ENABLED needs TLS_CERT_PATH and TLS_KEY_PATH")
         return self
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """To speak TLS with, None for plain HTTP. Raises :class:`UsageError` for files that cannot be used."""
+        if not self.tls_enabled:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.set_alpn_protocols(["http/1.1"])
+        try:
+            context.load_cert_chain(self.tls_cert_path or "", self.tls_key_path)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"TLS_CERT_PATH, TLS_KEY_PATH: cannot use {self.tls_cert_path}: {error}") from None
+        return context
 
     @property
     def public_prefix(self) -> str:

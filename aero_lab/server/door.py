@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Callable
 
 from ..bounds import HTTP_PATIENCE, HTTP_WAITING, LISTEN_BACKLOG
@@ -45,6 +46,7 @@ class Door:
     sock: the listening socket; the door closes it.
     protocol: makes the protocol of a new connection.
     dropped: told of each connection that was closed for being slow or for being one too many.
+    tls: to speak TLS; handshakes are bounded in number and time as connections that ask nothing are.
     """
 
     def __init__(
@@ -54,7 +56,10 @@ class Door:
         dropped: Callable[[], None],
         patience: int = HTTP_PATIENCE,
         most_waiting: int = HTTP_WAITING,
+        tls: ssl.SSLContext | None = None,
     ):
+        self._tls = tls
+        self._shaking: dict[asyncio.Task[None], None] = {}  # handshakes under way, oldest first
         self._sock, self._protocol, self._dropped = sock, protocol, dropped
         self._patience, self._most = patience / SECOND, most_waiting
         self._waiting: dict[asyncio.BaseTransport, float] = {}  # -> deadline; the earliest comes first
@@ -92,6 +97,8 @@ class Door:
         for transport in self._waiting:
             transport.close()
         self._waiting.clear()
+        for task in self._shaking:
+            task.cancel()
 
     async def _accept(self) -> None:
         while True:
@@ -104,17 +111,39 @@ class Door:
                 elif self._sock.fileno() < 0:
                     return
                 continue  # else that one connection was reset before it was accepted
-            try:
-                conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                transport, _ = await self._loop.connect_accepted_socket(self._protocol, conn)
-            except OSError:
-                conn.close()
+            if self._tls is not None:
+                self._shake(conn)
                 continue
-            if len(self._waiting) >= self._most:
-                self._sweep(closed_only=True)
-            if len(self._waiting) >= self._most:
-                self._make_room()
-            self._wait(transport)
+            await self._take(conn)
+
+    def _shake(self, conn: socket.socket) -> None:
+        """Take a connection as soon as its handshake is done; others need not wait for it."""
+        if len(self._shaking) >= self._most:
+            for oldest in self._shaking:
+                oldest.cancel()
+                self._dropped()
+                break
+        task = self._loop.create_task(self._take(conn))
+        self._shaking[task] = None
+        task.add_done_callback(lambda done: self._shaking.pop(done, None))
+
+    async def _take(self, conn: socket.socket) -> None:
+        patience = {"ssl_handshake_timeout": self._patience} if self._tls is not None else {}
+        try:
+            conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            conn.close()
+            return
+        try:
+            transport, _ = await self._loop.connect_accepted_socket(self._protocol, conn, ssl=self._tls, **patience)
+        except OSError:  # the handshake failed, or took too long; the loop closes what it was given
+            self._dropped()
+            return
+        if len(self._waiting) >= self._most:
+            self._sweep(closed_only=True)
+        if len(self._waiting) >= self._most:
+            self._make_room()
+        self._wait(transport)
 
     def _wait(self, transport: asyncio.BaseTransport) -> None:
         self._waiting[transport] = self._loop.time() + self._patience

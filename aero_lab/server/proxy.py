@@ -139,7 +139,7 @@ class Proxy:
             await runner.setup()
             assert runner.server is not None
             self._runner = runner
-            self._door = Door(sock, runner.server, self._half_open_closed)
+            self._door = Door(sock, runner.server, self._half_open_closed, tls=self.config.tls)
         except BaseException:
             sock.close()
             raise
@@ -159,7 +159,7 @@ class Proxy:
         elif ":" in host:
             host = f"[{host}]"
         token = f"?token={quote(self.auth.token, safe='')}" if self.auth.mode == "token" else ""
-        return f"ws://{host}:{self.port}/l2{token}"
+        return f"{'wss' if self.config.tls_enabled else 'ws'}://{host}:{self.port}/l2{token}"
 
     async def drain(self) -> None:
         """Let nobody in any more and close every tunnel; returns when all are gone, at the latest after the grace."""

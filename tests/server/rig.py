@@ -32,13 +32,15 @@ LAB = ip("203.0.113.10")
 """An address that only forwards lead anywhere."""
 
 
-def on_a_loop(test):
-    """Run an ``async def`` test, within a minute."""
+def on_a_loop(test=None, *, patience=60):
+    """Run an ``async def`` test, within a minute unless told otherwise."""
+    if test is None:
+        return functools.partial(on_a_loop, patience=patience)
 
     @functools.wraps(test)
     def run(*args, **kwargs):
         load_all()  # compiling would stop the loop
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 60))
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), patience))
 
     return run
 

@@ -108,6 +108,30 @@ def test_a_request_that_trickles_in_is_cut_off(monkeypatch):
         run()
 
 
+def test_a_body_that_trickles_in_and_answers_that_nobody_reads(monkeypatch):
+    @on_a_loop
+    async def run():
+        async with rig(**OPEN) as r:
+            slow = await asyncio.open_connection("127.0.0.1", r.proxy.port)
+            slow[1].write(b"POST /session HTTP/1.1\r\nHost: x\r\nContent-Length: 60000\r\n\r\n{")
+            deaf = socket.socket()
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(deaf, ("127.0.0.1", r.proxy.port))
+            _, writer = await asyncio.open_connection(sock=deaf, limit=1)  # it reads next to nothing
+            writer.transport.pause_reading()
+            before = resident()
+            writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 5000)  # some 30 MB of answers
+            await until(lambda: r.count("aero_lab_half_open_closed_total") >= 2, "both closed")
+            assert resident() - before < 16 << 20
+            assert (await r.get("/healthz"))[0] == 200
+            for _, each in (slow, (None, writer)):
+                each.transport.abort()
+
+    with impatient(monkeypatch, most=8):
+        run()
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import ssl
+import subprocess
 import time
 from urllib.parse import unquote
 
@@ -379,6 +382,45 @@ async def test_the_gateway_may_have_a_mode_of_its_own():
         assert (await ask(r, f"/dns-json?name=localhost&type=A&token={TOKEN}"))[0] == 401
         assert (await r.upgrade("/l2", **cookie()))[0] == 401
         assert (await r.upgrade(f"/l2?token={TOKEN}"))[0] == 101
+
+
+# TLS ------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    command = ["openssl", "req", "-x509", *curve, "-nodes", "-days", "2", *subject, "-keyout", key, "-out", cert]
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, key
+
+
+@on_a_loop
+async def test_tls(certificate):
+    cert, key = map(str, certificate)
+    with pytest.raises(UsageError, match="TLS_CERT_PATH"):
+        _ = ServerConfig(tls_enabled=True, tls_cert_path=key, tls_key_path=key).tls
+    trust = ssl.create_default_context(cafile=cert)
+    async with rig(tls_enabled=True, tls_cert_path=cert, tls_key_path=key, auth_mode="session") as r:
+        assert r.proxy.url.startswith("wss://127.0.0.1:")
+        base = f"https://{r.proxy.authority}"
+        silent = [await asyncio.open_connection("127.0.0.1", r.proxy.port) for _ in range(3)]
+        garbage = await asyncio.open_connection("127.0.0.1", r.proxy.port)
+        garbage[1].write(b"GET / HTTP/1.1\r\n\r\n")
+        assert b"HTTP" not in await garbage[0].read()
+        async with r.client.post(f"{base}/session", ssl=trust) as answer:
+            assert answer.status == 201 and answer.headers["Set-Cookie"].endswith("; Secure")
+            sent = {"Cookie": f"aero_session={cookie_of(answer.headers)}"}
+        async with r.tunnel(r.proxy.url, ssl=trust, origin=base, headers=sent) as socket:
+            await socket.send_bytes(encode_ping(b"sealed"))
+            assert (await socket.receive_bytes(timeout=20))[4:] == b"sealed"
+        for _, writer in [*silent, garbage]:
+            writer.close()
 
 
 # Which endpoints ------------------------------------------------------------------------------------------------------

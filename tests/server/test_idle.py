@@ -1,0 +1,151 @@
+"""Sockets that do nothing, by the thousand: they cost little, shut nobody out, and leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import resource
+import socket
+
+import aiohttp
+import pytest
+
+from aero_lab.bounds import HTTP_WAITING
+from aero_lab.compiled.registry import warmup
+from aero_lab.server.routes import names
+
+from .test_bounds import resident
+from .test_process import LAUNCH, Process
+
+EACH, LEFT = 64 << 10, 8 << 20
+"""Bytes an idle socket may cost, and that all of them may leave."""
+PROTOCOLS = {"/l2": "aero-l2-tunnel-v1", "/l3": "aero-l3-tunnel-v1", "/tcp-mux": "aero-tcp-mux-v1", "/udp": None}
+OPEN = {**LAUNCH, "AERO_L2_MAX_CONNECTIONS": "0", "AERO_GATEWAY_AUTH_MODE": "none", "AUTH_MODE": "none"}
+PATIENT = {"SIGNALING_WS_IDLE_TIMEOUT_MS": "0", "SIGNALING_WS_PING_INTERVAL_MS": "0"}
+
+pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the system does not tell memory held")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kernels():
+    warmup(progress=False)
+
+
+async def connected(port):
+    sock = socket.socket()
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
+    return sock
+
+
+async def upgraded(port, path):
+    """A WebSocket on a bare socket."""
+    sock = await connected(port)
+    loop = asyncio.get_running_loop()
+    protocol = f"Sec-WebSocket-Protocol: {PROTOCOLS[path]}\r\n" if PROTOCOLS[path] else ""
+    await loop.sock_sendall(
+        sock,
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\nConnection: Upgrade\r\n"
+        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        f"{protocol}\r\n".encode(),
+    )
+    head = b""
+    while b"\r\n\r\n" not in head:
+        more = await loop.sock_recv(sock, 4096)
+        assert more, head
+        head += more
+    assert head.startswith(b"HTTP/1.1 101"), head
+    return sock
+
+
+async def many(number, make):
+    """So many, some at a time: the kernel's queue of connections is not endless."""
+    made = []
+    for at in range(0, number, 200):
+        made += await asyncio.gather(*(make() for _ in range(min(200, number - at))))
+    return made
+
+
+async def websockets_open(client, url, name):
+    async with client.get(f"{url}/metrics") as answer:
+        found = re.search(rf'^aero_lab_websockets_open{{endpoint="{name}"}} (\d+)', await answer.text(), re.MULTILINE)
+        return int(found[1]) if found else 0
+
+
+@contextlib.contextmanager
+def descriptors(number):
+    """Room for so many sockets in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < number + 500:
+        pytest.skip(f"a process may have {hard} descriptors only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, number + 500), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("number", [1000, pytest.param(10_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("path", ["/l2", "/tcp-mux", "/udp"])
+def test_idle_websockets(path, number):
+    name = path.strip("/")
+    if name not in names():
+        pytest.skip(f"{path} is not served")
+    if path == "/l2" and number == 1000:
+        pytest.skip("tests/server/test_process.py has those")
+    held = []
+
+    async def use(process, url):
+        port = int(url.rpartition(":")[2])
+        async with aiohttp.ClientSession() as client:
+            for _ in range(2):
+                opened = await many(number, lambda: upgraded(port, path))
+                assert await websockets_open(client, url, name) == number
+                most = resident(process.child.pid)
+                async with client.post(f"{url}/session") as answer:
+                    assert answer.status == 201
+                for sock in opened:
+                    sock.close()
+                for _ in range(600):
+                    if not await websockets_open(client, url, name):
+                        break
+                    await asyncio.sleep(0.05)
+                assert await websockets_open(client, url, name) == 0
+                await asyncio.sleep(1.5)  # a second after the last one it tidies up
+                held.append((most, resident(process.child.pid)))
+
+    with descriptors(number), Process(**OPEN, **PATIENT) as process:
+        asyncio.run(asyncio.wait_for(use(process, process.listening()), 300))
+        (_, first), (again, second) = held
+        assert again - first < number * EACH, held
+        assert second - first < LEFT, held
+        assert process.end() == 0
+
+
+@pytest.mark.parametrize("number", [2 * HTTP_WAITING, pytest.param(10_000, marks=pytest.mark.long)])
+def test_sockets_that_never_ask(number):
+    """Not a byte comes from them; those that came first make room, and who asks is answered."""
+    held = []
+
+    async def use(process, url):
+        port = int(url.rpartition(":")[2])
+        async with aiohttp.ClientSession() as client:
+            for _ in range(2):
+                opened = await many(number, lambda: connected(port))
+                async with client.get(f"{url}/metrics") as answer:
+                    text = await answer.text()
+                    closed = float(re.search(r"^aero_lab_half_open_closed_total (\S+)", text, re.MULTILINE)[1])
+                    assert closed >= number - HTTP_WAITING
+                most = resident(process.child.pid)
+                for sock in opened:
+                    sock.close()
+                held.append((most, resident(process.child.pid)))
+
+    with descriptors(number), Process(**OPEN) as process:
+        asyncio.run(asyncio.wait_for(use(process, process.listening()), 300))
+        (_, first), (again, second) = held
+        assert again - first < HTTP_WAITING * EACH, held
+        assert second - first < LEFT, held
+        assert process.end() == 0
