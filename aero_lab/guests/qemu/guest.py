@@ -81,6 +81,11 @@ class QemuGuest:
         assert self.nic is not None
         return self.nic.nic_rx
 
+    def number_frames(self, first: int) -> None:
+        """Number the guest's frames from ``first`` on."""
+        assert self.nic is not None
+        self.nic.number_frames(first)
+
     def attach(self, driver: Any) -> None:
         """Join a driver's loop, on its thread; then it may be added as a node."""
         assert self.nic is not None

@@ -52,6 +52,10 @@ class StreamNic:
         self._reading = self._writing = False
         self._count: Counter[str] = Counter()
 
+    def number_frames(self, first: int) -> None:
+        """Number the frames from ``first`` on, by twos."""
+        self._identity = first
+
     @property
     def counters(self) -> dict[str, int]:
         """Frames and bytes each way as they passed the socket, frames of an impossible size, by reason."""

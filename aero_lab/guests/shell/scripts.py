@@ -12,6 +12,8 @@ import shlex
 from ...services.content import PERIOD
 from ..image.linux import CONTENT
 
+SPARE = 16 << 20
+"""Bytes of memory that are not filled with what was fetched."""
 ROOM = "/run/aero"
 """Folder for files of a workload, in memory."""
 
@@ -32,16 +34,38 @@ while [ "$left" -ge {PERIOD} ]; do cat /{CONTENT}; left=$((left - {PERIOD})); do
 [ "$left" -eq 0 ] || head -c "$left" /{CONTENT}
 END
 """
+KEEP = f"""\
+room() {{ # SIZE: whether so many bytes fit into memory, of which files may have half
+    while read -r name kilobytes _; do
+        [ "$name" = MemAvailable: ] && {{ [ $((kilobytes * 512 - {SPARE})) -gt "$1" ]; return; }}
+    done </proc/meminfo
+    false
+}}
+"""
 FETCH = """\
-fetch() { # FILE URL FILTER...: when it began and ended, wget's status, what the filter said
+fetch() { # FILE URL SIZE: when it began and ended, wget's status, the digest
+    began=$EPOCHREALTIME
+    if room "$3"; then # a digest takes longer than a transfer: it comes afterwards where there is room to wait
+        wget -q -O "$1.got" --header "Host: $host" "$2"
+        echo "status $?"
+        echo "took $began $EPOCHREALTIME"
+        md5sum <"$1.got" >"$1.out"
+        rm -f "$1.got"
+        echo digested afterwards
+    else
+        pipe "$1" "$2" md5sum
+        echo digested meanwhile
+    fi
+    read -r said _ <"$1.out"
+    echo "said $said"
+}
+pipe() { # FILE URL FILTER...: when it began and ended, wget's status; into the file what the filter says
     url=$2 file=$1
     shift 2
     began=$EPOCHREALTIME
     { { wget -q -O - --header "Host: $host" "$url"; echo "status $?" >&3; } | "$@" >"$file.out"; } 3>"$file.status"
     echo "took $began $EPOCHREALTIME"
     cat "$file.status"
-    read -r said _ <"$file.out"
-    echo "said $said"
 }
 """
 PUSH = """\
@@ -76,10 +100,12 @@ def url(port: int, path: str, family: int) -> str:
     return f'{place}:{port}"{quote(path)}'
 
 
-def download(host: str, port: int, path: str, family: int, digest: bool) -> str:
-    """GET ``path``, digested or counted."""
-    through = "md5sum" if digest else "wc -c"
-    return f"{PRELUDE}{FETCH}{named(host, family)}fetch one {url(port, path, family)} {through}\n"
+def download(host: str, port: int, path: str, family: int, size: int | None) -> str:
+    """GET ``path``, digested where its size is known, else counted."""
+    place = url(port, path, family)
+    if size is None:
+        return f"{PRELUDE}{FETCH}{named(host, family)}pipe one {place} wc -c\nread -r said <one.out\necho said $said\n"
+    return f"{PRELUDE}{KEEP}{FETCH}{named(host, family)}fetch one {place} {size}\n"
 
 
 def upload(host: str, port: int, path: str, size: int, family: int) -> str:
@@ -93,10 +119,10 @@ def parallel(host: str, port: int, up: list[bool], size: int, family: int) -> st
         if upward:
             job = f'push f{number} "$address" {port} /upload {size}'
         else:
-            job = f"fetch f{number} {url(port, f'/bytes/{size}', family)} md5sum"
+            job = f"fetch f{number} {url(port, f'/bytes/{size}', family)} {size * up.count(False)}"
         lines.append(f"{job} >f{number}.log &\n")
     prepared = f"{STREAM}{PUSH}" if any(up) else ""
-    return f"{PRELUDE}{FETCH}{prepared}{named(host, family)}{''.join(lines)}wait\ncat {_files(len(up))}\n"
+    return f"{PRELUDE}{KEEP}{FETCH}{prepared}{named(host, family)}{''.join(lines)}wait\ncat {_files(len(up))}\n"
 
 
 def _files(number: int) -> str:
@@ -104,11 +130,16 @@ def _files(number: int) -> str:
 
 
 def source(host: str, port: int, size: int, family: int) -> str:
-    return f"""{PRELUDE}{named(host, family)}
-echo 'head -c "$1" | md5sum >out' >take
+    return f"""{PRELUDE}{KEEP}{named(host, family)}
+if room {size}; then
+    echo 'head -c "$1" >got' >take
+else
+    echo 'head -c "$1" | md5sum >out' >take
+fi
 began=$EPOCHREALTIME
 nc "$address" {port} -e sh take {size}
 echo "took $began $EPOCHREALTIME"
+[ ! -e got ] || {{ md5sum <got >out; rm -f got; }}
 read -r said _ <out
 echo "said $said"
 """

@@ -140,16 +140,19 @@ def download(
     path: str | None = None,
     family: int = 4,
 ) -> None:
-    """HTTP GET of ``size`` bytes, or of ``path``, by wget; the digest is md5sum's where the content is known."""
+    """HTTP GET of ``size`` bytes, or of ``path``, by wget. Where the content is known md5sum digests it: afterwards;
+    or meanwhile, when the guest's memory cannot hold it, and then the goodput is md5sum's (``details["digested"]``).
+    """
     target = path if path is not None else f"/bytes/{size_of(size)}"
     known = body_size(target)
-    said = ask(scripts.download(host, port, target, family, known is not None))
+    said = ask(scripts.download(host, port, target, family, known))
     good = _statuses(result, said, "wget")
     words = said.one("said")
     if known is None:
         _timed(result, said, int(words[0]) if good and words and words[0].isdecimal() else None)
     elif _timed(result, said, known if good else None) and good:
         result.digest_ok = words == [content_md5(known).hex()]
+        result.details["digested"] = " ".join(said.one("digested"))
 
 
 def upload(
