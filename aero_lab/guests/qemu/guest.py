@@ -82,7 +82,7 @@ class QemuGuest:
         return self.nic.nic_rx
 
     def number_frames(self, first: int) -> None:
-        """Number the guest's frames from ``first`` on."""
+        """Give the guest's frames the identities behind ``first``."""
         assert self.nic is not None
         self.nic.number_frames(first)
 

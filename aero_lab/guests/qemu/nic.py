@@ -53,8 +53,8 @@ class StreamNic:
         self._count: Counter[str] = Counter()
 
     def number_frames(self, first: int) -> None:
-        """Number the frames from ``first`` on, by twos."""
-        self._identity = first
+        """Give the guest's frames the identities behind ``first``, every second number."""
+        self._identity = first + 1
 
     @property
     def counters(self) -> dict[str, int]:
