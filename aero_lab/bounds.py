@@ -257,6 +257,9 @@ MUX_FRAMES_AT_ONCE = 512
 MUX_PINGS = 16
 """PINGs without an answer that are remembered."""
 
+TCP_DIAL_PATIENCE = 20_000_000_000
+"""How long ``/tcp`` waits for the name of a target before it answers; lookups have their own, shorter patience."""
+
 UDP_RELAY_PAYLOAD = 1200
 """Bytes of a datagram's payload in the UDP relay (the original's)."""
 UDP_RELAY_BINDINGS, UDP_RELAY_REMOTES = 128, 1024

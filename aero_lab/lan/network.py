@@ -63,6 +63,8 @@ class Network:
     """How audit records call it."""
     number: int = 1
     """Which guest's of a lab it is: the frames of each have identities of their own."""
+    told: Source | None = None
+    """A source of audit records that is there already; then none is made."""
     lives: int = 0
     """How many were made."""
 
@@ -103,7 +105,9 @@ class Network:
         return self.makings.make_egress(sink, self.seeds("egress" + suffix), self.clock.now())
 
     def source(self, now: int) -> Source | None:
-        """A new source of audit records."""
+        """A source of audit records."""
+        if self.told is not None:
+            return self.told
         return self.audit.source(now, session=self.session) if self.audit is not None else None
 
     def _begin(self) -> str:

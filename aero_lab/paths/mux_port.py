@@ -31,6 +31,7 @@ from ..bounds import (
     MUX_AHEAD,
     MUX_BUFFER,
     MUX_CHUNK,
+    MUX_FRAME_MOST,
     MUX_FRAMES_AT_ONCE,
     MUX_PINGS,
     MUX_REPLIES,
@@ -123,12 +124,24 @@ class MuxPort:
     Parameters
     ----------
     sent_as: direction, seen from the guest, of what is sent: ``"tx"`` at the client, ``"rx"`` at the server.
-    version: 1 or 2; :meth:`set_version` while nothing was sent or received.
+    version: 1 or 2.
+    frame: payload that a frame may announce.
+    buffer: bytes of one stream that may wait here: its window at most.
     """
 
-    def __init__(self, owner: MuxOwner, end: TransportEnd, sent_as: str, version: int = 2, note: Any = None):
+    def __init__(
+        self,
+        owner: MuxOwner,
+        end: TransportEnd,
+        sent_as: str,
+        version: int = 2,
+        note: Any = None,
+        frame: int = MUX_FRAME_MOST,
+        buffer: int = MUX_STREAM_BUFFER,
+    ):
         self.owner, self.end, self.version = owner, end, version
-        self.parser = MuxParser()
+        self._frame_most, self._buffer_most = frame, buffer
+        self.parser = MuxParser(frame)
         self.streams: dict[int, Stream] = {}
         self.counts: Counter[str] = Counter()
         self.broken: BadMux | None = None
@@ -258,7 +271,7 @@ class MuxPort:
 
     def widen(self, stream: Stream) -> bool:
         """Double a stream's window where the bounds allow it."""
-        more = min(stream.window, MUX_STREAM_BUFFER - stream.window, MUX_BUFFER - self._windows)
+        more = min(stream.window, self._buffer_most - stream.window, MUX_BUFFER - self._windows)
         if self.version != 2 or more <= 0:
             return False
         self.grant(stream, more)
@@ -327,7 +340,7 @@ class MuxPort:
         """The connection is gone with all that was on its way: begin anew. The owner has let go of its streams."""
         for stream in list(self.streams.values()):
             self.drop(stream)
-        self.parser = MuxParser()
+        self.parser = MuxParser(self._frame_most)
         self.end.received.clear()
         self._messages.clear()
         self._control.clear()
@@ -430,7 +443,7 @@ class MuxPort:
             stream.buffer.append(bytes(view))
             stream.buffered += len(view)
             self._buffered += len(view)
-            if self.version == 1 and stream.buffered >= MUX_STREAM_BUFFER:
+            if self.version == 1 and stream.buffered >= self._buffer_most:
                 self._full[stream.id] = stream
 
     def deliver(self, stream: Stream, now: int) -> None:
@@ -450,7 +463,7 @@ class MuxPort:
                 stream.buffer[0] = part[taken:]
             stream.buffered -= taken
             self._buffered -= taken
-            if stream.buffered < MUX_STREAM_BUFFER:
+            if stream.buffered < self._buffer_most:
                 self._full.pop(stream.id, None)
             self._took(stream, taken)
             if taken < offered:
@@ -468,7 +481,7 @@ class MuxPort:
         taken, stream.taken = stream.taken, 0
         more = 0
         if not stream.buffered:  # it is read as fast as it comes
-            more = max(0, min(stream.window, MUX_STREAM_BUFFER - stream.window, MUX_BUFFER - self._windows))
+            more = max(0, min(stream.window, self._buffer_most - stream.window, MUX_BUFFER - self._windows))
             stream.window += more
             stream.granted += more
             self._windows += more

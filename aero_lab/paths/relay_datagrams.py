@@ -30,8 +30,6 @@ from ..transports.base import TransportEnd
 
 Endpoint = tuple[bytes, int]
 FILTERS = ("address_and_port", "any")
-DESTINATION_BUCKETS = 1024
-"""Destinations whose rate is remembered (the original's)."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,8 @@ class UdpLimits:
     byte_rate: int = 0
     packet_rate_to_one: int = 0
     """A second, to each destination."""
+    buckets: int = 1024
+    """Destinations whose rate is remembered (the original's)."""
     destinations: int = 0
     """Different ones over the whole session."""
     rules: Any = None
@@ -237,7 +237,7 @@ class DatagramServer:
             bucket = self._to.get(target)
             if bucket is None:
                 bucket = self._to[target] = Bucket(limits.packet_rate_to_one, now)
-                if len(self._to) > DESTINATION_BUCKETS:
+                if len(self._to) > limits.buckets:
                     self._to.popitem(last=False)
                     self.counters["per_dest_bucket_evictions"] += 1
             self._to.move_to_end(target)

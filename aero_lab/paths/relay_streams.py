@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..bounds import MUX_PAUSE, MUX_STREAMS
+from ..bounds import MUX_FRAME_MOST, MUX_PAUSE, MUX_STREAM_BUFFER, MUX_STREAMS
 from ..causes import Cause
 from ..egress.contract import Why
 from ..framing import tcp_mux as mux
@@ -52,6 +52,10 @@ class MuxLimits:
     """Asked for each stream: something with ``release()``, or None when the session has no room for one more."""
     source: tuple[bytes, int] = (bytes(4), 0)
     """Whose flows they are, for the table."""
+    frame: int = MUX_FRAME_MOST
+    """Payload that a frame may announce."""
+    buffer: int = MUX_STREAM_BUFFER
+    """Bytes of one stream that may wait."""
 
 
 class RelayFlow:
@@ -170,7 +174,7 @@ class MuxServer:
 
     def __init__(self, relay: Any, end: TransportEnd, version: int, limits: MuxLimits):
         self.relay, self.limits = relay, limits
-        self.port = MuxPort(self, end, "rx", version, self)
+        self.port = MuxPort(self, end, "rx", version, self, limits.frame, limits.buffer)
         self.active: OrderedDict[int, RelayFlow] = OrderedDict()
         """By flow, in the order of their last use where idle ones are ended."""
         self._counts: Counter[str] = Counter()

@@ -86,6 +86,8 @@ class Proxy:
         """WebSockets that are open, oldest first."""
         self.on_session: Callable[[Session], None] | None = None
         """Called with each new tunnel."""
+        self.on_connection: Callable[[Call, Connection], None] | None = None
+        """Called with each new WebSocket of any kind."""
         self.on_empty: Callable[[], None] | None = None
         """Called when the last WebSocket has gone."""
         self.metrics = Metrics(lambda: [self._gauges(), *(each.tally() for each in self.connections)])
@@ -296,6 +298,8 @@ class Proxy:
             connection.audit.record("session-open", opened, source=call.address, protocol=name)
         if isinstance(connection, Session) and self.on_session is not None:
             self.on_session(connection)
+        if self.on_connection is not None:
+            self.on_connection(call, connection)
         if self.gatekeeper.shutting_down:
             connection.finish(GOING_AWAY, "shutting down")
         try:

@@ -57,8 +57,8 @@ class Refusal:
 
     code: int
     reason: str
-    error: bytes | None = None
-    """Sent before the Close: an encoded tunnel message."""
+    error: bytes | str | None = None
+    """Sent before the Close: an encoded tunnel message, or a text."""
 
 
 class Gate(Protocol):
@@ -93,7 +93,7 @@ class _Ending:
 
     code: int
     reason: str = ""
-    error: bytes | None = None
+    error: bytes | str | None = None
     by: str = "us"
     said: bool = False
     """The Close has been sent already."""
@@ -150,6 +150,8 @@ class WebSocketEnd(TransportEnd):
         """``"us"``, ``"peer"`` or ``"loss"``; None before the end."""
         self.identities: Identities | None = None
         """Set when both ends are in one process: how the frames' identities, which no message carries, go along."""
+        self.on_text: Callable[[str], Refusal | None] | None = None
+        """Asked about each text message, which means nothing otherwise."""
         self._socket = socket
         self._wake = wake
         self._gate = gate
@@ -160,6 +162,7 @@ class WebSocketEnd(TransportEnd):
         self._room = asyncio.Event()  # the owner took messages out
         self._ended = asyncio.Event()  # an ending is known
         self._ending: _Ending | None = None
+        self._after: _Ending | None = None
         self._full_since: int | None = None
         self._unsent = 0
         self._writer = _Writer(socket)
@@ -229,13 +232,18 @@ class WebSocketEnd(TransportEnd):
             "message_too_large": self._too_large,
         }
 
-    def finish(self, code: int, reason: str, error: bytes | None = None) -> None:
+    def finish(self, code: int, reason: str, error: bytes | str | None = None) -> None:
         """End the connection: throw away what waits to be sent, send ``error`` if given, then Close.
 
         The first ending counts; another is ignored. :meth:`run` does the work and returns when it is done, a second
         later at most.
         """
         self._end(_Ending(code, reason, error))
+
+    def finish_after(self, code: int, reason: str) -> None:
+        """End the connection when all that waits to be sent has gone out."""
+        self._after = self._after or _Ending(code, reason)
+        self._work.set()
 
     def close(self) -> None:
         """:meth:`finish` in the ordinary way."""
@@ -316,6 +324,8 @@ class WebSocketEnd(TransportEnd):
                 return self._end(_LOST)
             if gate is not None and (refusal := gate.received(name, size)) is not None:  # type: ignore[arg-type]
                 return self._refuse(refusal)
+            if kind is WSMsgType.TEXT and self.on_text is not None and (refusal := self.on_text(data)) is not None:
+                return self._refuse(refusal)
             if kind is WSMsgType.PING:
                 self._pongs.append(bytes(data))
                 self._work.set()
@@ -333,6 +343,8 @@ class WebSocketEnd(TransportEnd):
                     await socket.pong(pong)
                 batch = ring.pop_many(WS_BATCH)
                 if not batch:
+                    if self._after is not None:
+                        return self._end(self._after)
                     await self._work.wait()
                     continue
                 self._work.set()  # there may be more
@@ -358,7 +370,9 @@ class WebSocketEnd(TransportEnd):
             return True
         with contextlib.suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(WS_CLOSE_PATIENCE):
-                if ending.error is not None:
+                if isinstance(ending.error, str):
+                    await self._socket.send_str(ending.error)
+                elif ending.error is not None:
                     await self._socket.send_bytes(ending.error)
                 code = NORMAL if ending.code == NO_CODE else ending.code
                 # A peer's own code goes back to it, without its reason (RFC 6455 section 5.5.1).
