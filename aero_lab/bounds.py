@@ -275,3 +275,11 @@ BENCH_FILE = 2 << 30
 # Link layer by itself -------------------------------------------------------------------------------------------------
 EDGE_ASKED, EDGE_HELD = 16, 16
 """Addresses being asked for at once, and packets that wait for each; RFC 1122 section 2.3.2.2 wants one at least."""
+
+# Names over HTTP, the client's side -----------------------------------------------------------------------------------
+DOH_AT_ONCE = 32
+"""Questions under way; further ones wait."""
+DOH_PATIENCE = 10.0
+"""Seconds for one question."""
+DOH_ANSWER = 65_535
+"""Bytes of the body of an answer."""

@@ -34,4 +34,4 @@ class WebSocketClientHalf(Client):
 
     def measure(self) -> dict[str, Any]:
         """As every half, and what the connection cost on its wire."""
-        return {**super().measure(), "wire": self.engine.call(lambda: self._tunnels.clients[0].wire)}
+        return {**super().measure(), "wire": self.engine.call(lambda: self._tunnels.wire)}

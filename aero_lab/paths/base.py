@@ -69,6 +69,8 @@ class Channel:
     """Offered by a WebSocket, the preferred first."""
     ordered: bool = False
     """Whether messages must arrive, all and in order. One that can do without may be given either kind."""
+    http: bool = False
+    """Where there is HTTP, each message is a request there and its answer comes back: DNS by RFC 8484."""
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,17 @@ class MuxPort:
         self._next_ping = 1
         self._more = False
 
+    def set_version(self, version: int) -> None:
+        """The peer speaks this one, as came to be known now."""
+        if version == self.version:
+            return
+        self.version = version
+        for stream in self.streams.values():
+            if version == 1:
+                stream.credit = stream.granted = UNLIMITED
+            else:
+                stream.credit, stream.granted = FIRST_CREDIT, FIRST_CREDIT
+
     # Streams --------------------------------------------------------------------------------------------------------
 
     def add(self, number: int, context: Any) -> Stream:

@@ -39,6 +39,13 @@ Endpoint = tuple[bytes, int]
 class Part(Protocol):
     """One channel of a relay."""
 
+    kind: str
+
+    @property
+    def farewell(self) -> tuple[int, str] | None:
+        """Close code and reason when the channel is to end, and everything for it has gone into it."""
+        ...
+
     def receive(self, now: int) -> None:
         """Take what came, and do what is due."""
 

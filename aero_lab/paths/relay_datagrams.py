@@ -93,6 +93,7 @@ class DatagramServer:
     """The datagrams of one channel."""
 
     kind = "udp"
+    farewell = None
 
     def __init__(self, relay: Any, end: TransportEnd, limits: UdpLimits):
         self.relay, self.end, self.limits = relay, end, limits

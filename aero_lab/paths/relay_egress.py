@@ -405,6 +405,9 @@ class RelayEgress:
             return
         self._down = not up
         if up:
+            if getattr(self.port.end, "protocol", None) == mux.V1 and self.port.version != 1:
+                self.port.set_version(1)
+                self._notices.extend(_Notice("opened", flow) for flow, f in self._flows.items() if not f.open)
             return
         for f in self._flows.values():
             if f.stream is not None:

@@ -18,6 +18,7 @@ class NameServer:
     """Answers questions of one channel by the relay's name server."""
 
     kind = "names"
+    farewell = None
 
     def __init__(self, relay: Any, end: TransportEnd):
         self.relay, self.end = relay, end

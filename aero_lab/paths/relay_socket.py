@@ -154,7 +154,7 @@ class SocketServer:
             self.relay.egress.credit(self._flow, now)
 
     @property
-    def finished(self) -> tuple[int, str] | None:
+    def farewell(self) -> tuple[int, str] | None:
         """:attr:`over`, once everything has gone into the channel."""
         return self.over if not len(self._messages) else None
 

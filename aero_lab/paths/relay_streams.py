@@ -58,6 +58,10 @@ class MuxLimits:
     """Bytes of one stream that may wait."""
 
 
+PROTOCOL_ERROR = 1002
+"""Close code (RFC 6455 section 7.4.1)."""
+
+
 class RelayFlow:
     """One stream and its connection."""
 
@@ -182,6 +186,12 @@ class MuxServer:
     @property
     def counters(self) -> Counter[str]:
         return self._counts
+
+    @property
+    def farewell(self) -> tuple[int, str] | None:
+        """A byte stream that cannot be read on ends its connection."""
+        broken = self.port.broken
+        return (PROTOCOL_ERROR, broken.text) if broken is not None else None
 
     def __call__(self, direction: str, size: int, payload: int, now: int) -> None:
         self.relay.note(direction, size, payload, now, Cause.PAYLOAD)

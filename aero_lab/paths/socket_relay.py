@@ -129,11 +129,14 @@ class SocketRelay(Path):
     connect: when the guest's SYN is answered: ``"answered"``, after the far side did, or ``"early"``, at once.
     mux: version of tcp-mux, 2 or 1.
     udp: version of the datagrams' framing where both can say it, 1 or 2.
+    dns: over HTTP, which of the endpoints is asked: ``"wire"`` (``/dns-query``) or ``"json"`` (``/dns-json``, which
+        knows addresses and aliases; all else goes to the other).
     """
 
     connect: str = "answered"
     mux: int = 2
     udp: int = 1
+    dns: str = "wire"
 
     letter = "A"
     name = "socket relay"
@@ -145,13 +148,14 @@ class SocketRelay(Path):
         one_of("connect", self.connect, CONNECT)
         one_of("mux", self.mux, (1, 2))
         one_of("udp", self.udp, (1, 2))
+        one_of("dns", self.dns, ("wire", "json"))
 
     def channels(self, mtu: int = MTU_DEFAULT) -> tuple[Channel, ...]:
         versions = (mux.V2, mux.V1) if self.mux == 2 else (mux.V1,)
         return (
             Channel("mux", MUX_MESSAGE_MOST, "/tcp-mux", versions, ordered=True),
             Channel("udp", UDP_RELAY_PAYLOAD + HEADER_MOST, "/udp"),
-            Channel("dns", DNS_MESSAGE, "/dns-query", ordered=True),
+            Channel("dns", DNS_MESSAGE, "/dns-json" if self.dns == "json" else "/dns-query", ordered=True, http=True),
         )
 
     def client(self, near: Near) -> RelayClient:

@@ -17,7 +17,7 @@ from ..lan.config import LanConfig
 from ..lan.network import Network
 from ..limits import NEVER
 from ..paths.relay import Relay
-from ..transports.websocket import PROTOCOL_ERROR, MessageKind, Refusal, WebSocketEnd
+from ..transports.websocket import MessageKind, Refusal, WebSocketEnd
 from .metrics import from_lan
 
 if TYPE_CHECKING:
@@ -160,16 +160,17 @@ class RelayConnection:
             if not self._closing:
                 self.drop()
 
+    @property
+    def closed(self) -> bool:
+        return self._closing
+
     # The node -------------------------------------------------------------------------------------------------------
 
     def step(self, now: int) -> None:
         if self._why is not None:
             return
         self.relay.step(now)
-        broken = getattr(getattr(self.part, "port", None), "broken", None)
-        if broken is not None:
-            self.finish(PROTOCOL_ERROR, broken.text)
-        elif (over := getattr(self.part, "finished", None)) is not None and self.end is not None:
+        if self.part is not None and self.end is not None and (over := self.part.farewell) is not None:
             self.end.finish_after(*over)
         elif self.tick is not None:
             self._due = self.tick(now)

@@ -10,6 +10,7 @@ A guest's cable is its tunnel: when that is lost and made again, the guest is to
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,8 +19,10 @@ from ..errors import UsageError
 from ..limits import MTU_DEFAULT
 from ..paths.base import Channel, ClientHalf, Path
 from ..paths.keepalive import Keepalive
+from ..transports.doh import DohClient
+from ..transports.tcp_info import WireCount
 from ..transports.websocket import Identities
-from ..transports.websocket_client import WebSocketClient, plain_url
+from ..transports.websocket_client import WebSocketClient, plain_url, tunnel_url
 from .base import Bench, Tunnels
 
 if TYPE_CHECKING:
@@ -27,9 +30,12 @@ if TYPE_CHECKING:
     from ..egress.contract import Egress, EgressSink
     from ..lan import Lan, LanConfig
     from ..link import Link
+    from ..server.call import Call
     from ..server.proxy import Proxy, Session
+    from ..server.relay_session import RelayConnection
     from ..worlds import HostWorld
 
+Client = WebSocketClient | DohClient
 LAN_PATIENCE = 30.0
 """Seconds until the first frame of a guest that was plugged in must have reached the lab's own proxy."""
 
@@ -37,11 +43,11 @@ LAN_PATIENCE = 30.0
 class TunnelWorld:
     """The lab's world for one tunnel, whose sockets wake that tunnel's driver."""
 
-    def __init__(self, world: HostWorld, ipv6: bool):
-        self._world, self._ipv6 = world, ipv6
+    def __init__(self, world: HostWorld, mtu: int, ipv6: bool):
+        self._world, self._mtu, self._ipv6 = world, mtu, ipv6
 
     def lan_config(self, mtu: int = 0) -> LanConfig:
-        return self._world.lan_config(mtu, self._ipv6)
+        return self._world.lan_config(mtu or self._mtu, self._ipv6)
 
     def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
         return self._world.make_egress(sink, rng, now)
@@ -51,17 +57,23 @@ class TunnelWorld:
 
 
 class ServerSide:
-    """The proxy's half of a guest's pipeline, whichever tunnel it comes by just now."""
+    """The proxy's half of a guest's pipeline, whichever connections it comes by just now."""
 
     def __init__(self) -> None:
         self.session: Session | None = None
         self.identities: Identities | None = None
         """For the client's end, when it is in this process."""
         self._last: Lan | None = None
+        self._relays: list[RelayConnection] = []
+        self._past: Counter[str] = Counter()
 
-    def opened(self, session: Session) -> None:
-        self.session = session
-        self.identities, session.end.identities = Identities.pair()
+    def opened(self, connection: Any) -> None:
+        """A connection of this guest has come."""
+        if hasattr(connection, "relay"):
+            self._relays.append(connection)
+            return
+        self.session = connection
+        self.identities, connection.end.identities = Identities.pair()
 
     @property
     def lan(self) -> Lan:
@@ -76,8 +88,20 @@ class ServerSide:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Those of that LAN."""
-        return self.lan.counters
+        """Those of that LAN, or of the relay's connections."""
+        if not self._relays and not self._past:
+            return self.lan.counters
+        live = []
+        for connection in self._relays:
+            if connection.closed:
+                self._past.update(connection.counters)
+            else:
+                live.append(connection)
+        self._relays = live
+        sums = Counter(self._past)
+        for connection in live:
+            sums.update(connection.counters)
+        return dict(sums)
 
     @property
     def has_lan(self) -> bool:
@@ -90,8 +114,8 @@ class WebSocketTunnels(Tunnels):
     def __init__(self, bench: Bench):
         super().__init__(bench)
         self._engine: RealEngine = bench.engine  # type: ignore[assignment]
-        self._clients: list[tuple[WebSocketClient, asyncio.Task]] = []
-        self._newest: list[WebSocketClient] = []
+        self._clients: list[tuple[Client, asyncio.Task]] = []
+        self._newest: list[Client] = []
         self._sides: dict[str, ServerSide] = {}
         self.proxy: Proxy | None = None
         self.url = bench.url or self._serve()
@@ -113,18 +137,20 @@ class WebSocketTunnels(Tunnels):
         assert world is not None, "a proxy of one's own needs a world behind it"
 
         def world_for(driver: Driver) -> Any:
-            return TunnelWorld(world.for_driver(driver), bench.ipv6)  # type: ignore[attr-defined]
+            return TunnelWorld(world.for_driver(driver), bench.mtu, bench.ipv6)  # type: ignore[attr-defined]
 
-        config = ServerConfig(bind="127.0.0.1:0", mtu=bench.mtu, max_connections=0)
+        config = ServerConfig(
+            bind="127.0.0.1:0", mtu=bench.mtu, max_connections=0, dns_qps_per_ip=0, tcp_proxy_max_connections=0
+        )  # fmt: skip
         self.proxy = proxy = Proxy(config, world_for, bench.audit, bench.recorder, bench.seed)
-        proxy.on_session = self._opened
+        proxy.on_connection = self._came
         asyncio.run_coroutine_threadsafe(proxy.start(), self._engine.loop).result()
         return proxy.url
 
-    def _opened(self, session: Session) -> None:
-        side = self._sides.get(session.query.get("guest", ""))
+    def _came(self, call: Call, connection: Any) -> None:
+        side = self._sides.get(call.query.get("guest", ""))
         if side is not None:
-            side.opened(session)
+            side.opened(connection)
 
     def expect(self, number: int) -> ServerSide:
         """The proxy's half of the tunnel that guest ``number`` is going to open at :meth:`url_for`."""
@@ -143,14 +169,20 @@ class WebSocketTunnels(Tunnels):
         half = bench.near(host, number, ends)
         self._newest = list(ends.values())
         keepers = [
-            Keepalive(talk, ends[channel], bench.rng(number)("keepalive")) for channel, talk in half.talks.items()
+            Keepalive(talk, ends[channel], bench.rng(number)("keepalive"))  # type: ignore[arg-type]
+            for channel, talk in half.talks.items()
         ]
         self._engine.add(host, half, *keepers)
         return half, side, ()
 
-    def _dial(self, channel: Channel, number: int, host: Any, side: ServerSide, half: Any) -> WebSocketClient:
-        """A WebSocket for a channel, made anew whenever it is lost."""
-        before = 0
+    def _dial(self, channel: Channel, number: int, host: Any, side: ServerSide, half: Any) -> Client:
+        """A WebSocket for a channel, made anew whenever it is lost; or HTTP."""
+        url, wake, before = self.url_for(number), self._engine.driver.wake, 0
+        if channel.http:
+            other = tunnel_url(url, self.bench.token, "/dns-json") if channel.route == "/dns-json" else None
+            asks = DohClient(tunnel_url(url, self.bench.token, "/dns-query"), wake, other)
+            self._clients.append((asks, self._engine.loop.create_task(asks.run())))
+            return asks
 
         def carrier(up: bool) -> None:
             nonlocal before
@@ -162,8 +194,8 @@ class WebSocketTunnels(Tunnels):
             before += up
 
         tunnel = WebSocketClient(
-            self.url_for(number),
-            self._engine.driver.wake,
+            url,
+            wake,
             self.bench.rng(number)("websocket"),
             token=self.bench.token,
             most=channel.most,
@@ -182,7 +214,7 @@ class WebSocketTunnels(Tunnels):
         async def ready() -> None:
             for client in clients:
                 await client.opened()
-            if side is not None:
+            if side is not None and self.bench.path.lan_side == "proxy":
                 async with asyncio.timeout(LAN_PATIENCE):
                     while not side.has_lan:
                         await asyncio.sleep(0.001)
@@ -199,7 +231,7 @@ class WebSocketTunnels(Tunnels):
             raise
 
     @property
-    def clients(self) -> list[WebSocketClient]:
+    def clients(self) -> list[Client]:
         """The guests' ends of their tunnels, in the order in which they were plugged in."""
         return [client for client, _ in self._clients]
 
@@ -211,6 +243,15 @@ class WebSocketTunnels(Tunnels):
     @property
     def caption(self) -> str:
         return f"WebSocket to {self.where}"
+
+    @property
+    def wire(self) -> WireCount | None:
+        """What all connections cost on the wire so far; None where nobody counts. Names over HTTP are not in it."""
+        counted = [found for client, _ in self._clients if (found := client.wire) is not None]
+        total = WireCount()
+        for each in counted:
+            total = total.plus(each)
+        return total if counted else None
 
     def _close(self) -> None:
         """When the engine closes: its loop stands still but for this."""

@@ -46,6 +46,18 @@ def test_workloads_in_real_time():
         run_all(guest)
 
 
+@pytest.mark.parametrize("settings", [{}, {"mux": 1, "dns": "json", "connect": "early"}], ids=["v2", "v1-json"])
+def test_workloads_over_websockets(settings):
+    with al.Lab(option="A", transport="websocket", progress=False, **settings) as lab:
+        guest = lab.guest()
+        guest.wait_online()
+        run_all(guest)
+        server = guest.counters
+        assert guest.tunnel["relay-udp-datagrams-up"] == server["udp.datagrams_in"] >= 20
+        assert server["mux.opened"] >= 5 and "WebSocket to ws://127.0.0.1:" in lab._repr_html_()
+        assert guest._client.egress.port.version == settings.get("mux", 2)
+
+
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
     images = []
     for number in range(2):
