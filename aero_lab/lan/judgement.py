@@ -67,6 +67,20 @@ def decide(config: LanConfig, protocol: str, target: Endpoint, flows: int = 0) -
     return outside, why
 
 
+def whither(config: LanConfig, protocol: str, target: Endpoint, flows: int = 0) -> tuple[Target, str | None]:
+    """The same for who is no guest of the LAN and names targets itself: where a flow goes, and why it must not be
+    opened. There is no gateway for it, and the policy is asked about address and port in one."""
+    address, port = target
+    forward, policy = _forward(config, protocol, target), config.policy
+    if forward is not None:
+        why = policy.tcp_port(port) if protocol == "tcp" else policy.udp_port(port)
+    else:
+        why = policy.tcp(address, port) if protocol == "tcp" else policy.udp(address, port)
+    if why is None and flows >= (config.max_tcp if protocol == "tcp" else config.max_udp):
+        why = "limit"
+    return forward or target, why
+
+
 def _forward(config: LanConfig, protocol: str, target: Endpoint) -> Target | None:
     if protocol == "tcp":
         return config.forward_tcp.get(target)

@@ -10,8 +10,8 @@ Theory of operation
     channel "dns" <-> NameServer     /
 
 A relay is what is left of a proxy when link layer and stack are at the guest. Rules, forwards, static names and the
-table of flows are those of a LAN's configuration, asked in the same order (:func:`~aero_lab.lan.judgement.decide`); a
-client that names its target has the name looked up and judged by the same name server that guests ask.
+table of flows are those of a LAN's configuration (:func:`~aero_lab.lan.judgement.whither`); a client that names its
+target has the name looked up and judged by the same name server that guests ask.
 
 Each part is joined to one transport end. They share the egress, and its flows are numbered by the table.
 """

@@ -23,7 +23,7 @@ from ..causes import Cause
 from ..errors import Malformed
 from ..framing import udp_relay
 from ..framing.udp_relay import RelayDatagram
-from ..lan.judgement import decide
+from ..lan.judgement import whither
 from ..limits import NEVER, RING_SLOTS, SECOND
 from ..rings import FrameRing
 from ..transports.base import TransportEnd
@@ -55,9 +55,6 @@ class UdpLimits:
     """Destinations whose rate is remembered (the original's)."""
     destinations: int = 0
     """Different ones over the whole session."""
-    rules: Any = None
-    """Asked about each destination (address, port): the reason against it, or None. Forwarded ones are not asked
-    about."""
     source: Endpoint = (bytes(4), 0)
 
 
@@ -133,9 +130,7 @@ class DatagramServer:
         if not found.remote_port or not found.guest_port:
             self.counters["dropped_malformed"] += 1
             return
-        outside, why = decide(relay.config, "udp", target)
-        if why is None and outside == target and self.limits.rules is not None:
-            why = self.limits.rules(*target)
+        outside, why = whither(relay.config, "udp", target)
         if why is not None:
             self.counters["dropped_denied_by_policy"] += 1
             if target not in self._destinations:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from ..errors import Malformed, UsageError
 from ..framing.tcp_mux import ErrorCode
 from ..lan.flows import FlowRecord
-from ..lan.judgement import decide
+from ..lan.judgement import whither
 from ..wire import dns
 from ..wire.address import ip
 from ..wire.dns import DnsMessage
@@ -94,7 +94,7 @@ class Dialer:
 
     def _open(self, caller: Caller, address: bytes, port: int, host: str, source: tuple[bytes, int], now: int) -> None:
         relay = self._relay
-        outside, why = decide(relay.config, "tcp", (address, port), len(relay.tcp))
+        outside, why = whither(relay.config, "tcp", (address, port), len(relay.tcp))
         name = host if literal(host) is None else relay.dns.name_of(address)
         record: FlowRecord = relay.flows.open("tcp", source, (address, port), outside, now, name)
         if why is not None:

@@ -24,6 +24,12 @@ NORMAL, FAILED = 1000, 1011
 """Close codes: the target ended in good order, or it did not."""
 
 
+class _NoRecord:
+    """Stands for a flow that is not open yet: idle for ever."""
+
+    state, answered_at, bytes_up, bytes_down, last_at = "opening", 0, 0, 0, NEVER
+
+
 class SocketServer:
     """One connection of a relay."""
 
@@ -39,7 +45,7 @@ class SocketServer:
         self.over: tuple[int, str] | None = None
         """Close code and reason, once all that came has been passed on."""
         self._flow = 0
-        self._record: Any = None
+        self._record: Any = _NoRecord()
         self._open = self._half = self._fin = self._eof = self._blocked = False
         self._messages = FrameRing(RING_SLOTS, RING_ARENA)
         self._rest = b""  # of a message that the target did not take whole
@@ -113,7 +119,7 @@ class SocketServer:
     def receive(self, now: int) -> None:
         if self.end is None or self.over is not None:
             return
-        if self.idle and self._record is not None and self._record.last_at + self.idle <= now:
+        if self.idle and self._record.last_at + self.idle <= now:
             self.counters["idle"] += 1
             self._finish(FAILED, "TCP idle timeout", "idle", now)
             return
@@ -167,7 +173,7 @@ class SocketServer:
             return NEVER
         if self._open and not self._blocked and not self._fin and (self._rest or len(self.end.received)):
             return now
-        return self._record.last_at + self.idle if self.idle and self._record is not None else NEVER
+        return self._record.last_at + self.idle if self.idle else NEVER
 
     def close(self, now: int) -> None:
         """The channel has gone."""

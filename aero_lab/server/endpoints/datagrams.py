@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -17,7 +16,7 @@ from ...transports.websocket import GOING_AWAY, NORMAL, Refusal
 from ..call import Call
 from ..quota import VIOLATION
 from ..relay_auth import admit
-from ..relay_rules import udp_config, udp_limits
+from ..relay_rules import Rules, udp_limits
 from ..relay_session import NOT_TEXT, RelayConnection
 from ..routes import Endpoint
 
@@ -91,14 +90,13 @@ class DatagramWatch:
 
 async def udp(call: Call) -> web.StreamResponse:
     """One session."""
-    config = call.config
-    limits = udp_limits(config)
+    limits = udp_limits(call.config)
     socket = await call.websocket(limits.payload + HEADER_MOST)
     identity = await admit(call, socket)
     if identity is None:
         return socket
     await socket.send_str(json.dumps({"type": "ready", "sessionId": secrets.token_hex(16)}))
-    connection = RelayConnection(call, call.number(), partial(udp_config, config))
+    connection = RelayConnection(call, call.number(), Rules(call))
     try:
         call.metrics.event("udp_ws_connections")
         end = connection.join(socket, QUEUE)

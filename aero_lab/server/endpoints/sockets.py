@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 from aiohttp import web
 
@@ -11,11 +10,11 @@ from ...bounds import MUX_HOST_MOST, TCP_DIAL_PATIENCE
 from ...framing.tcp_mux import V1, V2, ErrorCode
 from ...limits import MS
 from ...paths.relay_socket import SocketServer
-from ...paths.relay_streams import MuxLimits
 from ..call import Call
-from ..relay_rules import TcpRules, tcp_config
+from ..relay_rules import Rules, mux_limits
 from ..relay_session import RelayConnection
 from ..routes import Endpoint, Refused
+from ..targets import tcp_rules
 
 TARGET_MOST, PORT_MOST = MUX_HOST_MOST + 32, 16
 """Characters of a target, and of a port, in a query."""
@@ -75,10 +74,10 @@ async def tcp(call: Call) -> web.StreamResponse:
     """One connection. The rules and the name are asked first, the target answers later."""
     host, port = target_of(call.query)
     config = call.config
-    connection = RelayConnection(call, call.number(), partial(tcp_config, config))
+    connection = RelayConnection(call, call.number(), Rules(call))
     try:
         relay = connection.relay
-        relay.dialer.rules = TcpRules(config)
+        relay.dialer.rules = tcp_rules(config, call.metrics.gateway)
         part = connection.part = SocketServer(relay, config.tcp_proxy_idle_timeout_ms * MS, (bytes(4), 0))
         relay.parts.append(part)
         part.dial(host, port, connection.driver.now())
@@ -105,8 +104,6 @@ def _refused(call: Call, refusal: tuple[int, str, str] | None) -> Refused:
         return Refused(502, "DNS lookup failed", "no-such-name")
     code, text, reason = refusal
     if code == ErrorCode.POLICY_DENIED:
-        gateway = call.metrics.gateway
-        (gateway.blocked_host if reason == "denied-rule" else gateway.blocked_ip).inc()
         return Refused(403, text, reason)
     if code == ErrorCode.STREAM_LIMIT_EXCEEDED:
         return Refused(429, "Too many concurrent connections", reason)
@@ -118,20 +115,13 @@ def _refused(call: Call, refusal: tuple[int, str, str] | None) -> Refused:
 async def mux(call: Call) -> web.StreamResponse:
     """Many connections."""
     config = call.config
-    connection = RelayConnection(call, call.number(), partial(tcp_config, config))
+    connection = RelayConnection(call, call.number(), Rules(call))
     try:
         relay = connection.relay
-        relay.dialer.rules = TcpRules(config)
+        relay.dialer.rules = tcp_rules(config, call.metrics.gateway)
         socket = await call.websocket(config.tcp_proxy_max_message_bytes)
-        limits = MuxLimits(
-            config.tcp_mux_max_streams,
-            config.tcp_proxy_idle_timeout_ms * MS,
-            call.slot,
-            frame=config.tcp_mux_max_frame_payload_bytes,
-            buffer=config.tcp_mux_max_stream_buffer_bytes,
-        )
         version = 2 if call.protocol == V2 else 1
-        connection.part = relay.add_mux(connection.join(socket, MUX_QUEUE), version, limits)
+        connection.part = relay.add_mux(connection.join(socket, MUX_QUEUE), version, mux_limits(call))
         await call.serve(connection)
         return socket
     finally:
