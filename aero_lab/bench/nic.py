@@ -56,7 +56,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"{self.model}/{self.kind}/{self.size}B"
+        return f"nic/{self.model}/{self.kind}/{self.size}B"
 
 
 CASES = tuple(

@@ -55,5 +55,5 @@ def test_what_did_not_move_is_no_figure():
 
 
 def test_wrong_names_are_refused():
-    with pytest.raises(UsageError, match="no case 'e1000/up'"):
-        check("nic", 1.0, ["e1000/up"])
+    with pytest.raises(UsageError, match="no case 'nic/e1000/up'"):
+        check("nic", 1.0, ["nic/e1000/up"])

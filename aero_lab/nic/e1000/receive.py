@@ -55,6 +55,8 @@ FRAME_LEAST, FRAME_MOST, FRAME_LONG = 14, 1522, 16384 - FCS
 NO_ROOM, NO_FIT = -1, -2
 DIRTY_LEAST = DIRTY - 72
 """A frame has at most 64 buffers (16384 / 256): with so many ranges noted there might not be room for its own."""
+NOWHERE = -1 << 40
+"""An address beyond memory, and all those near it."""
 tag_of = u16_field(14)
 
 
@@ -71,7 +73,7 @@ def buffer_shift(D):
 def ring_base(D):
     """Address of the descriptors; beyond 2**63 it comes out as no address of memory, which it is not."""
     high = D.reg[RDBAH]
-    return -1 << 40 if high >= 1 << 31 else high << 32 | D.reg[RDBAL]
+    return NOWHERE if high >= 1 << 31 else high << 32 | D.reg[RDBAL]
 
 
 @kernel(I64(D))
@@ -89,6 +91,8 @@ def free_descriptors(D):
 def _piece(D, P, ram, frame, at, size, strip, address, start, number):
     """Store ``number`` bytes of a frame from ``start`` on: without its tag if that is stripped, with a frame check
     sequence behind it if that is wanted."""
+    if address < 0:
+        address = NOWHERE  # it must not come back to memory by counting up
     data = min(size - strip - start, number)
     if data > 0:
         if strip and start == 0:

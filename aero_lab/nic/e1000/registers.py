@@ -156,6 +156,7 @@ def _control(D, P, value, now):
 @kernel(VOID(D, P, BYTES, BYTES, BYTES, I64, I64, I64))
 def write_register(D, P, ram, T, R, word, value, now):
     """Write 32 bits to a register, and do what that asks for."""
+    P.rx_wait = 0
     if word >= MASKED:
         D.reg[word] = value
         return
@@ -165,7 +166,6 @@ def write_register(D, P, ram, T, R, word, value, now):
         transmit(D, P, ram, T, now)
     elif word == RDT or word == RCTL or word == RDH:
         D.reg[word] = value & mask
-        P.rx_wait = 0
         receive(D, P, ram, R, now)
     elif word == ICR:
         D.reg[ICR] = D.reg[ICR] & ~value
@@ -206,7 +206,6 @@ def write_register(D, P, ram, T, R, word, value, now):
         forget_packet(D)
     else:
         D.reg[word] = D.reg[word] & ~mask | value & mask
-        P.rx_wait = 0
 
 
 @kernel(I64(D, P, I64, I64, I64, I64))
@@ -243,6 +242,7 @@ def e1000_poll(D, P, ram, T, R, now):
     """Do what is due, and move what can be moved."""
     if D.autoneg_at <= now:
         D.autoneg_at = NEVER
+        P.rx_wait = 0
         update_link(D)
     expire(D, now)
     transmit(D, P, ram, T, now)
@@ -257,5 +257,6 @@ def e1000_link(D, P, up, now):
     if up and D.plugged == 0:
         phy_write(D, 0, D.phy[0] | 0x0200, now)
     D.plugged = up
+    P.rx_wait = 0
     update_link(D)
     update_pin(D, P, now)

@@ -21,11 +21,12 @@ _STATE = """
     ctx_ipcss ctx_ipcso ctx_ipcse ctx_tucss ctx_tucso ctx_tucse ctx_command
     tso_ipcss tso_tucss tso_paylen tso_hdrlen tso_mss tso_command
     tx_popts tx_extended tx_tse tx_held tx_open tx_skip tx_sent tx_cursor tx_offset
-    rx_seen rx_refused
+    rx_seen rx_refused identity
 """
 _COUNTERS = """
     tx_frames tx_bytes rx_frames rx_bytes tx_segmented
     tx_too_long tx_too_short tx_bad_segmentation tx_bad_descriptors tx_overlong_packets tx_bad_checksums
+    tx_link_down
     rx_filtered rx_vlan_filtered rx_too_long rx_too_short rx_disabled rx_link_down rx_no_fit
     bad_rings partial_writes loopbacks
 """
@@ -54,6 +55,7 @@ tx_popts, tx_extended, tx_tse, tx_held, tx_open, tx_skip, tx_sent: the packet un
     bytes held of it, that it is open, that its rest is dropped; segments of it that have gone out.
 tx_cursor, tx_offset: where the packet's bytes are being read: descriptor and offset in its buffer.
 rx_seen, rx_refused: frames of R that were looked at once and had no room; frames that R had refused so far.
+identity: what the next frame sent is known by, from end to end; 0 when frames have no numbers.
 """
 
 D = record_type(E1000_DTYPE)

@@ -18,6 +18,8 @@ copied to ``D.held``, their descriptors are done, and when the end comes the res
 sent from there. What does not fit is dropped to its end, and counted. So no packet is longer than ``HELD`` bytes, no
 call takes more than ``TURNS`` descriptors, and a ring whose head or tail lies outside it moves nothing.
 
+Without a link frames go onto a dead wire: taken, done, lost, and counted.
+
 Every descriptor gets DD, whether it asked for it (RS) or not; the interrupt is only for those that did.
 """
 
@@ -196,7 +198,9 @@ def _send(D, P, T, room, size, tag, now, frame):
         put_u16(T, room + 14, tag)
         size += 4
     kind = kind_of(T, room)
-    commit(T, room, size, now, 0, -1, 0, 0)
+    commit(T, room, size, now, D.identity, -1, 0, 0)
+    if D.identity:
+        D.identity = D.identity + 2
     P.moved = P.moved + 1
     D.tx_frames = D.tx_frames + 1
     D.tx_bytes = D.tx_bytes + size
@@ -253,12 +257,15 @@ def _send_segments(D, P, ram, T, first, size, last, tag, now):
 def _send_packet(D, P, ram, T, first, size, last, now):
     """Send the packet of ``size`` bytes whose last descriptor says ``last``: ``DONE`` also when it was dropped (and
     counted), or ``WAIT``."""
+    if size == 0:
+        return DONE  # a null descriptor
+    if D.reg[STATUS] & STATUS_LU == 0:
+        D.tx_link_down = D.tx_link_down + 1
+        return DONE
     tag = last >> 48 & 0xFFFF if last >> 24 & VLE and D.reg[CTRL] & CTRL_VME else -1
     if D.tx_tse:
         return _send_segments(D, P, ram, T, first, size, last, tag, now)
     extra = 4 if tag >= 0 else 0
-    if size == 0:
-        return DONE  # a null descriptor
     if size < FRAME_LEAST:
         D.tx_too_short = D.tx_too_short + 1
         return DONE
@@ -361,7 +368,7 @@ def transmit(D, P, ram, T, now):
     P.tx_wait = 0
     n = D.reg[TDLEN] >> 4
     head, tail = D.reg[TDH], D.reg[TDT]
-    if head == tail or P.master == 0 or D.reg[TCTL] & TCTL_EN == 0 or D.reg[STATUS] & STATUS_LU == 0:
+    if head == tail or P.master == 0 or D.reg[TCTL] & TCTL_EN == 0:
         return
     if head >= n or tail >= n:
         D.bad_rings = D.bad_rings + 1

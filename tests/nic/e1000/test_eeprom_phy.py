@@ -220,13 +220,16 @@ def test_the_cable():
     rig.nic.access(LINK, value=0)
     assert rig.read("STATUS") & 2 == 0 and rig.cause() == LSC and phy_read(rig, 1) & 4 == 0
     rig.send(frame(60))
-    assert rig.sent() == [] and rig.read("TDH") == 0  # it stops fetching
+    assert rig.sent() == [] and rig.tx_done(0) and rig.nic.counters["tx_link_down"] == 1  # onto a dead wire
+    assert rig.cause() == 3 and rig.read("GPTC") == 0
     rig.nic.access(LINK, value=0)
     assert rig.cause() == 0
     rig.nic.access(LINK, value=1, now=50)
     assert rig.due == 50 + AUTONEG
     rig.poll(50 + AUTONEG)
-    assert rig.read("STATUS") & 2 and rig.cause() & LSC and rig.sent() == [frame(60)]
+    assert rig.read("STATUS") & 2 and rig.cause() & LSC
+    rig.send(frame(61))
+    assert rig.sent() == [frame(61)]
 
 
 def test_the_driver_may_keep_the_link_down():

@@ -49,6 +49,15 @@ def test_frames_go_out_and_their_descriptors_are_done():
     assert rig.cause() == 0
 
 
+def test_frames_are_numbered_when_somebody_wants_it():
+    rig = sender()
+    rig.send(frame(60))
+    rig.nic.state.identity = 7
+    rig.send(frame(60))
+    rig.send(frame(60))
+    assert [f.frame_id for f in rig.nic.tx.pop_many()] == [0, 7, 9]
+
+
 def test_the_ring_wraps():
     rig = sender()
     for i in range(40):
