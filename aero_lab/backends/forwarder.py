@@ -18,10 +18,12 @@ from .limits import FRAME_MOST, PENDING_BYTES
 from .ring import NONE, RingEnd
 from .segment import NET_RX, NET_TX, Segment
 
-COUNTERS: list[str] = """
+COUNTERS: tuple[str, ...] = tuple(
+    """
 txFrames txBytes txRingEmpty txDroppedNoTunnel txDroppedSendError rxFrames rxBytes rxRingFull rxDroppedNetRxFull
 rxDroppedPendingOverflow rxDroppedRingTooSmall rxDroppedWhileStopped
 """.split()
+)
 
 
 class Forwarder:
@@ -50,8 +52,8 @@ class Forwarder:
             raise UsageError(f"pending_bytes must not be negative, not {pending_bytes}")
         self.segment, self.wait, self.pending_bytes = segment, wait, pending_bytes
         arena = -(-frame_most // 8) * 8 * 1025
-        self.out = out or FrameRing(1024, arena)
-        self.into = into or FrameRing(1024, arena)
+        self.out = FrameRing(1024, arena) if out is None else out
+        self.into = FrameRing(1024, arena) if into is None else into
         self.running = True
         """When it is not, frames from the tunnel are dropped and those of the guest stay in their ring."""
         self.connected = True
