@@ -16,6 +16,7 @@ TWINS: dict[str, dict[str, str]] = {
     },
     "tests/backends/test_pump.py::test_frames_of_no_cards_size_take_budget_and_are_not_counted": {
         "aero_lab.backends.pump": "last_frames",
+    },
     "tests/bench/test_nic.py::test_frames_that_are_sent_are_all_sent": {
         "aero_lab.bench.nic_e1000": "e1000_sends",
     },
