@@ -30,9 +30,9 @@ Fields = dict[str, np.ndarray]
 CURSORS = (8, 9, 16, 17, 18, 19, 24, 25)
 """Words of a ring's header that change: head, head_bytes, tail, tail_bytes, given_bytes, tail_at, refused and bytes."""
 WORDS = DESCRIPTOR_SIZE // 8
-PASSING = frozenset("rung".split())
+PASSING = frozenset("rung rx_more".split())
 """Fields of a port that are no state of the machine."""
-BITS = frozenset("master msix msix_masked cable cable_seen rung intx rx_wait tx_wait".split())
+BITS = frozenset("master msix msix_masked cable cable_seen rung rx_more intx rx_wait tx_wait".split())
 LEFT_OVER = frozenset("message_address message_data dirty_first dirty_last".split())
 """Arrays of which nothing counts between two calls."""
 DONE = frozenset("message_count dirty_count dirty_all".split())

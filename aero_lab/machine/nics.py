@@ -24,6 +24,8 @@ MASTER = 4
 """Bit of the PCI command register: the function may reach memory."""
 LATE = 1000
 """Nanoseconds until a card that is behind its own deadline gets its next turn."""
+LOW = 128
+"""Frames in the ring to a card at which more are asked for: a quarter of its places."""
 ROOM = 1 << 11
 """Bytes for a frame that must be free in a ring before a card that waits for room is called again."""
 
@@ -70,10 +72,10 @@ def attend(c, k, blocks, ram, B, P):
         pci_intx_set(B, P.function, P.intx)
 
 
-@kernel(VOID(P, BYTES, I64))
-def tell_side(P, T, bell):
-    """Wake whoever takes the card's frames, unless it has been woken and has not looked yet."""
-    if bell >= 0 and count(T):
+@kernel(VOID(P, BYTES, BYTES, I64))
+def tell_side(P, T, R, bell):
+    """Wake whoever takes the card's frames, or has more for it, unless it has been woken and has not looked yet."""
+    if bell >= 0 and (count(T) or P.rx_more and count(R) <= LOW):
         fence()
         if P.rung == 0:
             P.rung = 1
@@ -101,7 +103,7 @@ def take_turn(c, k, blocks, ram, B, serve, states, ports, T, R, bell, now):
     if P.due <= now:
         P.due = now + LATE  # whatever it waits for: the processor has to get on
     attend(c, k, blocks, ram, B, P)
-    tell_side(P, T, bell)
+    tell_side(P, T, R, bell)
 
 
 @kernel(I64(C, K, BLOCK_TABLE, BYTES, B_T, I64, BYTES, PORTS, BYTES, BYTES, I64, I64, I64, I64))
@@ -111,16 +113,17 @@ def nic_access(c, k, blocks, ram, B, serve, states, ports, T, R, bell, what, val
     tell_pci(B, P)
     result = call_serve(serve, states, ports, ram, T, R, what, B.ext_bar, B.ext_offset, B.ext_size, value, now)
     attend(c, k, blocks, ram, B, P)
-    tell_side(P, T, bell)
+    tell_side(P, T, R, bell)
     return result
 
 
 @entry
 @kernel(I64(PORTS))
 def bell_heard(ports):
-    """Whoever takes the frames is awake and about to look: the next one rings again. Tells whether it had rung."""
+    """Whoever takes the frames is awake and about to look at both rings: the next one rings again. Tells whether it had rung."""
     P = ports[0]
     had = P.rung
     P.rung = 0
+    P.rx_more = 0
     fence()
     return had

@@ -24,7 +24,7 @@ MESSAGES = 16
 DIRTY = 256
 """Ranges of pages written in one call that are told apart; beyond that the machine drops all decoded code."""
 
-_IN = "function msix_word master msix msix_masked cable cable_seen rung"
+_IN = "function msix_word master msix msix_masked cable cable_seen rung rx_more"
 _OUT = "intx due moved rx_wait tx_wait bad_dma message_count messages_lost dirty_count dirty_all"
 
 PORT = np.dtype(
@@ -44,6 +44,7 @@ master: bit 2 of the PCI command register: the NIC may reach memory.
 msix, msix_masked: MSI-X is enabled; all of its vectors are masked.
 cable, cable_seen: the cable is plugged in; what the NIC was told of it last. The machine calls *link* when they differ.
 rung: whoever takes the frames of T was woken and has not looked yet.
+rx_more: there are more frames than R had room for; whoever has them wants to be woken when it has.
 
 Set by the NIC:
 

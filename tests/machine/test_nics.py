@@ -11,7 +11,7 @@ import zstandard
 
 from aero_lab.errors import UsageError
 from aero_lab.machine.machine import Machine
-from aero_lab.machine.nics import bell_heard
+from aero_lab.machine.nics import LOW, bell_heard
 from aero_lab.machine.snapshot import _HEAD, MAGIC, VERSION
 
 from .guest import CODE, DATA, gate, machine, word
@@ -330,6 +330,20 @@ def test_the_bell_rings_once_until_somebody_has_heard_it():
         card.tx.clear()
         m.run(instructions=3)
         assert len(os.read(reader, 100)) == 8 and len(card.tx) == 1
+        # Whoever has more frames than there was room for is woken when most of them are gone.
+        card.tx.clear()
+        bell_heard(card.ports)
+        for _ in range(LOW + 2):
+            card.rx.push(b"x" * 60)
+        card.port.rx_more = 1
+        card.write(8, 1, ram=m.ram)
+        m.run(instructions=2)
+        with pytest.raises(BlockingIOError):
+            os.read(reader, 100)
+        card.write(8, 1, ram=m.ram)
+        card.port.due = m.now
+        m.run(instructions=1)
+        assert len(os.read(reader, 100)) == 8 and bell_heard(card.ports) == 1 and not card.port.rx_more
     finally:
         card.bell = -1
         os.close(reader)
