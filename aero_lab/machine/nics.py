@@ -120,7 +120,7 @@ def nic_access(c, k, blocks, ram, B, serve, states, ports, T, R, bell, what, val
 @entry
 @kernel(I64(PORTS))
 def bell_heard(ports):
-    """Whoever takes the frames is awake and about to look at both rings: the next one rings again. Tells whether it had rung."""
+    """Whoever is at the other end is about to look at both rings: the next frame rings again. Whether it had rung."""
     P = ports[0]
     had = P.rung
     P.rung = 0

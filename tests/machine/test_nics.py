@@ -331,6 +331,7 @@ def test_the_bell_rings_once_until_somebody_has_heard_it():
         m.run(instructions=3)
         assert len(os.read(reader, 100)) == 8 and len(card.tx) == 1
         # Whoever has more frames than there was room for is woken when most of them are gone.
+        m.run(instructions=20)
         card.tx.clear()
         bell_heard(card.ports)
         for _ in range(LOW + 2):
