@@ -283,3 +283,10 @@ DOH_PATIENCE = 10.0
 """Seconds for one question."""
 DOH_ANSWER = 65_535
 """Bytes of the body of an answer."""
+# Replay guests --------------------------------------------------------------------------------------------------------
+REPLAY_BATCH = 256
+"""Frames that one turn takes each way."""
+REPLAY_LAPS = 10_000
+"""How often a recording is played at most: there is no endless loop."""
+REPLAY_WAIT = 86_400.0
+"""Seconds that a pause or a delay may last."""

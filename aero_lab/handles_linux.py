@@ -16,6 +16,7 @@ from . import handles
 from .errors import UsageError
 from .handles import Guest
 from .handles_qemu import Qemu
+from .handles_replay import Replay
 from .handles_shell import Shell
 from .wire.address import mac as parse_mac
 
@@ -225,5 +226,5 @@ def open_linux(
     return LinuxGuest(start(clock=clock, progress=progress))
 
 
-HANDLES: dict[str, type[Guest]] = {**handles.HANDLES, "linux": Linux, "qemu": Qemu}
+HANDLES: dict[str, type[Guest]] = {**handles.HANDLES, "linux": Linux, "qemu": Qemu, "replay": Replay}
 """Kinds of guests by name."""

@@ -168,12 +168,14 @@ class Lab:
         ----------
         kind: ``"scripted"``: a TCP/IP host with the habits of ``profile``. ``"tap"``: the host kernel's own TCP/IP,
             behind a TAP in a network namespace; Linux only, as root or with unprivileged user namespaces. ``"linux"``:
-            Debian on the emulated PC, with a console and no network card yet.
+            Debian on the emulated PC; ``nic="e1000"`` or ``"virtio-net"`` gives it a network card. ``"qemu"``: the same
+            under QEMU. ``"replay"``: the frames of a host in the capture ``pcap=``.
         profile: of a scripted guest: ``"linux"`` or ``"windows7"``.
         name: how tables call it.
         options: further arguments of :class:`~aero_lab.guests.scripted.guest.ScriptedGuest`, such as ``tcp=``, or of
             :class:`~aero_lab.guests.tap.guest.TapGuest`, such as ``sysctls=``, or of
-            :func:`~aero_lab.handles_linux.open_linux`, such as ``clock=``.
+            :func:`~aero_lab.handles_linux.open_linux`, such as ``clock=``; of a replay guest ``pcap=`` and
+            :class:`how it plays <aero_lab.guests.replay.guest.Playback>`.
         """
         from .handles_linux import HANDLES
 

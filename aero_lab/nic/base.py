@@ -95,6 +95,11 @@ class Nic(ABC):
         """Plug the cable in, or pull it; the machine tells the NIC as soon as it runs."""
         self.port.cable = int(up)
 
+    def number_frames(self, first: int) -> None:
+        """Give the guest's frames the identities behind ``first``, every second number; ignored by cards without."""
+        if "identity" in (self.dtype.names or ()):
+            self.state.identity = first + 1
+
     @abstractmethod
     def setup(self, state: Any) -> None:
         """Put in what the card brings with it, such as its address: called once, on a record of zeros."""

@@ -629,7 +629,7 @@ TWINS: dict[str, dict[str, str]] = {
     },
     "tests/nic/virtio_net/test_transmit.py::test_segments_are_the_twins": {
         "aero_lab.nic.offload": "network_offset",
-        "aero_lab.nic.virtio_net.transmit": "send_segments",
+        "aero_lab.nic.virtio_net.transmit": "put_out send_segments",
     },
     "tests/rings/test_frame_ring.py::TestRingsAgainstDeques::runTest": {
         "aero_lab.rings.frame_ring": "commit count descriptor find_room has_room move push release reserve",

@@ -71,7 +71,8 @@ def test_floors_import_downwards_only():
                 "widgets",
                 "server",
                 "tunnels",
-                "handles handles_linux handles_qemu handles_shell injection forward lab forking experiment bench",
+                "handles handles_linux handles_qemu handles_replay handles_shell "
+                "injection forward lab forking experiment bench",
                 "cli cli_guest cli_server",
             ]
         )

@@ -74,6 +74,17 @@ def chain_u16(D, port, ram, offset):
     return chain_u8(D, port, ram, offset) | chain_u8(D, port, ram, offset + 1) << 8
 
 
+@kernel(VOID(D, P, BYTES, I64, I64, I64))
+def put_out(D, port, T, frame, size, now):
+    """The frame that was written into the room at ``frame`` goes out."""
+    commit(T, frame, size, now, D.identity, -1, 0, 0)
+    if D.identity:
+        D.identity = D.identity + 2  # the other numbers are those of frames the other way
+    port.moved = port.moved + 1
+    D.tx_frames = D.tx_frames + 1
+    D.tx_bytes = D.tx_bytes + size
+
+
 @kernel(I64(D, P, BYTES, BYTES, I64, I64, I64))
 def send_plain(D, port, ram, T, header, size, now):
     """Send the chain's packet as one frame. ``DONE``, or ``WAIT`` for room."""
@@ -92,10 +103,7 @@ def send_plain(D, port, ram, T, header, size, now):
             if put_checksum(T, frame, size, start, size, start + offset, 1 if offset == 6 else 0) == 0:
                 D.tx_dropped_offload = D.tx_dropped_offload + 1
                 return DONE
-    commit(T, frame, size, now, 0, -1, 0, 0)
-    port.moved = port.moved + 1
-    D.tx_frames = D.tx_frames + 1
-    D.tx_bytes = D.tx_bytes + size
+    put_out(D, port, T, frame, size, now)
     return DONE
 
 
@@ -143,10 +151,7 @@ def send_segments(D, port, ram, T, header, size, gso, now):
         chain_read(D.chain, port, ram, header, headers, T, frame)
         chain_read(D.chain, port, ram, header + start, part, T, frame + headers)
         fix_segment(T, frame, headers + part, l3, l4, kind, index, number, mss)
-        commit(T, frame, headers + part, now, 0, -1, 0, 0)
-        port.moved = port.moved + 1
-        D.tx_frames = D.tx_frames + 1
-        D.tx_bytes = D.tx_bytes + headers + part
+        put_out(D, port, T, frame, headers + part, now)
     D.tx_segmented = D.tx_segmented + 1
     return DONE
 

@@ -41,7 +41,18 @@ def test_time_and_place_of_a_frame():
     d.queues[TX].add(d.pieces(bytes(12) + FRAME, [12]))
     d.kick(TX, now=123456)
     (frame,) = nic.tx.pop_many()
-    assert (frame.data, frame.t_ns, frame.flow, nic.port.moved) == (FRAME, 123456, -1, 1)
+    assert (frame.data, frame.t_ns, frame.flow, frame.frame_id, nic.port.moved) == (FRAME, 123456, -1, 0, 1)
+
+
+def test_frames_have_identities_where_they_are_numbered():
+    nic = VirtioNet()
+    nic.number_frames(1 << 48)
+    d = Driver(nic)
+    frame, l4, data = packet(False, 2500)
+    d.send(FRAME)
+    d.send(frame, header(1, 1, 1000, l4, 16, data))
+    d.send(FRAME)
+    assert [each.frame_id - (1 << 48) for each in nic.tx.pop_many()] == [1, 3, 5, 7, 9]
 
 
 @pytest.mark.parametrize("size", [0, 1, 13, 1523, 2048, 70000])
