@@ -80,7 +80,10 @@ def test_with_other_numbers_a_connection_is_not_served(tmp_path):
         again = lab.capture.frames()
         again = again[(again["point"] == "nic") & (again["ip_proto"] == 6)]
         assert result.details["frames_sent"] > 10
-        data = {name: frames.groupby("direction", observed=True)["tcp_len"].sum() for name, frames in (("new", again), ("old", tcp))}
+        data = {
+            name: frames.groupby("direction", observed=True)["tcp_len"].sum()
+            for name, frames in (("new", again), ("old", tcp))
+        }
         assert data["new"]["rx"] == 0 and data["old"]["rx"] > 200_000
 
 
