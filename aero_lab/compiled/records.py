@@ -62,11 +62,11 @@ class _PlainRecords:
         self._made[index] = record
 
 
-def new_records(dtype: np.dtype, count: int) -> Any:
-    """``count`` zeroed records: a structured array, or slotted objects in plain mode."""
+def new_records(dtype: np.dtype, count: int, dense: bool = False) -> Any:
+    """``count`` zeroed records: a structured array, or slotted objects in plain mode; ``dense`` as in :func:`pages`."""
     if PLAIN:
         return _PlainRecords(dtype, count)
-    return pages(count * dtype.itemsize).view(dtype)
+    return pages(count * dtype.itemsize, dense).view(dtype)
 
 
 class _PlainCells:

@@ -23,6 +23,7 @@ from typing import Any
 
 import numba
 from numba import types
+from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
@@ -60,10 +61,14 @@ def _compiling() -> Iterator[None]:
     Two things take a third of a cold compile and are of no use to it. The garbage collector walks numba's many
     long-lived objects again and again. And numba writes out the full text of every record type at every pass, for
     events that nobody listens to; here each is written once. The compiler lock keeps other threads out.
+
+    Besides, numba clears every stack slot of a function on entry, which only reference counting needs and kernels have
+    not: a dispatch over many calls, each with a slot for its result, spent most of its time there.
     """
     with global_compiler_lock:
         collecting = gc.isenabled()
         written = types.Record.__repr__
+        alloca = cgutils.alloca_once
         texts: dict[int, tuple[Any, str]] = {}
 
         def repr_once(record: Any) -> str:
@@ -72,12 +77,21 @@ def _compiling() -> Iterator[None]:
                 known = texts[id(record)] = (record, written(record))
             return known[1]
 
+        def alloca_bare(builder: Any, ty: Any, size: Any = None, name: str = "", zfill: bool = False) -> Any:
+            with builder.goto_entry_block():
+                slot = builder.alloca(ty, size=cgutils.intp_t(size) if isinstance(size, int) else size, name=name)
+            if zfill:
+                builder.store(ty(None), slot)
+            return slot
+
         gc.disable()
         types.Record.__repr__ = repr_once
+        cgutils.alloca_once = alloca_bare
         try:
             yield
         finally:
             types.Record.__repr__ = written
+            cgutils.alloca_once = alloca
             if collecting:
                 gc.enable()
 

@@ -20,6 +20,7 @@ from .inline import inlined, kernel, out_of_line
 from .limits import BLOCK_INSNS, BLOCKS, HASH_HEADS, INSNS, JUMP_ENTRIES, MAX_PAGES, SMC_PAGES
 from .memory import raise_error
 from .paging import forbid_writes, translate
+from .pairs import pair
 from .state import (
     CODE_DTYPE,
     CS,
@@ -175,6 +176,8 @@ def _make(c, k, blocks, insns, ram, linear, physical, mode):
         off = e.off
         if verdict == ENDS or (c.break_count and _at_breakpoint(c, (linear + off) & M32)):
             break
+    if count > 1:
+        pair(row(insns, start + count - 2), row(insns, start + count - 1))
     e = row(insns, start + count)
     e.op = FALL
     e.len = 0

@@ -40,8 +40,8 @@ class Core:
         self.ram = ram
         self.cpu = new_records(CPU_DTYPE, 1)
         self.code = new_records(CODE_DTYPE, 1)
-        self.blocks = new_records(BLOCK_DTYPE, BLOCKS)
-        self.insns = new_records(INSN_DTYPE, INSNS)
+        self.blocks = new_records(BLOCK_DTYPE, BLOCKS, dense=True)
+        self.insns = new_records(INSN_DTYPE, INSNS, dense=True)
         reset(row(self.cpu), len(ram))
         self.refresh()
 

@@ -68,15 +68,12 @@ def _remember(k, linear):
 @kernel(I64(C, K, B, INSN_TABLE, BYTES, I64, I64))
 def run_blocks(c, k, blocks, insns, ram, number, chain):
     """Run a block and, with ``chain`` set, those that follow it: the status that did not lead to another one."""
+    tag = tag_of(c, k, 0, c.mode)  # only what leads to the boundary changes mode or generation
     while True:
         block = row(blocks, number)
         count = block.count
         c.icount += count
-        if k.tracing:
-            _remember(k, (seg_base(c, CS) + c.eip) & M32)
-        start = block.start
-        at = start
-        status = NEXT
+        at = block.start
         while True:
             e = row(insns, at)
             at += 1
@@ -89,7 +86,7 @@ def run_blocks(c, k, blocks, insns, ram, number, chain):
             following = block.link_next
         else:
             e = row(insns, at - 1)
-            done = at - start
+            done = at - block.start
             if status < 0 or status == AGAIN:
                 c.eip = (c.eip + e.off - e.len) & M32
                 if status < 0:
@@ -98,14 +95,17 @@ def run_blocks(c, k, blocks, insns, ram, number, chain):
                 c.eip = (c.eip + e.off) & M32
             c.icount -= count - done
             return status
-        if not chain or c.break_count or c.icount >= c.until:
+        if not chain:
             return JUMPED
         linear = (seg_base(c, CS) + c.eip) & M32
-        if row(blocks, following).tag != tag_of(c, k, linear, c.mode):
+        if row(blocks, following).tag != linear | tag:
+            if c.icount >= c.until:
+                return JUMPED
             flushes = k.flushes
             following = find(c, k, blocks, insns, ram, linear, c.mode)
             if following < 0:
                 return LOST
+            tag = tag_of(c, k, 0, c.mode)
             if flushes == k.flushes:
                 if status == TAKEN:
                     block.link_taken = following
@@ -154,7 +154,10 @@ def execute(c, k, blocks, insns, ram):
         status = LOST
         if number >= 0:
             c.shadow = 0
-            status = run_blocks(c, k, blocks, insns, ram, number, 0 if single else 1)
+            if k.tracing:
+                _remember(k, linear)
+            alone = single or c.break_count or k.tracing
+            status = run_blocks(c, k, blocks, insns, ram, number, 0 if alone else 1)
         if status == FAULT or status == LOST:
             c.io_ready = 0
             if deliver_exception(c, k, ram) < 0:

@@ -10,10 +10,10 @@ import ast
 import re
 from pathlib import Path
 
-from .opcodes import CONDITIONS, NUMBERS
+from .opcodes import CONDITIONS, NUMBERS, PAIR, PAIRED
 
 HERE = Path(__file__).parent
-GENERATED = ("op_alu", "op_alu32", "op_jump")
+GENERATED = ("op_alu", "op_alu32", "op_jump", "op_pair")
 
 FUNCTION = {
     "add": "add", "or": "or_", "adc": "adc", "sbb": "sbb", "and": "and_", "sub": "sub", "xor": "xor", "cmp": "sub",
@@ -22,7 +22,7 @@ FUNCTION = {
 GET = {8: "get8", 16: "get16", 32: "gpr"}
 SET = {8: "set8", 16: "set16", 32: "put_gpr"}
 
-HEADER = '''"""Arithmetic, logic and conditional jumps by form and width: written by ``generate.py``, not by hand.
+HEADER = '''"""Arithmetic, logic, jumps and pairs of both by form and width: written by ``generate.py``, not by hand.
 
 The forms: ``rr`` register with register, ``rm`` register with memory, ``mr`` memory with register, ``ri`` and ``mi``
 with an immediate, ``r`` and ``m`` alone. ``alu_`` handlers take the operation from ``imm2``.
@@ -39,6 +39,7 @@ IMPORTS = (
     (".inline", ("inlined", "kernel")),
     (".memory", ("load8", "load16", "load32", "modify8", "modify16", "modify32", "store8", "store16", "store32")),
     (".operands", ("OP", "address", "get8", "get16", "set8", "set16")),
+    (".pairs", ("jump_compared", "jump_tested")),
     (".state", ("NEXT", "NOT_TAKEN", "TAKEN")),
 )
 
@@ -100,8 +101,23 @@ def _jump(name: str) -> list[str]:
     return [test, *taken, "c.eip = (c.eip + e.off) & M32", "return NOT_TAKEN"]
 
 
+def _pair(name: str) -> list[str]:
+    """A comparison and the jump behind it."""
+    stem, form, bits = re.fullmatch(r"(\w+?)_(rr|rm|mr|ri|mi)(8|32)", name).groups()  # type: ignore[union-attr]
+    get = GET[int(bits)]
+    lines = []
+    if "m" in form:
+        lines = [f"value = load{bits}(c, ram, e.seg, address(c, e))", "if value < 0:", "    return value"]
+    first = "value" if form[0] == "m" else f"{get}(c, e.{'reg' if form == 'rm' else 'rm'})"
+    second = {"r": f"{get}(c, e.reg)", "m": "value", "i": "e.imm"}[form[1]]
+    jump = "jump_compared" if stem == "cmp" else "jump_tested"
+    return [*lines, f"return {jump}(c, e, e.{'rm' if 'm' in form else 'seg'}, {first}, {second}, {bits})"]
+
+
 def body(name: str) -> list[str] | None:
     """The lines of a generated handler, or None if the name is not of that kind."""
+    if name.endswith(PAIR) and name.removesuffix(PAIR) in PAIRED:
+        return _pair(name.removesuffix(PAIR))
     if name[0] == "j" and name[1:] in CONDITIONS:
         return _jump(name[1:])
     found = re.fullmatch(r"(\w+?)_(rr|rm|mr|ri|mi|r|m)(8|16|32)", name)
@@ -115,6 +131,8 @@ def body(name: str) -> list[str] | None:
 
 def home(name: str) -> str:
     """The generated module of a handler."""
+    if name.endswith(PAIR):
+        return "op_pair"
     return "op_alu32" if name.endswith("32") else "op_jump" if name[0] == "j" else "op_alu"
 
 

@@ -1,4 +1,4 @@
-"""Arithmetic, logic and conditional jumps by form and width: written by ``generate.py``, not by hand.
+"""Arithmetic, logic, jumps and pairs of both by form and width: written by ``generate.py``, not by hand.
 
 The forms: ``rr`` register with register, ``rm`` register with memory, ``mr`` memory with register, ``ri`` and ``mi``
 with an immediate, ``r`` and ``m`` alone. ``alu_`` handlers take the operation from ``imm2``.

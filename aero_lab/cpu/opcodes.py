@@ -268,6 +268,18 @@ _arithmetic()
 _shifts()
 _system()
 
+PAIRED = (
+    "cmp_rr32", "cmp_ri32", "cmp_mr32", "cmp_rm32", "cmp_mi32", "cmp_mi8", "cmp_mr8", "cmp_rm8", "cmp_ri8",
+    "test_rr32", "test_rr8", "test_ri8",
+)  # fmt: skip
+"""Comparisons that become one operation with the conditional jump behind them, as often they have one."""
+PAIR = "_jcc"
+"""What the name of such a pair ends in."""
+PAIR_BITS = {"b": 1, "e": 2, "be": 3, "s": 4, "l": 8, "le": 10}
+"""What a pair's jump asks of its comparison: bit 0 below, 1 equal, 2 negative, 3 less; any of them."""
+PAIR_NOT = 16
+"""Set where the jump is taken if none of them is met."""
+
 FIXED = ("undefined", "fall", "too_long")
 """Operation numbers 0 to 2: what no row names, the end of a block without a jump, more than 15 bytes."""
 
@@ -287,7 +299,7 @@ def handler(name: str | None, size: int) -> str:
 
 
 def _number() -> tuple[dict[str, int], Any, Any, Any]:
-    numbers = {name: i for i, name in enumerate(FIXED)}
+    numbers = {name: i for i, name in enumerate((*FIXED, *(name + PAIR for name in PAIRED)))}
     operations = np.zeros((512, 8, 2, 2), np.int64)
     attributes = np.zeros((512, 8), np.int64)
     subs = np.zeros((512, 8, 2), np.int64)
@@ -306,11 +318,20 @@ def _number() -> tuple[dict[str, int], Any, Any, Any]:
             for ext in range(8):
                 if not attributes[r.code, ext]:
                     attributes[r.code, ext] = MODRM
-    return numbers, operations.reshape(-1), attributes.reshape(-1), subs.reshape(-1)
+    pairs = np.zeros(len(numbers), np.int64)
+    asked = np.zeros(len(numbers), np.int64)
+    for name in PAIRED:
+        pairs[numbers[name]] = numbers[name + PAIR] * 2 + ("m" in name.split("_")[1])
+    for i, name in enumerate(CONDITIONS):
+        bits = PAIR_BITS.get(CONDITIONS[i & ~1], 0)
+        asked[numbers["j" + name]] = bits | PAIR_NOT if bits and i & 1 else bits
+    return numbers, operations.reshape(-1), attributes.reshape(-1), subs.reshape(-1), pairs, asked
 
 
-NUMBERS, OPERATIONS, ATTRIBUTES, SUBS = _number()
-"""Handler name -> operation number; and by opcode * 8 + reg: operation (then operand size 32?, memory form?),
-attributes, ``imm2`` (then operand size 32?)."""
+NUMBERS, OPERATIONS, ATTRIBUTES, SUBS, PAIRS, ASKED = _number()
+"""Handler name -> operation number; by opcode * 8 + reg: operation (then operand size 32?, memory form?), attributes,
+``imm2`` (then operand size 32?); by operation number: the pair it begins (times 2, plus 1 for a memory form), and what
+the jump that it is asks, or 0."""
 if PLAIN:
     OPERATIONS, ATTRIBUTES, SUBS = OPERATIONS.tolist(), ATTRIBUTES.tolist(), SUBS.tolist()
+    PAIRS, ASKED = PAIRS.tolist(), ASKED.tolist()

@@ -160,10 +160,11 @@ BLOCK_DTYPE = np.dtype(
         ("tag", _q),  # linear address, mode and generation for which it may be entered without a look-up; -1: none
         ("key", _q),  # physical address and mode
         ("start", "<i4"), ("count", "<i4"),  # instructions
+        ("link_taken", "<i4"), ("link_next", "<i4"),  # where it went last time
         ("size", "<i4"),  # bytes
         ("page2", "<i4"),  # physical page that the last instruction reaches into, or -1
-        ("link_taken", "<i4"), ("link_next", "<i4"),  # where it went last time
         ("hash_next", "<i4"), ("page_next", "<i4"), ("page2_next", "<i4"), ("alive", "<i4"),
+        ("unused", _q),  # to a power of two: a block is found by a shift
     ]
 )  # fmt: skip
 

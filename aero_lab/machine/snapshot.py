@@ -143,8 +143,8 @@ def _forget(machine: Machine) -> None:
     core = machine.core
     tracing = machine.tracing
     core.code = new_records(state.CODE_DTYPE, 1)
-    core.blocks = new_records(state.BLOCK_DTYPE, len(core.blocks))
-    core.insns = new_records(state.INSN_DTYPE, len(core.insns))
+    core.blocks = new_records(state.BLOCK_DTYPE, len(core.blocks), dense=True)
+    core.insns = new_records(state.INSN_DTYPE, len(core.insns), dense=True)
     tlb = state.row(core.cpu).tlb
     for at in range(len(tlb)) if PLAIN else (slice(None),):
         tlb[at] = -1

@@ -14,9 +14,10 @@ ROW = np.dtype([("first", np.int64), ("list", np.int64, 3), ("last", np.int64)],
 @pytest.mark.parametrize("size", [1, 4096, LEAST, LEAST + 12345])
 def test_zeroed_and_writable(size):
     memory = pages(size)
-    assert len(memory) == size and not memory.any() and memory.dtype == np.uint8
-    memory[:] = 7
-    assert memory.all()
+    dense = pages(size, dense=True)
+    assert len(memory) == len(dense) == size and not memory.any() and not dense.any() and memory.dtype == np.uint8
+    memory[:] = dense[:] = 7
+    assert memory.all() and dense.all()
 
 
 def test_whole_pages_between_the_offsets_are_given_back():

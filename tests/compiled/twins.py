@@ -96,6 +96,13 @@ TWINS: dict[str, dict[str, str]] = {
         "aero_lab.compiled.memory": "ones_complement_sum",
     },
     # The processor core -----------------------------------------------------------------------------------------------
+    "tests/cpu/test_differential.py::test_a_comparison_and_its_jump": {
+        "aero_lab.cpu.op_pair": """
+            cmp_mi32_jcc cmp_mi8_jcc cmp_mr32_jcc cmp_mr8_jcc cmp_ri32_jcc cmp_ri8_jcc cmp_rm32_jcc cmp_rm8_jcc
+            cmp_rr32_jcc test_ri8_jcc test_rr32_jcc test_rr8_jcc
+        """,
+        "aero_lab.cpu.pairs": "_met jump_compared jump_tested pair",
+    },
     "tests/cpu/test_differential.py::test_one_of_each": {
         "aero_lab.cpu.alu": "_keep_carry adc add and_ arithmetic dec inc neg or_ sbb sub xor",
         "aero_lab.cpu.blocks": "_hash _look_up _make tag_of written",

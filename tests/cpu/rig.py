@@ -53,6 +53,8 @@ class Case:
     where: int = CODE
     straight: bool = True
     """Not a jump."""
+    steps: int = 1
+    """Instructions to run, if they are no more than one a block or all in one."""
 
 
 @dataclass
@@ -124,7 +126,7 @@ class Ours:
         write_eflags(self.core.cpu, case.flags)
         c.eip, c.halted, c.shadow = case.where, 0, 0
         c.exc_vector = -1
-        c.until = c.icount + 1
+        c.until = c.icount + case.steps
         run(*self.core.arrays)
         exception = None
         eip = int(c.eip)
@@ -169,7 +171,9 @@ class Theirs:
         try:
             # Unicorn counts each turn of a repeated instruction, so what does not jump runs up to its end.
             uc.emu_start(
-                case.where, case.where + len(case.code) if case.straight else 0, count=0 if case.straight else 1
+                case.where,
+                case.where + len(case.code) if case.straight else 0,
+                count=0 if case.straight else case.steps,
             )
         except UcError as error:
             if error.errno != UC_ERR_FETCH_UNMAPPED:  # of what comes next

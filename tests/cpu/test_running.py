@@ -59,6 +59,61 @@ def test_decoded_code_is_no_state():
     assert state(plain) == state(disturbed) and row(disturbed.core.code).flushes > 10
 
 
+PAIRS = """mov ecx, 300
+again: mov eax, ecx
+imul eax, eax, 40503
+mov [0x5000], eax
+cmp eax, [0x5000]
+jne bad
+cmp al, 0x40
+jb low
+inc edx
+low: test ah, 3
+jnz on
+add edi, eax
+on: cmp byte [0x5001], 0x80
+jge less
+dec esi
+less: cmp eax, edi
+ja near above
+add ebx, eax
+above: test eax, ecx
+js minus
+add ebp, 3
+minus: cmp ecx, 1
+lea ecx, [ecx - 1]
+jne near again
+bad: hlt"""
+
+
+def test_comparisons_with_their_jumps_are_what_they_are_alone():
+    """Whole, in pieces that part some of them, and one by one."""
+    whole, pieces, alone = Board(), Board(), Board()
+    for machine in (whole, pieces, alone):
+        machine.load(PAIRS)
+    assert whole.run() == HLT and whole.register(1) == 0
+    rng = random.Random(9)
+    while pieces.run(rng.randrange(1, 7)) == "budget":
+        pass
+    alone.c.stepping = 1
+    while alone.run() == "step":
+        pass
+    assert state(whole) == state(pieces) == state(alone)
+
+
+def test_a_comparison_that_faults_is_where_its_jump_is_not():
+    machine = Board()
+    machine.load(f"inc eax\ncmp dword [{b.ABSENT}], 5\nje away\naway: hlt")
+    before = int(machine.c.icount)
+    assert machine.run() == HLT and machine.vector == 14 and int(machine.c.cr2) == b.ABSENT
+    assert machine.frame(2)[1] == b.KERNEL + 1 and int(machine.c.icount) == before + 3  # INC, delivery, HLT
+    machine = Board(paging=False)
+    machine.load(f"inc eax\ncmp byte [{b.RAM}], 5\nje away\ninc ecx\naway: hlt")
+    assert machine.run() == "mmio-read" and int(machine.c.eip) == b.KERNEL + 1
+    machine.c.io_value, machine.c.io_ready = 5, 1
+    assert machine.run() == HLT and machine.register(1) == b.REGISTERS[1]
+
+
 def test_steps_go_one_instruction_at_a_time():
     machine = Board()
     machine.load("inc eax\npush eax\npop ecx\nud2")
