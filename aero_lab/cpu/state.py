@@ -72,10 +72,10 @@ AGAIN, STAY_OUT, JUMPED = 5, 6, 7
 instruction has set ``eip`` and may have changed anything else."""
 
 EXIT_NONE, EXIT_BUDGET, EXIT_PORT_IN, EXIT_PORT_OUT, EXIT_MMIO_READ, EXIT_MMIO_WRITE = range(6)
-EXIT_HLT, EXIT_INTERRUPT_ACK, EXIT_SHUTDOWN, EXIT_BREAKPOINT, EXIT_STEP = range(6, 11)
+EXIT_HLT, EXIT_INTERRUPT_ACK, EXIT_SHUTDOWN, EXIT_BREAKPOINT, EXIT_STEP, EXIT_X87_ERROR = range(6, 12)
 EXIT_NAMES = (
     "none", "budget", "port-in", "port-out", "mmio-read", "mmio-write", "hlt", "interrupt-ack", "shutdown",
-    "breakpoint", "step",
+    "breakpoint", "step", "x87-error",
 )  # fmt: skip
 
 # Modes a block was decoded for: user pages may be fetched; D of CS; B of SS; one instruction; CS has limits.
@@ -106,6 +106,7 @@ CPU_DTYPE = np.dtype(
         ("st_man", _q, (8,)), ("st_exp", _q, (8,)),  # physical registers: 64-bit significand; sign and exponent
         ("fcw", _q), ("fsw", _q), ("ftop", _q), ("ftag", _q),
         ("fip", _q), ("fcs", _q), ("fdp", _q), ("fds", _q), ("fop", _q),
+        ("ignne", _q),  # level of the pin IGNNE#: go on over an exception that is reported through FERR#
         # Derived from the above: rebuilt by refresh() ----------------------------------------------------------------
         ("seg_rbase", _q, (9,)), ("seg_wbase", _q, (9,)),  # base, or FAR when an access has to be checked
         ("sp_mask", _q), ("mode", _q), ("tlb_at", _q),

@@ -2,8 +2,9 @@
 
 An instruction first looks whether it may run at all: #NM when the kernel has not given the unit to this task, #MF when
 an earlier one left an exception that is not masked. Then memory, which may fault, before any register changes.
-With CR0.NE clear an exception would be reported through an interrupt line of the board, which is not wired: it
-stays in the status word and nothing stops.
+With CR0.NE clear an exception is reported by the pin FERR# (SDM volume 1, appendix D): the next waiting instruction
+does not begin, ``execute`` returns ``EXIT_X87_ERROR``, and the processor sleeps until an interrupt, which the board
+makes of it. With IGNNE# up such an instruction runs; the pin falls with the exception.
 
 ``e.imm`` holds the form: of register forms ``(opcode & 7) << 6 | modrm & 63``, of memory forms
 ``(opcode & 7) << 3 | reg``, :data:`OPERAND_16` with an operand size of 16 bits, and from bit 16 the ModRM byte.
@@ -16,7 +17,7 @@ from .flags import arithmetic_flags, set_arithmetic_flags
 from .inline import kernel
 from .memory import load16, load32, probe, raise_error, store16, store32
 from .operands import OP, address
-from .state import CR0_EM, CR0_MP, CR0_NE, CR0_TS, CS, EAX, FAULT, NEXT, X_MF, X_NM, X_UD, C, K
+from .state import CR0_EM, CR0_MP, CR0_NE, CR0_TS, CS, EAX, EXIT_X87_ERROR, FAULT, NEXT, RETRY, X_MF, X_NM, X_UD, C, K
 from .wide import shl, shr
 from .x87_environment import fx_load, fx_save, load_image, save_image
 from .x87_memory import (
@@ -41,12 +42,25 @@ SIZE = 15
 
 @kernel(I64(C, I64))
 def ready(c, waits):
-    """0, or ``FAULT`` with #NM or #MF."""
+    """0, or ``FAULT`` with #NM or #MF, or ``RETRY`` for an exception that the board reports."""
     if c.cr0 & (CR0_EM | CR0_TS):
         return raise_error(c, X_NM, -1)
-    if waits and c.cr0 & CR0_NE and pending(c):
+    return unmasked(c) if waits else 0
+
+
+@kernel(I64(C))
+def unmasked(c):
+    """What a waiting instruction does about an exception that an earlier one left: 0, ``FAULT``, or ``RETRY``."""
+    if not pending(c):
+        c.ignne = 0
+        return 0
+    if c.cr0 & CR0_NE:
         return raise_error(c, X_MF, -1)
-    return 0
+    if c.ignne:
+        return 0
+    c.halted = 1
+    c.exit = EXIT_X87_ERROR
+    return RETRY
 
 
 @kernel(I64(C, BYTES, I64, I64, I64, I64))
@@ -96,8 +110,9 @@ def x87_r(c, k, ram, e):
     esc, modrm = form >> 6 & 7, form & 63 | 0xC0
     eip = (c.eip + e.off - e.len) & M32
     control = (esc == 3 and modrm & 0xF8 == 0xE0) or form == 0x1E0
-    if ready(c, 0 if control else 1) < 0:
-        return FAULT
+    status = ready(c, 0 if control else 1)
+    if status < 0:
+        return status
     conditional = (esc == 2 or esc == 3) and modrm < 0xE0
     done = register_form(c, esc, modrm, arithmetic_flags(c) if conditional else 0)
     if done == STATUS_TO_AX:
@@ -119,8 +134,9 @@ def x87_m(c, k, ram, e):
     form = MEMORY_FORMS[e.imm & 63]
     if form == 0:
         return raise_error(c, X_UD, -1)
-    if ready(c, 0 if form & NO_WAIT else 1) < 0:
-        return FAULT
+    status = ready(c, 0 if form & NO_WAIT else 1)
+    if status < 0:
+        return status
     ea, mask = address(c, e), M32 >> e.wrap
     if form & ENVIRONMENT:
         return environment(c, k, ram, seg, ea, mask, e.imm & OPERAND_16, esc, form & LOAD)
@@ -164,9 +180,7 @@ def fwait(c, k, ram, e):
     """FWAIT: #NM under CR0.MP alone, whatever CR0.EM says (SDM volume 3, table 2-2)."""
     if c.cr0 & CR0_TS and c.cr0 & CR0_MP:
         return raise_error(c, X_NM, -1)
-    if c.cr0 & CR0_NE and pending(c):
-        return raise_error(c, X_MF, -1)
-    return NEXT
+    return unmasked(c)
 
 
 @kernel(OP)

@@ -73,7 +73,7 @@ CPU_MOST = {
     **_all("icount ns_base ns_icount", NEVER),
     **_all("cpl", 3),
     **_all("ftop", 7),
-    **_all("halted", BIT),
+    **_all("halted ignne", BIT),
     **_all("io_size", 4),
     **_all("intr_vector", BYTE),
     **_all("break_count", BREAKPOINTS),

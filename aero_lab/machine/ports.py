@@ -13,7 +13,7 @@ from .board import B_T, GUEST_EXIT, POWER_OFF, RESET
 from .keyboard import kbc_read_data, kbc_read_status, kbc_write_command, kbc_write_data, set_a20
 from .limits import DEBUG_OUT, REFRESH_TICKS, UNKNOWN_PORTS
 from .pci import pci_access, pci_config_read, pci_config_write, size_mask
-from .pic import elcr_write, pic_read, pic_write
+from .pic import elcr_write, pic_read, pic_write, set_irq
 from .pit import pit_advance, pit_gate, pit_output, pit_read, pit_ticks, pit_write
 from .rtc import rtc_advance, rtc_read, rtc_write
 from .uart import uart_advance, uart_read, uart_write
@@ -26,6 +26,10 @@ EXIT_PORT = 0xF4
 """A byte written here stops the machine with this exit status (QEMU's ``isa-debug-exit``, without its arithmetic)."""
 POWER_PORT, POWER_VALUE = 0x604, 0x2000
 """The PM1a control register of QEMU's PIIX4; this word (SLP_EN, S5) switches the machine off."""
+
+
+X87_PORT, X87_IRQ = 0xF0, 13
+"""A write here clears the interrupt that an x87 error made and raises IGNNE# (82371SB, "coprocessor error")."""
 
 
 @kernel(VOID(B_T, I64))
@@ -136,6 +140,8 @@ def byte_out(B, now, port, value):
         vga_write(B, port, value)
     elif port == 0x4D0 or port == 0x4D1:
         elcr_write(B, port & 1, value)
+    elif port == X87_PORT:
+        set_irq(B, X87_IRQ, 0)
     elif port == 0xCF9:
         if value & 4 and B.reset_control & 4 == 0:
             B.stop = RESET

@@ -29,6 +29,7 @@ from ..cpu.state import (
     EXIT_PORT_OUT,
     EXIT_SHUTDOWN,
     EXIT_STEP,
+    EXIT_X87_ERROR,
     F_IF,
     INSN_TABLE,
     C,
@@ -43,8 +44,8 @@ from .board import B_T, BOARDS_T, EXT_NONE, EXT_READ, HOST, RUNNING
 from .limits import CONSOLE_OUT, LOOK, NEVER, SLICE_TURNS
 from .nics import nic_access, take_turn, tell_pci, wants_turn
 from .pci import NIC, size_mask
-from .pic import pic_ack
-from .ports import board_advance, mmio_read, mmio_write, port_in, port_out
+from .pic import pic_ack, set_irq
+from .ports import X87_IRQ, X87_PORT, board_advance, mmio_read, mmio_write, port_in, port_out
 
 (
     SLICE, TIME, IDLE, ASLEEP, HALTED, STOPPED, SHUTDOWN, BREAKPOINT, STEPPED, DEVICE, MATCHED, DRAIN, FAILED, SENT,
@@ -118,6 +119,8 @@ def answer(c, B, reason):
     if reason == EXIT_PORT_OUT:
         B.port_exits = B.port_exits + 1
         port_out(B, now, c.io_addr, c.io_size, c.io_value)
+        if c.io_addr == X87_PORT:
+            c.ignne = 1
     else:
         B.mmio_exits = B.mmio_exits + 1
         mmio_write(B, now, c.io_addr, c.io_size, c.io_value)
@@ -231,6 +234,8 @@ def run_slice(
         elif reason == EXIT_INTERRUPT_ACK:
             c.intr_vector = pic_ack(B)
             B.interrupts = B.interrupts + 1
+        elif reason == EXIT_X87_ERROR:
+            set_irq(B, X87_IRQ, 1)
         elif reason == EXIT_SHUTDOWN:
             return SHUTDOWN
         elif reason == EXIT_BREAKPOINT:

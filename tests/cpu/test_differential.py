@@ -96,3 +96,9 @@ def test_a_comparison_and_its_jump(pair, form):
         int(ours.core.insns[i].op if PLAIN else ours.core.insns[i]["op"]) in pairs for i in range(first, first + 90)
     )
     assert made > 20, "the decoder made no pairs of them"
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if f.row.code & 0xF0 == 0x70 and f.row.code < 0x80], ids=str)
+def test_a_jump_is_taken_and_not(pair, form):
+    wrong = compare(pair, form, zlib.crc32(str(form).encode()), 24)
+    assert not wrong, "\n".join(wrong[:5])

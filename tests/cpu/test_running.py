@@ -7,6 +7,7 @@ import random
 import pytest
 
 from aero_lab.compiled.registry import PLAIN
+from aero_lab.cpu.blocks import _hash
 from aero_lab.cpu.core import code_written, forget_code
 from aero_lab.cpu.limits import BLOCK_INSNS
 from aero_lab.cpu.state import VOLATILE, row
@@ -430,3 +431,9 @@ def test_a_page_may_be_written_to_straight_until_code_runs_in_it():
     before = machine.register(0)
     assert machine.run() == HLT and machine.register(0) == before + 1
     assert int(machine.c.tlb[4 * 2 + 1]) == -1, "every store to this page looks for code"
+
+
+def test_blocks_are_spread_over_their_chains():
+    """Neighbours, and the same place in many pages."""
+    for keys in (range(0, 64_000, 64), range(5, 1000 << 17, 1 << 17)):
+        assert len({_hash(key) for key in keys}) > 900

@@ -10,14 +10,14 @@ import pytest
 
 from aero_lab.compiled.registry import PLAIN
 from aero_lab.cpu.core import read_eflags
-from aero_lab.cpu.state import CR0_EM, CR0_MP, CR0_NE, CR0_TS, DS, EXIT_HLT, F_ARITHMETIC, SS
+from aero_lab.cpu.state import CR0_EM, CR0_MP, CR0_NE, CR0_TS, DS, EXIT_HLT, EXIT_X87_ERROR, F_ARITHMETIC, SS
 
 from . import naive_x87 as naive
-from .bare import CODE, flat, go, trap, trapped
+from .bare import CODE, STACK, flat, go, trap, trapped
 from .x87_states import forms, states
 
 DATA, HLT = 0x10000, b"\xf4"
-NM, MF, SS_FAULT, GP, UD = 7, 16, 12, 13, 6
+NM, MF, SS_FAULT, GP, PF, UD = 7, 16, 12, 13, 14, 6
 FIELDS = ("fcw", "fsw", "ftop", "ftag", "fip", "fcs", "fdp", "fds", "fop")
 
 
@@ -180,6 +180,63 @@ def test_a_fault_leaves_no_trace(seg):
         assert go(core, 2) == EXIT_HLT and trapped(core) == -1, (esc, reg)
 
 
+MAPS, SECOND = 0x18000, DATA + 0x1000
+"""Where a page directory and a page table lie; the page that goes missing."""
+FAST = [(-1, 0, 512), (-1, 1, 512)]
+"""FXSAVE and FXRSTOR, in the place of an escape."""
+
+
+def paged(core: Any, c: Any, entry: int, at: int = SECOND) -> None:
+    """Turn paging on, every page where it is, with ``entry`` for one."""
+    table = [page << 12 | 3 for page in range(len(core.ram) >> 12)]
+    table[at >> 12] = entry
+    put(core, MAPS, struct.pack("<I", MAPS + 0x1000 | 0x23) + bytes(4092) + struct.pack(f"<{len(table)}I", *table))
+    c.cr3 = MAPS
+    c.cr0 |= 0x80010000
+    core.forget()
+
+
+def writes(esc: int, reg: int) -> bool:
+    """Whether a memory form stores its operand."""
+    if esc == -1:
+        return reg == 0
+    return esc in (1, 3, 5, 7) and reg in (2, 3, 6, 7) or (esc, reg) in ((3, 1), (5, 1), (7, 1))
+
+
+@pytest.mark.parametrize("kind", ["second page absent", "first page absent", "read-only"])
+def test_a_page_fault_is_made_good_and_nothing_is_seen_of_it(kind):
+    """An operand across two pages of which one cannot be had leaves no trace, and with it is as without a fault."""
+    for esc, reg, size in MEMORY_FORMS + WHOLE + FAST:
+        write = writes(esc, reg)
+        if kind == "read-only" and not write:
+            continue
+        step = 16 if esc == -1 else 1
+        for beyond in {step, size - step, size // 2 // step * step} - {0}:
+            at = SECOND - size + beyond
+            code = b"\x0f\xae" + absolute(0, reg, at)[1:] if esc == -1 else absolute(0xD8 + esc, reg, at)
+            broken = DATA if kind == "first page absent" else SECOND
+            seen = []
+            for entry in (broken | 3, broken | 1 if kind == "read-only" else 0):
+                core, c = with_state(code, GIVEN[1], 0x9000)
+                put(core, at, GIVEN[2].tobytes()[:size].ljust(size, b"\x5a"))
+                c.fcw, c.fsw = 0x37F, 0
+                paged(core, c, entry, broken)
+                before = x87_of(c), core.ram.tobytes()[DATA:MAPS]
+                if entry & 2 == 0:
+                    assert go(core, 2) == EXIT_HLT and trapped(core) == PF, (esc, reg, beyond)
+                    assert (x87_of(c), core.ram.tobytes()[DATA:MAPS]) == before, (esc, reg, beyond)
+                    frame = np.frombuffer(core.ram[int(c.gpr[4]) :][:8].tobytes(), "<u4")
+                    assert frame[0] == 2 * write | (entry & 1) and frame[1] == CODE + 6, (esc, reg, beyond)
+                    assert int(c.cr2) == (at if kind == "first page absent" else SECOND), (esc, reg, beyond)
+                    put(core, MAPS + 0x1000 + 4 * (broken >> 12), struct.pack("<I", broken | 3))
+                    core.forget()
+                    c.eip, c.halted, c.gpr[4] = CODE + 6, 0, STACK
+                assert go(core, 2) == EXIT_HLT and trapped(core) == -1, (esc, reg, beyond)
+                seen.append((x87_of(c), core.ram.tobytes()[DATA:MAPS]))
+            assert seen[0] == seen[1], (esc, reg, beyond)
+            assert write == (seen[0][1] != before[1]) or esc != -1, "FXSAVE wrote"
+
+
 NO_WAIT = [absolute(0xD9, 6, DATA), absolute(0xD9, 7, DATA), absolute(0xDD, 6, DATA), absolute(0xDD, 7, DATA),
            b"\xdb\xe2", b"\xdb\xe3", b"\xdf\xe0", b"\x0f\xae" + absolute(0, 0, DATA)[1:],
            b"\x0f\xae" + absolute(0, 1, DATA)[1:]]  # fmt: skip
@@ -199,10 +256,23 @@ def test_pending_exceptions_meet_the_next_waiting_instruction(numeric_error):
         go(core, 3)
         assert c.fsw & 4 and trapped(core) == -1
         before = x87_of(c)
-        assert go(core, 2) == EXIT_HLT
-        assert trapped(core) == (MF if waits and numeric_error else -1), code
+        reason = go(core, 2)
+        if waits and not numeric_error:  # it sleeps in front of the instruction until somebody interrupts it
+            assert reason == EXIT_X87_ERROR and c.halted and c.eip == CODE + 6 and x87_of(c) == before, code
+            assert go(core, 2) == EXIT_HLT and c.eip == CODE + 6
+            c.halted, c.ignne = 0, 1
+            assert go(core, 2) == EXIT_HLT and c.eip == CODE + 7 + len(code), "IGNNE# lets it pass"
+        else:
+            assert reason == EXIT_HLT and trapped(core) == (MF if waits else -1), code
         if waits and numeric_error:
             assert x87_of(c) == before
+
+
+def test_the_pin_that_lets_errors_pass_falls_with_them():
+    core, c = flat(b"\xdb\xe2\xd9\xee\xd9\xe8\xd8\xf1\x9b" + HLT)  # clear, 1 / 0, wait
+    c.fcw, c.ignne = 0x37B, 1
+    c.cr0 &= ~CR0_NE
+    assert go(core, 9) == EXIT_X87_ERROR and not c.ignne and c.eip == CODE + 8
 
 
 def test_a_task_that_has_not_got_the_unit():

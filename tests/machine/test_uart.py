@@ -219,3 +219,23 @@ def test_a_text_is_found_where_it_ends():
     for byte in b"ab":
         bus.write(0, DATA, byte)
     assert bus.row.matched == 0, "what was printed before does not count"
+
+
+def test_a_cleared_receiver_has_nothing_and_waits_for_nothing():
+    """By the bit in FCR and by turning the FIFOs off, before a character's time-out and after it."""
+    for clear in (0x83, 0x00):
+        for late in (False, True):
+            bus = board()
+            bus.write(0, IIR, 0x81)  # FIFOs on, trigger at eight characters
+            bus.write(0, MCR, 0x08)  # OUT2 lets interrupts out
+            bus.write(0, IER, 0x01)
+            put(bus, b"abc")
+            bus.advance(0)
+            assert bus.read(0, LSR) & 1 and not line(bus)
+            now = 100 * CHARACTER if late else 1
+            bus.advance(now)
+            assert line(bus) == late, "a time-out of four characters"
+            bus.write(now, IIR, clear)
+            assert bus.read(now, LSR) & 1 == 0 and not line(bus)
+            bus.advance(now + 100 * CHARACTER)
+            assert not line(bus) and bus.read(now + 100 * CHARACTER, IIR) & 0xF == 1

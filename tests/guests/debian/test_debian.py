@@ -27,8 +27,6 @@ ALLOWED = {
     "mce: Unable to init MCE device (rc: -5)": "a P6 that announces no machine checks",
     "Trampoline variant of Tasks RCU enabled": "the name of a feature",
     "DMI not present or invalid": "a machine without a BIOS has no DMI tables",
-    "Broken PMU hardware detected, using software events only": "a P6 without performance counters",
-    "Failed to access perfctr msr": "the same",
     "Speculative Store Bypass: Vulnerable": "so it was",
 }
 """Lines of the kernel that match and are no trouble, with the reason."""
