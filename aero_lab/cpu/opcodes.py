@@ -298,7 +298,7 @@ def handler(name: str | None, size: int) -> str:
     return full
 
 
-def _number() -> tuple[dict[str, int], Any, Any, Any]:
+def _number() -> tuple[dict[str, int], Any, Any, Any, Any, Any]:
     numbers = {name: i for i, name in enumerate((*FIXED, *(name + PAIR for name in PAIRED)))}
     operations = np.zeros((512, 8, 2, 2), np.int64)
     attributes = np.zeros((512, 8), np.int64)
