@@ -7,6 +7,7 @@ machine does not count, and a translator's compile threads do.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -16,7 +17,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..errors import AeroLabError
 
@@ -41,13 +44,25 @@ def process_seconds(pid: int) -> float:
     return max(exact, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
 
 
+PR_SET_PDEATHSIG = 1
+"""``prctl(2)``: the signal that a process gets when whoever started it has ended."""
+
+
+def _end_with(parent: int, libc: Any) -> None:
+    """Said in the new process: end when the one that starts it does, in whatever way that happens."""
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was quicker
+        os._exit(1)
+
+
 class SerialProcess:
-    """An emulator that runs, and what it prints on its serial port."""
+    """An emulator that runs, and what it prints on its serial port. It does not outlive this process."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str] | None = None):
+        tied = partial(_end_with, os.getpid(), ctypes.CDLL(None)) if sys.platform.startswith("linux") else None
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=tied,
         )  # fmt: skip
         assert self.process.stdout is not None
         self._fd = self.process.stdout.fileno()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -82,6 +84,50 @@ def test_peers_come_to_the_same_result(peer, tmp_path):
         running.wait(f"{RESULTS['sieve']:08x}".encode())
     assert end >= begin > 0 and later >= wall
     assert running.process.poll() is not None
+
+
+@pytest.mark.skipif(PLAIN, reason="a round is a million instructions")
+def test_the_bench_measures_every_peer_that_is_here(monkeypatch):
+    """The whole way, a round each: what a peer gives is a figure, and what is missing has a reason."""
+    monkeypatch.setattr("aero_lab.bench.cpu.SAMPLES", 1)
+    found = document("cpu", measure(0.001, ["sieve"], True))["results"]
+    assert [r["peer"] for r in found] == [p.name for p in EMULATORS]
+    for result, peer in zip(found, EMULATORS, strict=True):
+        why = peer.missing()
+        assert result["value"] > 0 and result.get("reason") == why
+        assert (result["peer_value"] is None) == (why is not None)
+        assert why is not None or result["ratio"] > 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere no peers are measured")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_emulator_outlives_the_bench(number):
+    inner = "import time; print('up', flush=True); time.sleep(300)"
+    outer = (
+        "import sys\nfrom aero_lab.bench.emulators import SerialProcess\n"
+        f"p = SerialProcess([sys.executable, '-c', {inner!r}])\np.wait(b'up')\n"
+        "print(p.process.pid, flush=True)\ninput()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", outer], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as bench:
+        assert bench.stdout is not None
+        child = int(bench.stdout.readline())
+        assert running(child)
+        bench.send_signal(number)
+        bench.wait(30)
+        deadline = time.monotonic() + 30
+        while running(child) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not running(child)
+
+
+def running(pid: int) -> bool:
+    """Whether a process is there and no corpse."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 class Fake(Emulator):
