@@ -40,6 +40,7 @@ from .host_ports import DatagramPorts, Port
 from .host_udp import Datagrams
 from .icmp_errors import WHY
 from .ping import Pinger
+from .selector import LateSelector
 
 if TYPE_CHECKING:
     from .resolver import HostResolver
@@ -76,7 +77,7 @@ class HostEgress(Datagrams, DatagramPorts, Listening):
         self.wake = wake
         self._loop = loop
         self._connect_timeout = connect_timeout
-        self._selector = selectors.DefaultSelector()
+        self._selector = LateSelector(self._watch_it)
         # Pages that nothing was read into cost nothing: most tunnels are idle.
         self._scratch = memoryview(np.zeros(max(EGRESS_READ, EGRESS_DATAGRAM_SIZE + 1), np.uint8))  # type: ignore[arg-type]
         self._flows: dict[int, HostFlow] = {}
@@ -91,23 +92,23 @@ class HostEgress(Datagrams, DatagramPorts, Listening):
         self._lookups: set[asyncio.Task] = set()
         self._pinger = Pinger(self._selector)
         self._stopped = False
-        self._watching = False
-        if loop is not None:
-            loop.add_reader(self.fileno(), self._on_ready)
-            self._watching = True
 
     # Life -----------------------------------------------------------------------------------------------------------
 
     def fileno(self) -> int:
         """Descriptor that is readable when :meth:`step` has work on sockets."""
-        return self._selector.fileno()  # type: ignore[attr-defined]
+        return self._selector.fileno()
+
+    def _watch_it(self, fd: int) -> None:
+        if self._loop is not None:
+            self._loop.add_reader(fd, self._on_ready)
 
     def stop(self) -> None:
         """Close every socket and forget every flow, quietly. May be called twice."""
         if self._stopped:
             return
         self._stopped = True
-        if self._watching and self._loop is not None and not self._loop.is_closed():
+        if self._selector.is_open and self._loop is not None and not self._loop.is_closed():
             self._loop.remove_reader(self.fileno())
         for task in self._lookups:
             task.cancel()
@@ -390,6 +391,7 @@ class HostEgress(Datagrams, DatagramPorts, Listening):
         try:
             f.sock = socket.socket(family_of(address), socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
             f.sock.setblocking(False)
+            self._selector.open()
         except OSError:
             # No descriptors left, or no such address family on this host.
             self._count["no-socket"] += 1

@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..limits import EGRESS_DATAGRAMS, NEVER
 from ..wire.address import ip_text
 from .host_flow import LINGER_RESET, HostFlow
+from .selector import LateSelector
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -31,7 +32,7 @@ class Listener:
         """While the host has no descriptor to spare nobody is taken in: asking again at once would be a busy loop."""
 
     @classmethod
-    def open(cls, number: int, kind: str, address: bytes, port: int, selector: selectors.BaseSelector) -> Listener:
+    def open(cls, number: int, kind: str, address: bytes, port: int, selector: LateSelector) -> Listener:
         """Bind and listen. Raises :class:`UsageError` in one line."""
         family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
         sock = None
@@ -59,7 +60,7 @@ class Listener:
         return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text), where[1]
 
     def accept(
-        self, selector: selectors.BaseSelector, counters: Counter[str], now: int
+        self, selector: LateSelector, counters: Counter[str], now: int
     ) -> Iterator[tuple[socket.socket, tuple[bytes, int]]]:
         """Connections that wait, some at a time."""
         for _ in range(FORWARD_ACCEPTS):
@@ -83,13 +84,13 @@ class Listener:
             if self.sock.fileno() < 0:
                 return
 
-    def wake_up(self, selector: selectors.BaseSelector, now: int) -> None:
+    def wake_up(self, selector: LateSelector, now: int) -> None:
         """Take connections again after a rest."""
         if self.rests_until <= now:
             self.rests_until = NEVER
             selector.register(self.sock, selectors.EVENT_READ, self)
 
-    def close(self, selector: selectors.BaseSelector) -> None:
+    def close(self, selector: LateSelector) -> None:
         if self.sock.fileno() >= 0:
             if self.rests_until == NEVER:
                 selector.unregister(self.sock)
@@ -104,7 +105,7 @@ class Listening:
     _count: Counter[str]
     _listeners: dict[int, Listener]
     _scratch: memoryview
-    _selector: selectors.BaseSelector
+    _selector: LateSelector
     close: Callable[[int, int], None]
 
     def listen(self, listener: int, kind: str, address: bytes, port: int, now: int) -> tuple[bytes, int]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..limits import EGRESS_DATAGRAMS
 from .host_flow import family_of
+from .selector import LateSelector
 
 
 class Port:
@@ -32,7 +33,7 @@ class DatagramPorts:
     sink: Any
     _count: Counter[str]
     _scratch: memoryview
-    _selector: selectors.BaseSelector
+    _selector: LateSelector
     _ports: dict[int, Port]
 
     def open_port(self, port: int, now: int) -> bool:
@@ -45,6 +46,7 @@ class DatagramPorts:
                 if size == 16:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 sock.bind((address, 0))
+                self._selector.open()
             except OSError:
                 if sock is not None:
                     sock.close()

@@ -12,6 +12,7 @@ from typing import Any
 from ..limits import ECHO_PENDING, ECHO_TIMEOUT
 from .contract import Why
 from .icmp_errors import IcmpError, ask_for_errors, take_errors, why_of
+from .selector import LateSelector
 
 _PENDING = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ECONNREFUSED, errno.EPROTO, errno.ENOPROTOOPT, errno.EMSGSIZE)
 _ECHO = {4: (8, 0), 16: (128, 129)}  # length of the address -> types of request and reply (RFC 792, RFC 4443)
@@ -24,7 +25,7 @@ class Pinger:
     of our own.
     """
 
-    def __init__(self, selector: selectors.BaseSelector):
+    def __init__(self, selector: LateSelector):
         self._selector = selector
         self._sockets: dict[int, socket.socket | None] = {}
         self._waiting: OrderedDict[tuple[int, int], tuple[int, bytes, int]] = OrderedDict()

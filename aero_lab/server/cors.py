@@ -47,6 +47,8 @@ def preflight(call: Call) -> web.Response:
         response.headers["Access-Control-Allow-Methods"] = METHODS
         response.headers["Access-Control-Allow-Headers"] = _allowed(call)
         response.headers["Access-Control-Max-Age"] = str(MAX_AGE)
+        if call.headers.get("Access-Control-Request-Private-Network") == "true":
+            response.headers["Access-Control-Allow-Private-Network"] = "true"  # the page is allowed, wherever we are
     return response
 
 

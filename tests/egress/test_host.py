@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import struct
@@ -442,3 +443,23 @@ def test_echoes_that_cannot_go_out_say_why(egress):
     why = egress.echo(1, bytes((255, 255, 255, 255)), b"", 0)
     assert why in ("denied", "unreachable", "net-unreachable")
     assert egress.counters[f"echo-{why}"] == 1
+
+
+def test_an_egress_at_rest_holds_no_descriptor():
+    """A server has thousands of them, and descriptors are few."""
+
+    def held():
+        return len(os.listdir("/proc/self/fd"))
+
+    if not os.path.exists("/proc/self/fd"):
+        pytest.skip("the system does not tell descriptors")
+    before = held()
+    resting = [HostEgress(RecordingSink()) for _ in range(50)]
+    for each in resting:
+        each.step(0)
+        assert each.poll_at(0) > 0
+    assert held() == before
+    for each in resting:
+        each.stop()
+        each.stop()
+    assert held() == before

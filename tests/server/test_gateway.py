@@ -178,6 +178,9 @@ async def test_origins_and_preflights():
         assert status == 204 and body == b"" and headers["Access-Control-Max-Age"] == "600"
         assert headers["Access-Control-Allow-Methods"] == "GET,POST,PUT,PATCH,DELETE,OPTIONS"
         assert headers["Access-Control-Allow-Headers"] == "Content-Type, x-thing"
+        assert "Access-Control-Allow-Private-Network" not in headers
+        _, headers, _ = await ask(r, "/session", "OPTIONS", {**asked, "Access-Control-Request-Private-Network": "true"})
+        assert headers["Access-Control-Allow-Private-Network"] == "true"
         for bad in ("x" * 5000, "a b", "é", ","):
             asked["Access-Control-Request-Headers"] = bad
             _, headers, _ = await ask(r, "/session", "OPTIONS", asked)

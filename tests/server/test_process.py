@@ -39,10 +39,10 @@ LAUNCH = {
 class Process:
     """``aero-lab proxy`` as a child, its output read as it comes."""
 
-    def __init__(self, *arguments, **variables):
+    def __init__(self, *arguments, command="proxy", **variables):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AERO_L2_")}
         self.child = subprocess.Popen(
-            [sys.executable, "-m", "aero_lab.cli", "proxy", *arguments],
+            [sys.executable, "-m", "aero_lab.cli", command, *arguments],
             env={**environment, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
