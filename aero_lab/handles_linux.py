@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .machine.machine import Machine
     from .nic.base import Nic
 
-OPTIONS = {"nic", "mac", "clock", "ram_mb", "seed", "kernel", "initrd", "cmdline", "fresh", "progress"}
+OPTIONS = {"nic", "mac", "backend", "clock", "ram_mb", "seed", "kernel", "initrd", "cmdline", "fresh", "progress"}
 """What :func:`open_linux` takes."""
 NO_NIC = "this guest has no network card: lab.guest('linux', nic='e1000') has one"
 
@@ -47,14 +47,16 @@ class Linux(Shell):
             raise UsageError("in a lab in virtual time a machine's clock is its instructions")
         if unknown := sorted(set(options) - OPTIONS):
             raise UsageError(f"a linux guest has no option {unknown[0]}; there is {', '.join(sorted(OPTIONS))}")
+        from .guests.linux.cable import check_backend
         from .nic.models import check_model
 
-        mac = options.pop("mac", None)
+        mac, backend = options.pop("mac", None), options.pop("backend", "queue")
         if options.get("nic") is None:
-            if mac is not None:
-                raise UsageError(f"mac= is of a network card; {NO_NIC}")
+            if mac is not None or backend != "queue":
+                raise UsageError(f"{'mac' if mac is not None else 'backend'}= is of a network card; {NO_NIC}")
             return cls._keep(cls(lab, name, open_linux(clock=clock, **options), None, None, ()))
         check_model(options["nic"])
+        check_backend(backend)
         if lab.virtual:
             raise UsageError("a network card of a machine lives in real time so far: Lab() without virtual=True")
         address = parse_mac(mac) if mac is not None else None
@@ -62,7 +64,8 @@ class Linux(Shell):
         try:
 
             def make_host(rng: random.Random, now: int) -> LinuxGuest:
-                host.attach(lab._engine.driver, address or bytes((0x52, 0x54, 0)) + rng.randbytes(3))
+                own = address or bytes((0x52, 0x54, 0)) + rng.randbytes(3)
+                host.attach(lab._engine.driver, own, backend, lab.mtu)  # type: ignore[union-attr]
                 return host
 
             guest = cls(lab, name, *lab._engine.call(lab._connect, number, name, make_host))

@@ -131,9 +131,12 @@ def next_record(segment, ring, capacity, s, head):
 
 
 @entry
-@kernel(I64(BYTES, I64, I64, STATES, BYTES, I64, I64, I64))
-def pop_frames(segment, ring, capacity, stats, target, most, biggest, now):
-    """Move up to ``most`` records into a frame ring, as far as that has room; how many went."""
+@kernel(I64(BYTES, I64, I64, STATES, BYTES, I64, I64, I64, I64))
+def pop_frames(segment, ring, capacity, stats, target, most, biggest, now, identity):
+    """Move up to ``most`` records into a frame ring, as far as that has room; how many went.
+
+    Records have no identities: the frames are numbered by twos from ``identity``, or not at all when that is 0.
+    """
     s = stats[0]
     head = load32(segment, ring + HEAD)
     moved = 0
@@ -152,7 +155,8 @@ def pop_frames(segment, ring, capacity, stats, target, most, biggest, now):
             if offset < 0:
                 break
             copy(target, offset, segment, ring + HEADER + (head & (capacity - 1)) + 4, size)
-            commit(target, offset, size, now, 0, -1, 0, 0)
+            commit(target, offset, size, now, identity, -1, 0, 0)
+            identity += 2 if identity else 0
             s.frames = s.frames + 1
             s.bytes = s.bytes + size
             moved += 1

@@ -36,6 +36,16 @@ class Backend(Protocol):
         ...
 
     @property
+    def has_room(self) -> bool:
+        """Whether the longest frame could be sent now."""
+        ...
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Frames that the guest sent and that were not dropped, and their bytes."""
+        ...
+
+    @property
     def stats(self) -> dict[str, int]:
         """Frames and bytes, by direction (``tx``: sent by the guest) and by what became of them."""
         ...

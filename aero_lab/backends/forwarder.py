@@ -65,6 +65,10 @@ class Forwarder:
         self._counts: dict[str, int] = dict.fromkeys(COUNTERS, 0)
         self._log_at, self._logged = 0, {"rx": 0, "pending": 0, "tx": 0}
 
+    def number_frames(self, first: int) -> None:
+        """Give the guest's frames the identities behind ``first``, every second number: records have none."""
+        self._tx.identity = first + 1
+
     # A node -----------------------------------------------------------------------------------------------------------
     def step(self, now: int) -> None:
         """One tick: what the guest sent, then what is for it."""
@@ -81,16 +85,13 @@ class Forwarder:
             return now if len(self.into) else NEVER
         if self._tx.waiting and (self._has_room or not self.wait or not self.connected):
             return now
-        return now if (len(self.into) or self._pending) and self._room_for_guest() else NEVER
+        if len(self.into) and not self.wait:
+            return now
+        return now if (len(self.into) or self._pending) and self._rx.has_room else NEVER
 
     @property
     def _has_room(self) -> bool:
         return self.out.has_room(self._tx.frame_most)
-
-    def _room_for_guest(self) -> bool:
-        head, reserve, _ = self.segment.cursors(NET_RX)
-        free = self._rx.queue.capacity - (reserve - head & 0xFFFFFFFF)
-        return free > 2 * (self._rx.frame_most + 8) or (free == self._rx.queue.capacity) or not self.wait
 
     # From the guest ---------------------------------------------------------------------------------------------------
     def _drain(self, now: int) -> None:

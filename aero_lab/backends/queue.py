@@ -53,6 +53,16 @@ class QueueBackend:
         """Whether there is a frame for the guest."""
         return len(self.rx) > 0
 
+    @property
+    def has_room(self) -> bool:
+        """Whether the longest frame could be sent now."""
+        return self.tx.has_room(self.frame_most)
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Frames that the guest sent and that were not dropped, and their bytes."""
+        return self._tx["frames"], self._tx["bytes"]
+
     # The path's side --------------------------------------------------------------------------------------------------
     def drain_tx_frames(self) -> list[bytes]:
         """Take all frames that the guest sent."""

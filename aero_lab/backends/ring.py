@@ -24,6 +24,8 @@ class RingEnd:
         self.segment, self.tally, self.frame_most = segment, tally, frame_most
         self.queue: Queue = segment.queue(kind)
         self._kind = kind
+        self.identity = 0
+        """That of the next frame taken out; 0: they have none."""
         self._one = FrameRing(1, -(-frame_most // 8) * 8 + 8)
 
     def push(self, ring: FrameRing, most: int, wait: bool) -> int:
@@ -47,7 +49,9 @@ class RingEnd:
         """Move records into a ring, as far as that has room; how many went."""
         _, offset, capacity = self.queue
         array, records = self.segment.array, self.tally.records
-        return pop_frames(array, offset, capacity, records, ring.array, most, self.frame_most, now)
+        moved = pop_frames(array, offset, capacity, records, ring.array, most, self.frame_most, now, self.identity)
+        self.identity += 2 * moved if self.identity else 0
+        return moved
 
     def pop_one(self) -> bytes | None:
         """The next record, or None."""
@@ -61,6 +65,13 @@ class RingEnd:
         """Whether a record has been committed that was not taken."""
         head, _, commit = self.segment.cursors(self._kind)
         return head != commit
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the longest frame surely could be pushed now, wherever the end of the ring is."""
+        head, reserve, _ = self.segment.cursors(self._kind)
+        used, capacity = reserve - head & 0xFFFFFFFF, self.queue.capacity
+        return used == 0 or capacity - used > 2 * (self.frame_most + 8)
 
     def clear(self) -> None:
         """Forget what is in it; neither side may be at work."""
@@ -103,6 +114,16 @@ class RingBackend:
     def waiting(self) -> bool:
         """Whether there is a frame for the guest."""
         return self._rx.waiting
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the longest frame could be sent now."""
+        return self._tx.has_room
+
+    @property
+    def sent(self) -> tuple[int, int]:
+        """Frames that the guest sent and that were not dropped, and their bytes."""
+        return self._tx.tally["frames"], self._tx.tally["bytes"]
 
     def clear(self) -> None:
         """Forget all frames in both rings, as when a machine is paused; the other side must not be at work."""

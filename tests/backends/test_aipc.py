@@ -172,7 +172,7 @@ def test_batches_stop_where_the_target_is_full_and_lose_nothing():
     assert len(source) == 10 and tally["frames"] == 30
     got = []
     for now in range(10):
-        pop_frames(segment.array, offset, 4096, tally.records, target.array, 100, 2048, now)
+        pop_frames(segment.array, offset, 4096, tally.records, target.array, 100, 2048, now, 0)
         got += [(frame.data, frame.t_ns) for frame in target.pop_many(8)]
     assert [data for data, _ in got] == [bytes((number,)) * (60 + number) for number in range(30)]
     assert [now for _, now in got] == [number // 8 for number in range(30)]

@@ -37,6 +37,17 @@ def test_frames_go_both_ways():
     assert forwarder.counters["txRingEmpty"] == 1 and forwarder.poll_at(9) == NEVER
 
 
+def test_frames_are_numbered_on_request():
+    backend, forwarder = pair()
+    forwarder.number_frames(100)
+    for _ in range(3):
+        backend.transmit(b"frame")
+    forwarder.step(0)
+    backend.transmit(b"frame")
+    forwarder.step(1)
+    assert [frame.frame_id for frame in forwarder.out.pop_many()] == [101, 103, 105, 107]
+
+
 def test_a_tunnel_that_refuses_loses_one_frame_a_tick():
     backend, forwarder = pair(out=FrameRing(2, 1 << 14))
     for number in range(6):

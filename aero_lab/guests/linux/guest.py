@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
+from ...limits import MTU_DEFAULT
 from ...wire.address import mac_text
 from .cable import Cable
 from .session import PROMPT, Completed, NoAnswer, Session, printable
@@ -266,12 +267,17 @@ class LinuxGuest:
             raise UsageError(NO_NIC)
         return self.cable
 
-    def attach(self, driver: Any, mac: bytes) -> None:
+    def attach(self, driver: Any, mac: bytes, backend: str = "queue", mtu: int = MTU_DEFAULT) -> None:
         """On the thread of a lab's loop: let it hear of frames. The card gets an address of its own with
         :meth:`go_online`."""
         self._mac = mac
         with self.paused():
-            self._card.attach(driver)
+            self.cable = Cable(self.machine, self._card.nic, backend, mtu)
+            self.cable.attach(driver)
+
+    def number_frames(self, first: int) -> None:
+        """Give its frames the identities behind ``first``, every second number."""
+        self._card.number_frames(first)
 
     def number_frames(self, first: int) -> None:
         """Give its frames the identities behind ``first``, every second number."""
