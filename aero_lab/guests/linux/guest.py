@@ -279,10 +279,6 @@ class LinuxGuest:
         """Give its frames the identities behind ``first``, every second number."""
         self._card.number_frames(first)
 
-    def number_frames(self, first: int) -> None:
-        """Give its frames the identities behind ``first``, every second number."""
-        self._card.nic.number_frames(first)
-
     def go_online(self) -> None:
         """Have the guest bring its network up; the lease comes a moment later."""
         self.run(f"aero-net {mac_text(self._mac)}").check()
