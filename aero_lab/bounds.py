@@ -290,3 +290,14 @@ REPLAY_LAPS = 10_000
 """How often a recording is played at most: there is no endless loop."""
 REPLAY_WAIT = 86_400.0
 """Seconds that a pause or a delay may last."""
+# WebRTC signalling ----------------------------------------------------------------------------------------------------
+RTC_BODY, RTC_SIGNAL = 2 << 20, 65_536
+"""Bytes of an offer by HTTP, and of a message of trickle signalling (the original's)."""
+RTC_SIGNAL_RATE = 50
+"""Signalling messages a second (the original's)."""
+RTC_GATHER = 2.0
+"""Seconds that an answer waits for candidates (the original's)."""
+RTC_BRIDGE_DIAL, RTC_BRIDGE_QUEUE = 5.0, 256
+"""Seconds to reach the backend of a bridge, and messages that wait in front of it (the original's)."""
+RTC_OPEN = 30.0
+"""Seconds in which a client must have its connection, signalling included (the original's)."""

@@ -38,6 +38,7 @@ from ..wire.address import ip
 from .auth import Auth, choose_auth
 from .config_gateway import GatewaySettings
 from .config_relay import RelaySettings
+from .config_webrtc import WebRtcSettings
 from .credentials import Family
 from .hosts import BadHost, parse_authority
 from .origin import OriginRules
@@ -49,7 +50,7 @@ _LARGEST = CONTROL_ARENA // 2
 """Of a payload limit: whatever is larger by one must still fit where messages are looked at one by one."""
 
 
-class ServerConfig(GatewaySettings, RelaySettings):
+class ServerConfig(GatewaySettings, RelaySettings, WebRtcSettings):
     """Settings of one proxy. Times are milliseconds where the name says so, else seconds; sizes are bytes."""
 
     # Where and how it listens

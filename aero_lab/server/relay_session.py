@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 NOT_TEXT = 1003
 
 
-class _Makings:
+class Makings:
     """The world of a connection, under rules of its own."""
 
     def __init__(self, world: Any, mtu: int, change: Callable[[LanConfig], LanConfig]):
@@ -82,7 +82,7 @@ class RelayConnection:
         """The defect that ended this connection."""
         self.driver = Driver(asyncio.get_running_loop(), failed=self._failed)
         self.world = proxy.world_for(self.driver)
-        makings = _Makings(self.world, call.config.lan_mtu, change)
+        makings = Makings(self.world, call.config.lan_mtu, change)
         network = Network(
             makings, lambda part: proxy.rng(number, part), self.driver.clock, call.config.lan_mtu, told=self.audit
         )

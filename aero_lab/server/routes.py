@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .call import Call
     from .config import ServerConfig
 
-ROOMS = ("tunnel", "session", "sockets", "datagrams", "names", "health")
+ROOMS = ("tunnel", "session", "sockets", "datagrams", "webrtc", "names", "health")
 """Modules of :mod:`aero_lab.server.endpoints` that have endpoints."""
 CODES = {
     400: "bad_request",

@@ -145,6 +145,9 @@ class Tunnels(ABC):
 TRANSPORTS: dict[str, str] = {
     "memory": "aero_lab.tunnels.memory:MemoryTunnels",
     "websocket": "aero_lab.tunnels.websocket:WebSocketTunnels",
+    "webrtc": "aero_lab.tunnels.webrtc:WebRtcTunnels",
+    "webrtc-unordered": "aero_lab.tunnels.webrtc:UnorderedWebRtcTunnels",
+    "webrtc-lossy": "aero_lab.tunnels.webrtc:LossyWebRtcTunnels",
     "datagram": "aero_lab.tunnels.memory:DatagramTunnels",
 }
 """Kinds of tunnels by name: module and class."""
