@@ -273,6 +273,14 @@ class RtcSession:
                 return getattr(self.carried[label].node, "lan", None)
         return None
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """What was done and dropped behind the channels, by part and reason."""
+        sums: Counter[str] = Counter()
+        for carried in self.carried.values():
+            sums.update(carried.counters)
+        return dict(sums)
+
     def _sums(self, carried: Carried) -> Counter[str]:
         return Counter(from_lan(carried.counters))
 

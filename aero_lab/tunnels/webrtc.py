@@ -1,8 +1,8 @@
 """How the guests of a lab reach a proxy over real WebRTC data channels: the lab's own proxy, or one elsewhere.
 
-Signalling is one HTTP request to the proxy (``/webrtc/offer``); then both peers speak UDP, on loopback when the proxy is
-the lab's own. All channels of a guest share one connection. What a channel promises is the transport's choice where the
-option leaves it open: in order, in any order, or in any order and never sent again.
+Signalling is one HTTP request to the proxy (``/webrtc/offer``); then both peers speak UDP, on loopback when the proxy
+is the lab's own. All channels of a guest share one connection. What a channel promises is the transport's choice where
+the option leaves it open: in order, in any order, or in any order and never sent again.
 
 A connection that is lost is not made again: such a guest's cable stays out.
 """
@@ -41,6 +41,11 @@ class RtcSide(ServerSide):
         self.session = session
         session.on_channel = self._joined
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """Those of the LAN, or of what the channels are joined to."""
+        return self.session.counters if self.session is not None else {}
+
     def _joined(self, label: str, end: DataChannelEnd) -> None:
         """Both ends are in this process: the identities of frames, which no message carries, go along."""
         if end.reliable and label in self.near:
@@ -54,10 +59,20 @@ class RtcConnection:
         self.peer, self.url, self.token = peer, url, token
         self.ends: dict[str, DataChannelEnd] = {}
         self.error: str | None = None
-        self._opened = asyncio.Event()
+        self._opened, self._over = asyncio.Event(), asyncio.Event()
 
     async def run(self) -> None:
-        """Connect; :meth:`opened` tells when it is done."""
+        """Connect, and stay until :meth:`close`; :meth:`opened` tells when there is a connection."""
+        try:
+            await self._connect()
+            self._opened.set()
+            await self._over.wait()
+        finally:
+            for end in self.ends.values():
+                end.close()
+            await self.peer.close()
+
+    async def _connect(self) -> None:
         try:
             async with asyncio.timeout(RTC_OPEN):
                 await self.peer.accept(await self._signal(await self.peer.offer()))
@@ -69,7 +84,6 @@ class RtcConnection:
             self.error = f"{self.where}: no connection within {RTC_OPEN:g} s"
         except (PeerFailed, ConnectFailed) as error:
             self.error = str(error)
-        self._opened.set()
 
     async def opened(self) -> None:
         """Wait for the connection; raises :class:`ConnectFailed`."""
@@ -103,10 +117,9 @@ class RtcConnection:
         except (ValueError, KeyError, TypeError):
             raise ConnectFailed(f"{self.where} does not speak WebRTC signalling", for_good=True) from None
 
-    async def close(self) -> None:
-        for end in self.ends.values():
-            end.close()
-        await self.peer.close()
+    def close(self) -> None:
+        """End it; :meth:`run` returns soon."""
+        self._over.set()
 
 
 class WebRtcTunnels(WebSocketTunnels):
@@ -119,7 +132,6 @@ class WebRtcTunnels(WebSocketTunnels):
         if (lack := missing()) is not None:
             raise UsageError(lack)
         super().__init__(bench)
-        self._connections: list[tuple[RtcConnection, asyncio.Task[None]]] = []
 
     @classmethod
     def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
@@ -145,8 +157,8 @@ class WebRtcTunnels(WebSocketTunnels):
         side.near = connection.ends  # type: ignore[attr-defined]
         half = bench.near(host, number, connection.ends)
         self._engine.add(host, half)  # ICE asks by itself whether the other peer is still there
-        self._connections.append((connection, self._engine.loop.create_task(connection.run())))
-        self._newest = [connection]  # type: ignore[list-item]
+        self._clients.append((connection, self._engine.loop.create_task(connection.run())))
+        self._newest = [connection]
         return half, side, ()
 
     def _channel(self, peer: Peer, channel: Channel) -> DataChannelEnd:
@@ -173,20 +185,8 @@ class WebRtcTunnels(WebSocketTunnels):
         return urlunsplit(parts._replace(scheme=scheme, query=urlencode(query)))
 
     @property
-    def wires(self) -> list[WireCount | None]:
-        """What each guest's connection cost."""
-        return [connection.wire for connection, _ in self._connections]
-
-    @property
     def caption(self) -> str:
         return f"WebRTC to {self.where}"
-
-    async def _stop(self) -> None:
-        for connection, task in self._connections:
-            task.cancel()
-            await connection.close()
-        await asyncio.gather(*(task for _, task in self._connections), return_exceptions=True)
-        await super()._stop()
 
 
 class UnorderedWebRtcTunnels(WebRtcTunnels):
@@ -207,4 +207,3 @@ class LossyWebRtcTunnels(UnorderedWebRtcTunnels):
     @property
     def caption(self) -> str:
         return f"WebRTC, unordered and never sent again, to {self.where}"
-

@@ -1,4 +1,5 @@
-"""Signalling: ``/webrtc/offer`` and its older form ``/offer`` by HTTP, ``/webrtc/signal`` by WebSocket, ``/webrtc/ice``.
+"""Signalling: ``/webrtc/offer`` and its older form ``/offer`` by HTTP, ``/webrtc/signal`` by WebSocket; and
+``/webrtc/ice``.
 
 A connection that was made lives on without the request, or the WebSocket, that made it: it ends when WebRTC says so.
 """
