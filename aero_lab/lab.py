@@ -105,7 +105,7 @@ class Lab:
         if ack_policy not in ACK_POLICIES:
             raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {ack_policy!r}")
         self.path = get_path(option, **settings)
-        self.transport = "websocket" if proxy_url is not None else transport
+        self.transport = transport if proxy_url is None or transport.startswith("webrtc") else "websocket"
         self._elsewhere = proxy_url is not None
         if token is not None and proxy_url is None:
             raise UsageError("token= is for the proxy at proxy_url=; the lab's own mints one")

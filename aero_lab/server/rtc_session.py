@@ -20,7 +20,6 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..bounds import RTC_BUFFERED
@@ -32,12 +31,13 @@ from ..limits import NEVER, SECOND
 from ..paths.base import Far
 from ..paths.l2_tunnel import FRAMES, PACKETS, L2Server, Medium
 from ..paths.relay import Relay
-from ..paths.relay_streams import MuxLimits
 from ..transports.data_channel import DataChannelEnd
 from ..transports.peer import Channel, Peer
+from .endpoints.datagrams import DatagramWatch
 from .metrics import from_lan
-from .relay_rules import TcpRules, tcp_config, udp_config, udp_limits
+from .relay_rules import Rules, mux_limits, udp_limits
 from .relay_session import Makings
+from .targets import tcp_rules
 
 if TYPE_CHECKING:
     from .call import Call
@@ -86,6 +86,8 @@ class RtcSession:
         self._worlds: list[Any] = []
         self._bridges: set[asyncio.Task[Any]] = set()
         self._past: Counter[str] = Counter()
+        self._watch: DatagramWatch | None = None
+        self._due = NEVER
         self._bytes = Counter[str]()
         self._why: str | None = None
         self._ended = asyncio.Event()
@@ -147,9 +149,11 @@ class RtcSession:
                 broken = getattr(getattr(carried.part, "port", None), "broken", None)
                 if broken is not None:
                     carried.end.close()
+        if self._watch is not None and "udp" in self.carried:
+            self._due = self._watch(now)
 
     def poll_at(self, now: int) -> int:
-        return NEVER if self._ended.is_set() else self._deadline
+        return NEVER if self._ended.is_set() else min(self._deadline, self._due)
 
     # Channels -------------------------------------------------------------------------------------------------------
 
@@ -199,22 +203,16 @@ class RtcSession:
     def _serve(self, label: str, channel: Channel, end: DataChannelEnd) -> Carried:
         if label in MEDIA:
             return self._tunnel(MEDIA[label], end)
-        rules = udp_config if label == "udp" else tcp_config
-        relay = Relay(self._network(partial(rules, self._config)), self._proxy.recorder)
+        relay = Relay(self._network(Rules(self._call)), self._proxy.recorder)
         if label == "udp":
-            return Carried(end, relay, relay.add_udp(end, udp_limits(self._config)))
-        relay.dialer.rules = TcpRules(self._config)
+            part = relay.add_udp(end, udp_limits(self._config))
+            self._watch = DatagramWatch(self._call, part, "webrtc_udp_", self.finish, lambda: end.heard_at)
+            return Carried(end, relay, part)
+        relay.dialer.rules = tcp_rules(self._config, self._call.metrics.gateway)
         if label == "dns":
             return Carried(end, relay, relay.add_dns(end))
-        config = self._config
-        limits = MuxLimits(
-            config.tcp_mux_max_streams, config.tcp_proxy_idle_timeout_ms * (SECOND // 1000), self._slot,
-            frame=config.tcp_mux_max_frame_payload_bytes, buffer=config.tcp_mux_max_stream_buffer_bytes,
-        )  # fmt: skip
-        return Carried(end, relay, relay.add_mux(end, 1 if channel.protocol == V1 else 2, limits))
-
-    def _slot(self) -> Any:
-        return self._call.slot()
+        version = 1 if channel.protocol == V1 else 2
+        return Carried(end, relay, relay.add_mux(end, version, mux_limits(self._call)))
 
     def _tunnel(self, medium: Medium, end: DataChannelEnd) -> Carried:
         far = Far({medium.channel: end}, self._network(lambda lan: lan), self._proxy.recorder, self._config.lan_mtu)
@@ -242,6 +240,7 @@ class RtcSession:
     def _gone(self, label: str, carried: Carried) -> None:
         """A channel was closed, by whichever side."""
         del self.carried[label]
+        self._due = NEVER
         self.driver.remove(carried.node)
         self._close(carried)
 
@@ -286,6 +285,8 @@ class RtcSession:
 
     def tally(self) -> Counter[str]:
         """Sums of this session by metric name, and its gauges."""
+        if self._watch is not None:
+            self._watch.tell()
         sums = Counter(self._past)
         for carried in self.carried.values():
             sums.update(self._sums(carried))

@@ -50,6 +50,8 @@ class DataChannelEnd(TransportEnd):
         self.reliable = channel.reliable  # type: ignore[misc]
         self.identities: Identities | None = None
         """As :attr:`aero_lab.transports.websocket.WebSocketEnd.identities`; of reliable channels alone."""
+        self.heard_at = monotonic_ns()
+        """When the last message came."""
         self.channel = channel
         self._lossless = channel.max_retransmits is None and channel.max_life_ms is None
         self._wake, self._buffered, self._most = wake, buffered, min(most, arena)
@@ -127,6 +129,7 @@ class DataChannelEnd(TransportEnd):
         self.channel.close()
 
     def _message(self, message: bytes | str) -> None:
+        self.heard_at = monotonic_ns()
         if isinstance(message, str):
             self._counts["text_messages"] += 1
             return
@@ -135,6 +138,7 @@ class DataChannelEnd(TransportEnd):
             identity = self.identities.coming.popleft()
         if len(message) > self._most:
             self._counts["too_large"] += 1
+            self._wake()
             return
         if self._held or not self.received.push(message, monotonic_ns(), identity):
             if not self._lossless:

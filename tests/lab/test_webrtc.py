@@ -1,0 +1,58 @@
+"""Every option over WebRTC: the lab's own proxy, real peers, the same workloads with the same digests."""
+
+from __future__ import annotations
+
+import pytest
+
+import aero_lab as al
+from aero_lab.paths import get_path
+from aero_lab.transports.peer import missing
+from aero_lab.tunnels.base import why_not
+
+pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
+
+CELLS = [
+    ("A", "webrtc"),
+    ("B", "webrtc"),
+    ("B", "webrtc-unordered"),
+    ("B", "webrtc-lossy"),
+    ("C", "webrtc"),
+    ("C", "webrtc-unordered"),
+    ("C", "webrtc-lossy"),
+]
+
+
+@pytest.mark.parametrize(("option", "transport"), CELLS)
+def test_the_same_workloads_come_to_the_same(option, transport):
+    with al.Lab(option=option, transport=transport, progress=False) as lab:
+        guest = lab.guest()
+        assert guest.run("dns").ok
+        for workload in ("download", "upload"):
+            result = guest.run(workload, size="200kB")
+            assert result.ok and result.digest_ok, (workload, result.error)
+        echoes = guest.run("udp-echo", count=10)
+        assert echoes.ok or transport == "webrtc-lossy", echoes.error
+        counters = guest.tunnel
+        assert counters["messages_sent"] > 100 and counters["messages_received"] > 100
+        frames = lab.capture.frames()
+    tunnel = frames[frames["point"] == "tunnel"]
+    assert len(tunnel) > 200
+    if option in "BC" and transport == "webrtc":  # in order, so frames are known again at the other end
+        assert frames["tunnel_delay"].notna().sum() > 200
+
+
+def test_two_guests_have_a_connection_each():
+    with al.Lab(transport="webrtc", progress=False) as lab:
+        guests = [lab.guest(), lab.guest()]
+        assert [guest.run("dns").ok for guest in guests] == [True, True]
+        assert guests[0].lan is not guests[1].lan
+
+
+def test_what_cannot_be_is_said_in_one_line():
+    assert "no channel that may lose" in why_not("webrtc-unordered", get_path("A"))
+    assert not why_not("webrtc", get_path("A"))
+    with pytest.raises(al.UsageError, match="sockets live in real time"):
+        al.Lab(transport="webrtc", virtual=True)
+    with pytest.raises(al.UsageError, match="cannot reach|refused"):
+        with al.Lab(proxy_url="http://127.0.0.1:1/l2", transport="webrtc", progress=False) as lab:
+            lab.guest()
