@@ -358,7 +358,7 @@ class WebSocketClient(TransportEnd):
         except TimeoutError:
             raise ConnectFailed(f"{where} did not answer within {WS_CONNECT_PATIENCE:g} s") from None
         except (ClientError, OSError) as error:
-            raise ConnectFailed(f"cannot connect to {where}: {_reason(error)}") from None
+            raise ConnectFailed(f"cannot connect to {where}: {reason(error)}") from None
         if self._spoken and socket.protocol not in self._spoken:
             await socket.close(code=1002)
             raise ConnectFailed(f"{where} does not speak {' or '.join(self._spoken)}", for_good=True)
@@ -399,7 +399,7 @@ def _why(end: WebSocketEnd) -> str:
     return f"closed by {end.closed_by}: {end.close_code}{' ' + end.close_reason if end.close_reason else ''}"
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """The innermost cause in words: aiohttp wraps what the system said."""
     inner = getattr(error, "os_error", None) or error
     number = getattr(inner, "errno", None) or 0

@@ -23,7 +23,7 @@ from ..transports.data_channel import DataChannelEnd
 from ..transports.peer import LOOPBACK, Description, Peer, PeerFailed, make_peer, missing
 from ..transports.tcp_info import WireCount
 from ..transports.websocket import Identities
-from ..transports.websocket_client import ConnectFailed, tunnel_url
+from ..transports.websocket_client import ConnectFailed, reason, tunnel_url
 from .base import Bench
 from .websocket import ServerSide, WebSocketTunnels
 
@@ -113,7 +113,7 @@ class RtcConnection:
                         raise ConnectFailed(f"{self.where} refused the offer: {answer.status} {text}", for_good=True)
                     return Description("answer", told["sdp"]["sdp"])
         except (ClientError, OSError) as error:
-            raise ConnectFailed(f"cannot reach {self.where}: {error}") from None
+            raise ConnectFailed(f"cannot reach {self.where}: {reason(error)}") from None
         except (ValueError, KeyError, TypeError):
             raise ConnectFailed(f"{self.where} does not speak WebRTC signalling", for_good=True) from None
 

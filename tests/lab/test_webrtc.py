@@ -33,10 +33,10 @@ def test_the_same_workloads_come_to_the_same(option, transport):
         echoes = guest.run("udp-echo", count=10)
         assert echoes.ok or transport == "webrtc-lossy", echoes.error
         counters = guest.tunnel
-        assert counters["messages_sent"] > 100 and counters["messages_received"] > 100
+        assert counters["messages_sent"] > 25 and counters["messages_received"] > 25
         frames = lab.capture.frames()
     tunnel = frames[frames["point"] == "tunnel"]
-    assert len(tunnel) > 200
+    assert len(tunnel) > 50
     if option in "BC" and transport == "webrtc":  # in order, so frames are known again at the other end
         assert frames["tunnel_delay"].notna().sum() > 200
 
@@ -53,6 +53,6 @@ def test_what_cannot_be_is_said_in_one_line():
     assert not why_not("webrtc", get_path("A"))
     with pytest.raises(al.UsageError, match="sockets live in real time"):
         al.Lab(transport="webrtc", virtual=True)
-    with pytest.raises(al.UsageError, match="cannot reach|refused"):
+    with pytest.raises(al.AeroLabError, match="cannot reach http"):
         with al.Lab(proxy_url="http://127.0.0.1:1/l2", transport="webrtc", progress=False) as lab:
             lab.guest()
