@@ -157,8 +157,8 @@ class WebRtcTunnels(WebSocketTunnels):
         side.near = connection.ends  # type: ignore[attr-defined]
         half = bench.near(host, number, connection.ends)
         self._engine.add(host, half)  # ICE asks by itself whether the other peer is still there
-        self._clients.append((connection, self._engine.loop.create_task(connection.run())))
-        self._newest = [connection]
+        self._clients.append((connection, self._engine.loop.create_task(connection.run())))  # type: ignore[arg-type]
+        self._newest = [connection]  # type: ignore[list-item]
         return half, side, ()
 
     def _channel(self, peer: Peer, channel: Channel) -> DataChannelEnd:

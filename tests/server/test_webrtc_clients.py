@@ -60,7 +60,8 @@ const talk = async (peer, ask, {arp, port}) => {
   const u16 = (n) => n.toString(16).padStart(4, "0"), u32 = (n) => n.toString(16).padStart(8, "0");
   const frame = (kind, payload) => "0" + kind + u32(1) + u32(payload.length / 2) + payload;
   const host = hexOf(new TextEncoder().encode("127.0.0.1"));
-  mux.send(bytesOf(frame(1, u16(host.length / 2) + host + u16(port) + "0000") + frame(7, u32(1000)) + frame(2, "c0ffee")));
+  const open = u16(host.length / 2) + host + u16(port) + "0000";
+  mux.send(bytesOf(frame(1, open) + frame(7, u32(1000)) + frame(2, "c0ffee")));
   told.mux = "";
   while (!told.mux.includes("c0ffee")) told.mux += await fromMux();
   told.closed = await closed;
@@ -75,7 +76,10 @@ const [base, given] = args;
 const peer = new RTCPeerConnection({
   iceServers: [], iceUseIpv6: false, iceAdditionalHostAddresses: ["127.0.0.1"],
 });
-const ask = async (offer) => (await fetch(base + "/webrtc/offer", {method: "POST", body: JSON.stringify(offer)})).json();
+const ask = async (offer) => {
+  const answer = await fetch(base + "/webrtc/offer", {method: "POST", body: JSON.stringify(offer)});
+  return answer.json();
+};
 console.log(JSON.stringify(await talk(peer, ask, given)));
 process.exit(0);
 """
