@@ -35,6 +35,7 @@ from ..wire import ipv4, tcp
 from . import columns as c
 from . import schema as s
 from .access import load_field, put_u8, put_u32le, put_u64le, store_field, u16le, u32le, u64le
+from .segment import KIND_RELAYED, KIND_UNKNOWN
 from .tables import mixed
 
 REORDER_WINDOW = 3 * MS
@@ -367,7 +368,10 @@ def classify(out, rows, first, number, world, conversations, halves, slots, seen
         has = u32le(out, rows * c.A_HAS + 4 * row)
         kind = u8(out, rows * c.A_KIND + row)
         if kind != 0:
-            put_u8(out, rows * A_CAUSE + row, KEEPALIVE if kind == 1 or kind == 2 else FRAMING)
+            why = KEEPALIVE if kind == 1 or kind == 2 else FRAMING
+            if KIND_RELAYED <= kind < KIND_UNKNOWN:
+                why = kind - KIND_RELAYED
+            put_u8(out, rows * A_CAUSE + row, why)
             continue
         why, flow_id, conversation = UNKNOWN, -1, -1
         point = u8(out, rows * c.A_POINT + row)

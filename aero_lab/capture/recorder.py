@@ -188,6 +188,20 @@ class Recorder:
         skip = seg.MESSAGE_HEADER if kind == seg.KIND_FRAME else len(message)
         return self._add(message, skip, "tunnel", direction, now, frame_id, len(message), kind)
 
+    def add_relayed(self, direction: str, now: int, message_len: int, payload: int, cause: int) -> bool:
+        """Keep the lengths of one tunnel message that holds no frame: ``payload`` of its bytes were carried for
+        ``cause``, the rest is framing; with none it is all for ``cause``."""
+        if "tunnel" not in self._points or not self.enabled:
+            return False
+        while not seg.note(
+            self._segments[-1], payload, message_len, now + self.epoch_ns, self._points["tunnel"],
+            s.DIRECTION_OF[direction], seg.KIND_RELAYED + cause,
+        ):  # fmt: skip
+            if not self._next_segment():
+                self._drop("full", 1)
+                return False
+        return True
+
     def _add(
         self, data: bytes, skip: int, point: str, direction: str, now: int, frame_id: int, message_len: int, kind: int
     ) -> bool:

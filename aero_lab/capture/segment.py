@@ -21,7 +21,7 @@ from ..compiled.registry import BYTES, I64, READ_ONLY, entry, kernel
 from ..rings import frame_ring as ring_of
 from .access import store_field
 from .redact import headers_size
-from .schema import INDEX_SIZE
+from .schema import ETHERNET, INDEX_SIZE
 
 HEADER_SIZE = 64
 COUNT = 0
@@ -33,6 +33,9 @@ LEFT = 1 << 32
 MESSAGE_START = 0xA203
 """First two bytes of a tunnel message: magic and version (``aero-l2-tunnel-v1``)."""
 MESSAGE_HEADER, KIND_FRAME, KIND_UNKNOWN = 4, 0, 255
+KIND_RELAYED = 128
+"""From here on the kind of a message is its cause: it holds no frame, and what it carries was counted by whoever read
+it."""
 
 put_t_ns, put_off, put_frame_id = store_field(0, 8), store_field(8, 8), store_field(24, 8)
 put_cap_len, put_frame_len, put_message_len = store_field(16, 4), store_field(20, 4), store_field(32, 4)
@@ -153,6 +156,20 @@ def record(segment, data, skip, now, identity, message_len, point, direction, ki
         put_next_id(segment, 0, identity + 1)
     copy(segment, off, data, skip, captured)
     return describe(segment, off, captured, size, now, identity, message_len, point, direction, kind, link)
+
+
+@entry
+@kernel(I64(BYTES, I64, I64, I64, I64, I64, I64))
+def note(segment, size, message_len, now, point, direction, kind):
+    """Keep the lengths of a message of which ``size`` bytes are carried for somebody, and nothing of its bytes. 1 when
+    they were kept, 0 when the segment is full."""
+    off = room(segment, 0)
+    if off < 0:
+        return 0
+    before = cut(segment, 0)
+    describe(segment, off, 0, size, now, 0, message_len, point, direction, kind, ETHERNET)
+    put_cut(segment, 0, before)  # there was nothing to be kept
+    return 1
 
 
 def new_segment(size: int, first_id: int, memory: np.ndarray | None = None, before: int = 0) -> np.ndarray:

@@ -57,6 +57,13 @@ class Case:
         guest = "" if self.guest == "scripted" else f"-{self.guest}"
         return f"{self.option}-{self.transport}{guest}-{self.workload}-{mode}-seed{self.seed}-{self.repeat}"
 
+    @property
+    def peer_seen_at(self) -> str:
+        """Where the frames of the stack that the guest speaks to enter the path."""
+        from ..paths import get_path
+
+        return "nic" if get_path(self.option).lan_side == "client" else "tunnel"
+
     def blank(self) -> Run:
         """A run with nothing measured."""
         from ..guests.scripted.profiles import find
@@ -102,7 +109,7 @@ def compare(
 
     Parameters
     ----------
-    options: letters, for instance ``"C"``.
+    options: letters, for instance ``"AC"``.
     transports: names: ``"memory"``, and ``"websocket"`` in real time: the proxy server and a client of it.
     workloads: names, see :meth:`aero_lab.handles.Guest.run`.
     size: of bulk transfers, ``"10MB"`` or a number of bytes.
@@ -283,7 +290,7 @@ def _run_virtual(case: Case, run: Run) -> Capture:
         take_tunnel(run, before, guest.tunnel)
         run.ack_policy = guest.lan.tcp.ack_policy
         capture = lab.capture.capture()
-    take_frames(run, capture.frames(), since)
+    take_frames(run, capture.frames(), since, case.peer_seen_at)
     return capture
 
 
@@ -323,7 +330,7 @@ def _run_real(case: Case, run: Run) -> Capture:
         capture = halves.capture()
         since, until = (moment[0]["now"] + halves.epoch_ns for moment in (before, after))
     frames = capture.frames()
-    take_frames(run, frames, since)
+    take_frames(run, frames, since, case.peer_seen_at)
     between: Any = frames[(frames["frame_time"] >= since) & (frames["frame_time"] <= until)]
     take_wire(run, before[0].get("wire"), after[0].get("wire"), between)
     return capture

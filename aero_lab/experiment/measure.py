@@ -50,15 +50,16 @@ def take_tunnel(run: Run, before: dict[str, int], after: dict[str, int]) -> None
             setattr(run, name, after[counter] - before.get(counter, 0))
 
 
-def take_frames(run: Run, frames: pandas.DataFrame, since: int) -> None:
+def take_frames(run: Run, frames: pandas.DataFrame, since: int, beyond: str = "tunnel") -> None:
     """ACKs and retransmissions, from the frames seen at or after ``since`` (frame time, ns).
 
-    Each direction is looked at where it enters the path (what the guest sends at its NIC, what the proxy sends at the
-    tunnel), so that a link in between does not hide what it lost.
+    Each direction is looked at where it enters the path (what the guest sends at its NIC, what its peer sends at
+    ``beyond``: the tunnel, or the NIC where the stack that speaks to it is before the tunnel), so that a link in
+    between does not hide what it lost.
     """
     sent = frames[
         ((frames["point"] == "nic") & (frames["direction"] == "tx"))
-        | ((frames["point"] == "tunnel") & (frames["direction"] == "rx"))
+        | ((frames["point"] == beyond) & (frames["direction"] == "rx"))
     ]
     sent = sent[(sent["frame_time"] >= since) & sent["tcp_seq"].notna()]
     if not len(sent):

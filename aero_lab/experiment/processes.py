@@ -129,12 +129,14 @@ class RealRun:
         it begins."""
         from ..egress.services_host import ServicesHost
         from ..engine import RealEngine
+        from ..paths import get_path
         from ..services.content import content_md5
 
         self._engine = RealEngine("aero-lab-services")
         self._workers: list[Worker] = []
         self._tickets: tuple = ()
-        self._identified = transport == "memory"
+        # Over shared memory a frame keeps its identity; messages of flows have none.
+        self._identified = transport == "memory" or get_path(option).lan_side == "client"
         try:
             services = ServicesHost()
             self._engine.on_close(services.stop)

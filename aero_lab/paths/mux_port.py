@@ -119,7 +119,7 @@ class MuxOwner(Protocol):
 
 
 class MuxPort:
-    """One end. ``note`` is told of each message: ``note(direction, size, payload, now)``.
+    """One end. ``note`` is told of each message: ``note(direction, size, payload, now, cause)``.
 
     Parameters
     ----------
@@ -160,6 +160,7 @@ class MuxPort:
         self._buffered = 0
         self._windows = 0  # of all streams, beyond the first credit
         self._message_payload = 0  # of the message that is being read
+        self._message_cause = Cause.TUNNEL_FRAMING
         self._message_size = 0
         self._pings: dict[bytes, int] = {}
         self._next_ping = 1
@@ -403,11 +404,13 @@ class MuxPort:
                     self.counts["bad_open"] += 1
             self.owner.opens(frame.stream, wanted, now)
         elif kind == mux.PING:
+            self._message_cause = Cause.KEEPALIVE
             if frame.kept:
                 self.say(mux.encode(mux.PONG, frame.stream, frame.payload))
             else:
                 self.counts["ping_too_large"] += 1
         elif kind == mux.PONG:
+            self._message_cause = Cause.KEEPALIVE
             sent = self._pings.pop(bytes(frame.payload), None)
             if sent is not None:
                 self.rtt = now - sent
@@ -540,8 +543,10 @@ class MuxPort:
     def _message_read(self, now: int) -> None:
         if self._message_size:
             if self._note is not None:
-                self._note(self._got_as, self._message_size, self._message_payload, now)
+                cause = Cause.PAYLOAD if self._message_payload else self._message_cause
+                self._note(self._got_as, self._message_size, self._message_payload, now, cause)
             self._message_size = self._message_payload = 0
+            self._message_cause = Cause.TUNNEL_FRAMING
 
     # Outward --------------------------------------------------------------------------------------------------------
 
@@ -549,11 +554,15 @@ class MuxPort:
         if not self._messages.push(message, now, cause=cause):
             return False
         if self._note is not None:
-            self._note(self._sent_as, len(message), payload, now)
+            self._note(self._sent_as, len(message), payload, now, cause)
         return True
 
     def _push_control(self, now: int) -> None:
-        while self._control and self._put(self._control[0], 0, now, Cause.TUNNEL_FRAMING):
+        while self._control:
+            frame = self._control[0]
+            cause = Cause.KEEPALIVE if frame[0] in (mux.PING, mux.PONG) else Cause.TUNNEL_FRAMING
+            if not self._put(frame, 0, now, cause):
+                return
             self._control_bytes -= len(self._control.popleft())
 
     def __repr__(self) -> str:

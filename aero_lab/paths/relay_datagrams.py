@@ -116,7 +116,7 @@ class DatagramServer:
             try:
                 found = udp_relay.decode(message.data, self.limits.payload)
             except Malformed as error:
-                self.relay.note("tx", len(message.data), 0, now, Cause.PAYLOAD)
+                self.relay.note("tx", len(message.data), 0, now, Cause.TUNNEL_FRAMING)
                 self.counters["dropped_oversized" if error.reason == "too_large" else "dropped_malformed"] += 1
                 continue
             self.relay.note("tx", len(message.data), len(found.payload), now, Cause.PAYLOAD)

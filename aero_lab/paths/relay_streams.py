@@ -23,7 +23,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..bounds import MUX_FRAME_MOST, MUX_PAUSE, MUX_STREAM_BUFFER, MUX_STREAMS
-from ..causes import Cause
 from ..egress.contract import Why
 from ..framing import tcp_mux as mux
 from ..framing.tcp_mux import ErrorCode, Open
@@ -193,8 +192,8 @@ class MuxServer:
         broken = self.port.broken
         return (PROTOCOL_ERROR, broken.text) if broken is not None else None
 
-    def __call__(self, direction: str, size: int, payload: int, now: int) -> None:
-        self.relay.note(direction, size, payload, now, Cause.PAYLOAD)
+    def __call__(self, direction: str, size: int, payload: int, now: int, cause: int) -> None:
+        self.relay.note(direction, size, payload, now, cause)
 
     def receive(self, now: int) -> None:
         self.port.receive(now)

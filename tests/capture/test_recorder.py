@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aero_lab import limits
-from aero_lab.capture import Capture, Recorder
+from aero_lab.analysis import by_cause
+from aero_lab.capture import Capture, Recorder, read_pcap
+from aero_lab.causes import Cause
 from aero_lab.errors import UsageError
 from aero_lab.rings import FrameRing
 
@@ -250,3 +252,24 @@ def test_it_shows_itself():
     assert np.array_equal(recorder.capture().descriptors()["point"], [0, 1])
     shown = recorder._repr_html_()
     assert "1 full" in shown and "<td>tunnel</td><td>1</td><td>60</td><td>1</td><td>0</td>" in shown
+
+
+def test_messages_that_hold_no_frames_keep_their_lengths_and_causes(tmp_path):
+    """Of a relay's messages the payload is somebody's, the rest framing; over files and segments the sums are exact."""
+    recorder = Recorder(most_bytes=2 * SMALL)
+    wanted = {}
+    kinds = [(Cause.PAYLOAD, 1000), (Cause.DNS, 40), (Cause.TUNNEL_FRAMING, 0), (Cause.KEEPALIVE, 0)]
+    for i in range(400):
+        cause, payload = kinds[i % 4]
+        direction = "tx" if i & 4 else "rx"
+        assert recorder.add_relayed(direction, 10 * i, payload + 9, payload, cause)
+        for name, size in ((cause.name.lower(), payload or 9), ("tunnel_framing", 9 if payload else 0)):
+            wanted[name, direction] = wanted.get((name, direction), 0) + size
+    recorder.add(bytes(60), "nic", "tx", 5000)
+    assert not Recorder(points=("nic",)).add_relayed("tx", 0, 9, 0, Cause.PAYLOAD)
+    assert recorder.counters["cut"] == 0 and len(recorder) == 401
+    for frames in (recorder.frames(), read_pcap(recorder.save(tmp_path / "a.pcapng"))):
+        tunnel = frames[frames["point"] == "tunnel"]
+        assert len(tunnel) == 400 and tunnel["frame_id"].isna().all() and (tunnel["frame_cap_len"] == 0).all()
+        spent = by_cause(tunnel, "tunnel")["bytes"]
+        assert {key: int(value) for key, value in spent.items()} == wanted

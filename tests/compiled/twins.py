@@ -74,6 +74,9 @@ TWINS: dict[str, dict[str, str]] = {
     "tests/capture/test_recorder.py::test_at_the_tunnel_the_frame_inside_the_message_is_kept": {
         "aero_lab.capture.segment": "message_kind",
     },
+    "tests/capture/test_recorder.py::test_messages_that_hold_no_frames_keep_their_lengths_and_causes": {
+        "aero_lab.capture.segment": "note",
+    },
     "tests/capture/test_stream.py::test_of_each_kind_of_frame_the_headers_are_kept": {
         "aero_lab.capture.redact": "_transport_end headers_size",
     },
