@@ -260,6 +260,9 @@ MUX_PINGS = 16
 TCP_DIAL_PATIENCE = 20_000_000_000
 """How long ``/tcp`` waits for the name of a target before it answers; lookups have their own, shorter patience."""
 
+TCP_LINGER = 5_000_000_000
+"""Silence after a guest's end of a connection until a channel that cannot say so is closed."""
+
 UDP_RELAY_PAYLOAD = 1200
 """Bytes of a datagram's payload in the UDP relay (the original's)."""
 UDP_RELAY_BINDINGS, UDP_RELAY_REMOTES = 128, 1024

@@ -188,6 +188,11 @@ class Path(ABC):
         """The half beside the host's sockets."""
 
     @property
+    def dials(self) -> bool:
+        """Whether the client half opens further channels as it goes (:attr:`Near.dial`)."""
+        return False
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Settings that are not the default, for tables and files."""
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}

@@ -1,10 +1,11 @@
-"""The egress of a LAN that stands at the guest: flows go through a relay, by tcp-mux, UDP relay and DNS.
+"""The egress of a LAN that stands at the guest: flows go through a relay.
 
 Theory of operation
 -------------------
 ::
 
-    sink (NAT) <-> RelayEgress <-> mux: a stream a connection      <-> channel "mux"
+    sink (NAT) <-> RelayEgress <-> a stream, or a channel, a connection  (:mod:`.relay_mux_egress`,
+                                   :mod:`.relay_socket_egress`)
                                <-> a message a datagram            <-> channel "udp"
                                <-> a message a question            <-> channel "dns"
 
@@ -21,6 +22,7 @@ answered at once, and reset when it turns out otherwise.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any
@@ -29,16 +31,13 @@ from ..bounds import UDP_RELAY_PAYLOAD
 from ..causes import Cause
 from ..egress.contract import RECORD_TYPES, Answer, Why, read_answer
 from ..errors import Malformed, UsageError
-from ..framing import tcp_mux as mux
 from ..framing import udp_relay
-from ..framing.tcp_mux import ErrorCode, Open
+from ..framing.tcp_mux import ErrorCode
 from ..limits import RESOLVE_TIMEOUT, RING_SLOTS
 from ..rings import FrameRing
 from ..transports.base import TransportEnd
 from ..wire import dns
-from ..wire.address import ip_text
 from ..wire.dns import DnsMessage
-from .mux_port import MuxPort, Stream
 
 _QUEUE = 256 << 10
 """Bytes of datagrams, and of questions, that wait for their channel."""
@@ -64,17 +63,7 @@ def why_of(code: int, text: str) -> Why:
     return "unreachable"
 
 
-class _Tcp:
-    """A connection of the sink's."""
-
-    __slots__ = ("far_eof", "flow", "open", "stream")
-
-    def __init__(self, flow: int, stream: Stream | None):
-        self.flow, self.stream = flow, stream
-        self.open = self.far_eof = False
-
-
-class _Notice:
+class Notice:
     """A call up that is due in the next step."""
 
     __slots__ = ("flow", "what", "why")
@@ -83,7 +72,7 @@ class _Notice:
         self.what, self.flow, self.why = what, flow, why
 
 
-class RelayEgress:
+class RelayEgress(ABC):
     """Carries flows through a relay. Implements :class:`~aero_lab.egress.contract.Egress`.
 
     Parameters
@@ -102,7 +91,6 @@ class RelayEgress:
         sink: Any,
         ends: dict[str, TransportEnd],
         *,
-        version: int = 2,
         early: bool = False,
         udp_version: int = 1,
         rng: Any = None,
@@ -110,12 +98,7 @@ class RelayEgress:
         self.sink = sink
         self.early = early
         self.udp_version = udp_version
-        self.port = MuxPort(self, ends["mux"], "tx", version)
-        self._flows: dict[int, _Tcp] = {}
-        self._next = 1
-        self._down = False
-        self._notices: deque[_Notice] = deque()
-        self._credited: dict[int, _Tcp] = {}
+        self._notices: deque[Notice] = deque()
         self._count: Counter[str] = Counter()
         self._udp, self._dns = ends.get("udp"), ends.get("dns")
         self._datagrams, self._questions = FrameRing(RING_SLOTS, _QUEUE), FrameRing(RING_SLOTS, _QUEUE)
@@ -126,127 +109,67 @@ class RelayEgress:
 
     @property
     def counters(self) -> dict[str, int]:
-        return {**self._count, **{f"mux-{name}": number for name, number in self.port.counts.items()}}
+        return dict(self._count)
 
-    # TCP ------------------------------------------------------------------------------------------------------------
+    # TCP is the business of those that know how ---------------------------------------------------------------------
 
-    def open_tcp(self, flow: int, address: bytes, port: int, now: int) -> None:
-        f = self._flows[flow] = _Tcp(flow, None)
-        if self._down:
-            self._count["tcp-no-relay"] += 1
-            self._notices.append(_Notice("failed", flow, "net-unreachable"))
-            return
-        number, self._next = self._next, self._next + 1
-        f.stream = self.port.add(number, f)
-        self.port.say(mux.encode_open(number, ip_text(address), port))
-        if self.early or self.port.version == 1:
-            self._notices.append(_Notice("opened", flow))
+    @property
+    def message_counters(self) -> dict[str, int]:
+        """Of channels that this opened itself, those of ended ones included."""
+        return {}
 
-    def send(self, flow: int, parts: Sequence[memoryview], now: int) -> int:
-        f = self._flows.get(flow)
-        if f is None or not f.open or f.stream is None or f.stream.fin_out:
-            return 0
-        taken = self.port.send(f.stream, parts, now)
-        self._count["tcp-bytes-up"] += taken
-        return taken
+    talk: Any = None
+    """The conversation that can be asked for a round-trip time: ``ping``, ``rtt``, ``on_rtt``; None: there is none."""
 
-    def shutdown(self, flow: int, now: int) -> None:
-        f = self._flows.get(flow)
-        if f is not None and f.open and f.stream is not None:
-            self.port.finish(f.stream, now)
+    @abstractmethod
+    def open_tcp(self, flow: int, address: bytes, port: int, now: int) -> None: ...
 
-    def reset(self, flow: int, now: int) -> None:
-        f = self._forget(flow)
-        if f is not None and f.stream is not None:
-            self.port.abort(f.stream)
+    @abstractmethod
+    def send(self, flow: int, parts: Sequence[memoryview], now: int) -> int: ...
+
+    @abstractmethod
+    def shutdown(self, flow: int, now: int) -> None: ...
+
+    @abstractmethod
+    def reset(self, flow: int, now: int) -> None: ...
+
+    @abstractmethod
+    def credit(self, flow: int, now: int) -> None: ...
+
+    @abstractmethod
+    def round_trip(self, flow: int) -> int: ...
+
+    @abstractmethod
+    def step_tcp(self, now: int) -> None:
+        """Take what came for connections."""
+
+    @abstractmethod
+    def flush_tcp(self, now: int) -> None:
+        """Hand what waits to its channel."""
+
+    @abstractmethod
+    def poll_tcp(self, now: int) -> int:
+        """When there is something to do for connections."""
+
+    @abstractmethod
+    def close_tcp(self, flow: int, now: int) -> None:
+        """Forget a connection in an orderly way."""
+
+    @abstractmethod
+    def told(self, notice: Notice, now: int) -> None:
+        """A notice about a connection is due: ``opened`` or ``failed``."""
+
+    def carrier(self, channel: str, up: bool, now: int) -> None:  # noqa: B027
+        """The connection of a channel came or went."""
 
     def close(self, flow: int, now: int) -> None:
         if flow in self._by_flow:
             del self._by_key[self._by_flow.pop(flow)]
-            return
-        f = self._forget(flow)
-        if f is None or f.stream is None:
-            return
-        if f.stream.fin_out and f.far_eof:
-            self.port.drop(f.stream)
         else:
-            self.port.abort(f.stream)
-
-    def credit(self, flow: int, now: int) -> None:
-        f = self._flows.get(flow)
-        if f is not None:
-            self._credited[flow] = f
+            self.close_tcp(flow, now)
 
     def unacked(self, flow: int) -> int | None:
         return None
-
-    def round_trip(self, flow: int) -> int:
-        return self.port.rtt or 0
-
-    def _forget(self, flow: int) -> _Tcp | None:
-        self._credited.pop(flow, None)
-        return self._flows.pop(flow, None)
-
-    # The mux's calls ------------------------------------------------------------------------------------------------
-
-    def room(self, stream: Stream) -> int:
-        f = stream.context
-        return self.sink.room(f.flow) if f.open else 0
-
-    def data(self, stream: Stream, view: memoryview, now: int) -> int:
-        self._count["tcp-bytes-down"] += len(view)
-        self.sink.data(stream.context.flow, view, now)
-        return len(view)
-
-    def writable(self, stream: Stream, now: int) -> None:
-        self.sink.drained(stream.context.flow, now)
-
-    def credited(self, stream: Stream, now: int) -> None:
-        """The first CREDIT of a stream says that the far side answered."""
-        f = stream.context
-        if not f.open and not self.early:
-            self._opened(f, now)
-
-    def finished(self, stream: Stream, now: int) -> None:
-        f = stream.context
-        if not f.open:
-            self._opened(f, now)
-        f.far_eof = True
-        self.sink.eof(f.flow, now)
-
-    def aborted(self, stream: Stream, now: int) -> None:
-        self._gone(stream.context, "refused", now)
-
-    def refused(self, stream: Stream, code: int, text: str, now: int) -> None:
-        self._count[f"error-{code}"] += 1
-        self.port.drop(stream)
-        self._gone(stream.context, why_of(code, text), now)
-
-    def opens(self, number: int, wanted: Open | None, now: int) -> None:
-        """A relay opens nothing."""
-        self._count["mux-unasked"] += 1
-
-    def strange(self, number: int, kind: int, now: int) -> None:
-        """About a stream that we have ended already."""
-
-    def misused(self, stream: Stream, what: str, now: int) -> None:
-        self._count[f"mux-{what}"] += 1
-
-    def _opened(self, f: _Tcp, now: int) -> None:
-        f.open = True
-        self._count["tcp-opened"] += 1
-        self.sink.opened(f.flow, now)
-
-    def _gone(self, f: _Tcp, why: Why, now: int) -> None:
-        """The relay has ended the stream."""
-        if self._forget(f.flow) is None:
-            return
-        if f.open:
-            self._count["tcp-reset-by-world"] += 1
-            self.sink.reset(f.flow, now)
-        else:
-            self._count[f"tcp-{why}"] += 1
-            self.sink.failed(f.flow, why, now)
 
     # UDP ------------------------------------------------------------------------------------------------------------
 
@@ -255,7 +178,7 @@ class RelayEgress:
         key = (source[1] if source is not None else 0, address, port)
         if self._udp is None or key in self._by_key:
             self._count["udp-not-possible"] += 1
-            self._notices.append(_Notice("no-datagrams", flow, "unreachable"))
+            self._notices.append(Notice("no-datagrams", flow, "unreachable"))
             return
         self._by_flow[flow], self._by_key[key] = key, flow
 
@@ -278,13 +201,13 @@ class RelayEgress:
     def send_to(self, port: int, address: bytes, remote_port: int, payload: bytes, now: int) -> bool:
         return False
 
-    def close_port(self, port: int, now: int) -> None:
+    def close_port(self, port: int, now: int) -> None:  # noqa: B027
         """There is none."""
 
     def listen(self, listener: int, kind: str, address: bytes, port: int, now: int) -> tuple[bytes, int]:
         raise _NO
 
-    def unlisten(self, listener: int, now: int) -> None:
+    def unlisten(self, listener: int, now: int) -> None:  # noqa: B027
         """There is none."""
 
     def echo(self, query: int, address: bytes, payload: bytes, now: int, ttl: int = 64) -> Why | None:
@@ -318,7 +241,7 @@ class RelayEgress:
         message = DnsMessage.query(self._ident, name, RECORD_TYPES[rtype], dns.Edns())
         if self._dns is None or not self._questions.push(message.emit(), now, cause=Cause.DNS):
             self._count["dns-no-room"] += 1
-            self._notices.append(_Notice("resolved", query))
+            self._notices.append(Notice("resolved", query))
             return
         self._lookups[self._ident] = (query, message, now + RESOLVE_TIMEOUT)
 
@@ -356,27 +279,22 @@ class RelayEgress:
     def step(self, now: int) -> None:
         for _ in range(len(self._notices)):
             self._notice(self._notices.popleft(), now)
-        self.port.receive(now)
-        while self._credited:
-            flow = next(iter(self._credited))
-            f = self._credited.pop(flow)
-            if f.stream is not None and self._flows.get(flow) is f:
-                self.port.deliver(f.stream, now)
+        self.step_tcp(now)
         self._hear(now)
         self._answers(now)
         self.flush(now)
 
     def flush(self, now: int) -> None:
         """Hand what waits to the channels, as far as they take it."""
-        self.port.flush(now)
+        self.flush_tcp(now)
         for end, ring in ((self._udp, self._datagrams), (self._dns, self._questions)):
             if end is not None and len(ring):
                 end.send(ring, now)
 
     def poll_at(self, now: int) -> int:
-        if self._notices or self._credited:
+        if self._notices:
             return now
-        due = self.port.poll_at(now)
+        due = self.poll_tcp(now)
         for end, ring in ((self._udp, self._datagrams), (self._dns, self._questions)):
             if end is not None and (len(end.received) or (len(ring) and not end.stalled)):
                 return now
@@ -384,34 +302,11 @@ class RelayEgress:
             return min(due, deadline)
         return due
 
-    def _notice(self, notice: _Notice, now: int) -> None:
+    def _notice(self, notice: Notice, now: int) -> None:
         flow = notice.flow
         if notice.what == "resolved":
             self.sink.resolved(flow, Answer("servfail"), now)
         elif notice.what == "no-datagrams":
             self.sink.failed(flow, notice.why, now)
-        elif (f := self._flows.get(flow)) is not None:
-            if notice.what == "opened":
-                if not f.open:
-                    self._opened(f, now)
-            else:
-                self._gone(f, notice.why, now)
-
-    # The channels ---------------------------------------------------------------------------------------------------
-
-    def carrier(self, channel: str, up: bool, now: int) -> None:
-        """The connection of a channel came or went. With the mux's go all its streams."""
-        if channel != "mux":
-            return
-        self._down = not up
-        if up:
-            if getattr(self.port.end, "protocol", None) == mux.V1 and self.port.version != 1:
-                self.port.set_version(1)
-                self._notices.extend(_Notice("opened", flow) for flow, f in self._flows.items() if not f.open)
-            return
-        for f in self._flows.values():
-            if f.stream is not None:
-                f.stream = None
-                self._notices.append(_Notice("failed", f.flow, "net-unreachable"))
-        self.port.reset()
-        self._next = 1
+        else:
+            self.told(notice, now)

@@ -19,7 +19,10 @@ from ..egress.contract import Why
 from ..limits import NEVER, RING_ARENA, RING_SLOTS
 from ..rings import FrameRing
 from ..transports.base import TransportEnd
+from .relay_streams import DIAL_TEXTS
 
+HALF_HEADER = "Aero-Tcp-Half"
+"""Header of an answer to a client that asked for ``half`` and gets it."""
 NORMAL, FAILED = 1000, 1011
 """Close codes: the target ended in good order, or it did not."""
 
@@ -83,7 +86,7 @@ class SocketServer:
         self.relay.egress.credit(self._flow, now)
 
     def failed(self, why: Why, now: int) -> None:
-        self._finish(FAILED, "TCP error", why, now)
+        self._finish(FAILED, f"TCP error: {DIAL_TEXTS[why]}", why, now)
 
     def room(self) -> int:
         ring = self._messages

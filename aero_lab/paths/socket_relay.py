@@ -20,6 +20,8 @@ from ..limits import MTU_DEFAULT
 from .base import Channel, Far, Near, Path, Talk, one_of, register
 from .relay import Relay
 from .relay_egress import RelayEgress
+from .relay_mux_egress import MuxEgress
+from .relay_socket_egress import SocketEgress
 from .watch import Watch
 
 DNS_MESSAGE = 0xFFFF
@@ -72,27 +74,30 @@ class RelayClient:
 
     def ping(self, now: int) -> bool:
         """Send a PING through the mux; :attr:`rtt` tells when its answer came."""
-        self.egress.port.ping(now)
-        return True
+        talk = self.egress.talk
+        if talk is not None:
+            talk.ping(now)
+        return talk is not None
 
     @property
     def rtt(self) -> int | None:
         """Round-trip time of the last :meth:`ping` that was answered, ns."""
-        return self.egress.port.rtt
+        return getattr(self.egress.talk, "rtt", None)
 
     @property
     def on_rtt(self) -> Callable[[int], None] | None:
         """Told the round-trip time, ns, of each PING that was answered."""
-        return self.egress.port.on_rtt
+        return getattr(self.egress.talk, "on_rtt", None)
 
     @on_rtt.setter
     def on_rtt(self, told: Callable[[int], None] | None) -> None:
-        self.egress.port.on_rtt = told
+        if self.egress.talk is not None:
+            self.egress.talk.on_rtt = told
 
     @property
     def talks(self) -> dict[str, Talk]:
         """What keepalive asks."""
-        return {"mux": self.egress.port}
+        return {"mux": self.egress.talk} if self.egress.talk is not None else {}
 
     # What it counts -------------------------------------------------------------------------------------------------
 
@@ -105,8 +110,8 @@ class RelayClient:
     def counters(self) -> dict[str, int]:
         """Messages and their bytes each way over all channels, frames of the NIC, drops by reason."""
         sums: dict[str, int] = {}
-        for end in self.near.ends.values():
-            for name, number in end.counters.items():
+        for counts in (*(end.counters for end in self.near.ends.values()), self.egress.message_counters):
+            for name, number in counts.items():
                 sums[name] = sums.get(name, 0) + number
         return {
             **sums,
@@ -116,7 +121,7 @@ class RelayClient:
         }
 
     def __repr__(self) -> str:
-        return f"<RelayClient: {self.egress.port!r}>"
+        return f"<RelayClient: {self.egress.talk!r}>"
 
 
 @register
@@ -127,6 +132,7 @@ class SocketRelay(Path):
     Parameters
     ----------
     connect: when the guest's SYN is answered: ``"answered"``, after the far side did, or ``"early"``, at once.
+    streams: what carries connections: ``"mux"``, one channel for all, or ``"socket"``, one for each (over WebSocket).
     mux: version of tcp-mux, 2 or 1.
     udp: version of the datagrams' framing where both can say it, 1 or 2.
     dns: over HTTP, which of the endpoints is asked: ``"wire"`` (``/dns-query``) or ``"json"`` (``/dns-json``, which
@@ -134,6 +140,7 @@ class SocketRelay(Path):
     """
 
     connect: str = "answered"
+    streams: str = "mux"
     mux: int = 2
     udp: int = 1
     dns: str = "wire"
@@ -146,20 +153,26 @@ class SocketRelay(Path):
 
     def __post_init__(self) -> None:
         one_of("connect", self.connect, CONNECT)
+        one_of("streams", self.streams, ("mux", "socket"))
         one_of("mux", self.mux, (1, 2))
         one_of("udp", self.udp, (1, 2))
         one_of("dns", self.dns, ("wire", "json"))
 
     def channels(self, mtu: int = MTU_DEFAULT) -> tuple[Channel, ...]:
         versions = (mux.V2, mux.V1) if self.mux == 2 else (mux.V1,)
+        streams = (Channel("mux", MUX_MESSAGE_MOST, "/tcp-mux", versions, ordered=True),)
         return (
-            Channel("mux", MUX_MESSAGE_MOST, "/tcp-mux", versions, ordered=True),
+            *(streams if self.streams == "mux" else ()),
             Channel("udp", UDP_RELAY_PAYLOAD + HEADER_MOST, "/udp"),
             Channel("dns", DNS_MESSAGE, "/dns-json" if self.dns == "json" else "/dns-query", ordered=True, http=True),
         )
 
     def client(self, near: Near) -> RelayClient:
         return RelayClient(near, _MakeEgress(self, near))
+
+    @property
+    def dials(self) -> bool:
+        return self.streams == "socket"
 
     def server(self, far: Far) -> Relay:
         relay = Relay(far.network, far.recorder)
@@ -177,11 +190,13 @@ class _MakeEgress:
     def __call__(self, sink: Any) -> RelayEgress:
         path, near = self.option, self.near
         assert near.network is not None
-        return RelayEgress(
-            sink,
-            dict(near.ends),
-            version=path.mux,
-            early=path.connect == "early",
-            udp_version=path.udp,
-            rng=near.network.seeds("relay"),
-        )
+        options: dict[str, Any] = {
+            "early": path.connect == "early",
+            "udp_version": path.udp,
+            "rng": near.network.seeds("relay"),
+        }
+        if path.streams == "mux":
+            return MuxEgress(sink, dict(near.ends), version=path.mux, **options)
+        assert near.dial is not None, "a channel for each connection needs somebody who opens them"
+        channel = Channel("tcp", MUX_MESSAGE_MOST, "/tcp", ordered=True)
+        return SocketEgress(sink, dict(near.ends), channel=channel, dial=near.dial, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -137,10 +138,14 @@ class Call:
 
     # WebSockets -----------------------------------------------------------------------------------------------------
 
-    async def websocket(self, most: int, **options: Any) -> web.WebSocketResponse:
-        """Do the upgrade; ``most`` is the size of the largest message. Give it to a ``WebSocketEnd``, or use it as it
-        is: Pings are not answered by themselves then (``autoping=True`` changes that)."""
+    async def websocket(
+        self, most: int, answer: Mapping[str, str] | None = None, **options: Any
+    ) -> web.WebSocketResponse:
+        """Do the upgrade; ``most`` is the size of the largest message, ``answer`` are headers. Give it to a
+        ``WebSocketEnd``, or use it as it is: Pings are not answered by themselves then (``autoping=True`` changes
+        that)."""
         socket = server_socket(most, (self.protocol,) if self.protocol else (), **options)
+        socket.headers.update(answer or {})
         request, lines = self.request, self.headers.getall("Sec-WebSocket-Protocol", [])
         if len(lines) > 1:  # aiohttp looks at the first alone
             headers = request.headers.copy()

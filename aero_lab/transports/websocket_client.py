@@ -21,7 +21,7 @@ import os
 import re
 import socket as sockets
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from time import monotonic
 from typing import Any, Protocol, TypeVar
@@ -166,6 +166,8 @@ class WebSocketClient(TransportEnd):
         """Connections that were made so far."""
         self.protocol: str | None = None
         """The protocol that was chosen for the latest of them."""
+        self.headers: Mapping[str, str] = {}
+        """Of the answer that opened the latest of them."""
         self._spoken = protocols
         self._protocols = subprotocols(token if token_transport != "query" else None, protocols)
         self._origin = origin_of(self.url) if origin == "same" else origin
@@ -318,7 +320,9 @@ class WebSocketClient(TransportEnd):
     def _session(self) -> ClientSession:
         async def note(session: ClientSession, context: Any, parameters: Any) -> None:
             # A server says in the body why it refuses; once the handshake has failed nobody can read it any more.
-            if parameters.response.status != 101:
+            if parameters.response.status == 101:
+                self.headers = parameters.response.headers
+            else:
                 with contextlib.suppress(ClientError, OSError, TimeoutError):
                     text = await parameters.response.content.read(WS_REFUSAL_TEXT)
                     self._refusal = " ".join(text.decode(errors="replace").split())

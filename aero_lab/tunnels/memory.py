@@ -28,6 +28,8 @@ class MemoryTunnels(Tunnels):
 
     @classmethod
     def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
+        if path.dials:
+            return f"option {path.letter} opens a channel for each connection so: use transport='websocket'"
         if link is not None and any(channel.ordered for channel in path.channels(mtu)):
             return f"option {path.letter} needs channels that lose nothing, and a link in memory does"
         return ""

@@ -116,6 +116,8 @@ class WebSocketTunnels(Tunnels):
         self._engine: RealEngine = bench.engine  # type: ignore[assignment]
         self._clients: list[tuple[Client, asyncio.Task]] = []
         self._newest: list[Client] = []
+        self._further: dict[WebSocketClient, asyncio.Task] = {}
+        self._past_wire = WireCount()
         self._sides: dict[str, ServerSide] = {}
         self.proxy: Proxy | None = None
         self.url = bench.url or self._serve()
@@ -166,7 +168,8 @@ class WebSocketTunnels(Tunnels):
         side = self.expect(number) if self.proxy is not None else ServerSide()
         channels = bench.path.channels(bench.mtu)
         ends = {each.name: self._dial(each, number, host, side, lambda: half) for each in channels}
-        half = bench.near(host, number, ends)
+        further = _Further(self, number) if bench.path.dials else None
+        half = bench.near(host, number, ends, further)
         self._newest = list(ends.values())
         keepers = [
             Keepalive(talk, ends[channel], bench.rng(number)("keepalive"))  # type: ignore[arg-type]
@@ -206,6 +209,28 @@ class WebSocketTunnels(Tunnels):
         )
         self._clients.append((tunnel, self._engine.loop.create_task(tunnel.run())))
         return tunnel
+
+    def open(self, channel: Channel, number: int, query: str) -> WebSocketClient:
+        """One more WebSocket of guest ``number``, which is not made again when it ends."""
+        client = WebSocketClient(
+            _with(self.url_for(number), query),
+            self._engine.driver.wake,
+            self.bench.rng(number)("websocket"),
+            token=self.bench.token,
+            most=channel.most,
+            reconnect=False,
+            max_segment=self.bench.max_segment,
+            route=channel.route,
+            protocols=channel.subprotocols,
+        )
+        task = self._engine.loop.create_task(client.run())
+        self._further[client] = task
+        task.add_done_callback(lambda _: self._ended(client))
+        return client
+
+    def _ended(self, client: WebSocketClient) -> None:
+        self._further.pop(client, None)
+        self._past_wire = self._past_wire.plus(client.wire or WireCount())
 
     def wait(self) -> None:
         """On the user's thread: until the newest guest's tunnel is open and its network is there."""
@@ -247,11 +272,12 @@ class WebSocketTunnels(Tunnels):
     @property
     def wire(self) -> WireCount | None:
         """What all connections cost on the wire so far; None where nobody counts. Names over HTTP are not in it."""
-        counted = [found for client, _ in self._clients if (found := client.wire) is not None]
-        total = WireCount()
+        clients = [*(client for client, _ in self._clients), *self._further]
+        counted = [found for client in clients if (found := client.wire) is not None]
+        total = self._past_wire
         for each in counted:
             total = total.plus(each)
-        return total if counted else None
+        return total if counted or total.segments_out else None
 
     def _close(self) -> None:
         """When the engine closes: its loop stands still but for this."""
@@ -260,9 +286,22 @@ class WebSocketTunnels(Tunnels):
     async def _stop(self) -> None:
         for client, _ in self._clients:
             client.close()
-        await asyncio.gather(*(task for _, task in self._clients), return_exceptions=True)
+        for client in self._further:
+            client.close()
+        tasks = [*(task for _, task in self._clients), *self._further.values()]
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self.proxy is not None:
             await self.proxy.stop()
+
+
+class _Further:
+    """Opens further channels of one guest."""
+
+    def __init__(self, tunnels: WebSocketTunnels, number: int):
+        self._tunnels, self._number = tunnels, number
+
+    def __call__(self, channel: Channel, query: str) -> WebSocketClient:
+        return self._tunnels.open(channel, self._number, query)
 
 
 def _with(url: str, parameter: str) -> str:

@@ -9,7 +9,7 @@ from aiohttp import web
 from ...bounds import MUX_HOST_MOST, TCP_DIAL_PATIENCE
 from ...framing.tcp_mux import V1, V2, ErrorCode
 from ...limits import MS
-from ...paths.relay_socket import SocketServer
+from ...paths.relay_socket import HALF_HEADER, SocketServer
 from ..call import Call
 from ..relay_rules import Rules, mux_limits
 from ..relay_session import RelayConnection
@@ -90,9 +90,10 @@ async def tcp(call: Call) -> web.StreamResponse:
         lease = call.slot()
         if lease is None:
             raise Refused(429, "Too many concurrent connections", "limit-session")
-        socket = await call.websocket(config.tcp_proxy_max_message_bytes)
+        half = call.query.get(HALF) == "1"
+        socket = await call.websocket(config.tcp_proxy_max_message_bytes, {HALF_HEADER: "1"} if half else None)
         end = connection.join(socket, MUX_QUEUE)
-        part.attach(end, call.query.get(HALF) == "1", connection.driver.now())
+        part.attach(end, half, connection.driver.now())
         await call.serve(connection)
         return socket
     finally:
