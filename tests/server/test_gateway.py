@@ -16,6 +16,7 @@ import pytest
 from aero_lab.errors import UsageError
 from aero_lab.framing.l2_tunnel import encode_ping
 from aero_lab.server.config import ServerConfig
+from aero_lab.server.metrics_gateway import EVENTS
 from aero_lab.server.routes import names, served
 from aero_lab.server.tokens import mint_jwt, mint_session, read_jwt, read_session
 
@@ -220,6 +221,8 @@ async def test_metrics_of_requests():
         assert 'http_requests_total{method="GET",route="unknown",status_code="404"} 1.0' in text
         assert 'http_requests_total{method="other",route="/session",status_code="405"} 1.0' in text
         assert 'http_request_duration_seconds_count{method="POST",route="/session",status_code="201"} 1.0' in text
+        told = re.findall(r'aero_webrtc_udp_relay_events_total{event="(\w+)"} 0.0', text)
+        assert set(told) == set(EVENTS) and "udp_ws_dropped_denied_by_policy" in told and told == sorted(told)
         assert "process_resident_memory_bytes" in text and "_created" not in text
         assert 'aero_lab_refused_total{endpoint="none",reason="not-found"} 1.0' in text
 
