@@ -9,10 +9,13 @@ when nothing has any it jumps to the next deadline. The driver of real time is t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from .errors import AeroLabError, UsageError
-from .limits import NEVER, SCHEDULER_TURNS
+from .limits import NEVER, SCHEDULER_TURNS, SECOND
+
+RUN_ON = SECOND
+"""Most that a runner works on in one go when nothing else is going to happen; then whoever waits looks again."""
 
 
 class Clock(Protocol):
@@ -35,6 +38,20 @@ class Node(Protocol):
 
         Work that cannot be done (a frame that finds its output ring full) is not work: whoever empties that ring
         runs in the same instant, and the question is asked again after it did.
+        """
+        ...
+
+
+class Runner(Node, Protocol):
+    """A node that takes time to do its work: a machine. It is asked to run on when no node has work now."""
+
+    def run_on(self, horizon: int) -> int:
+        """Work on, up to ``horizon`` at most, and stop at once when something is there for others.
+
+        Returns the time of that, or ``horizon``; when it sleeps the time until which it will, which may be later
+        (``NEVER``: only input can wake it). What it has for others is theirs when the clock shows that time: its
+        :meth:`poll_at` says so then. No input comes to a runner before the horizon but what others that run cause; where
+        they can, it comes as late as this one is ahead.
         """
         ...
 
@@ -71,12 +88,15 @@ class Scheduler:
     """Drives nodes in virtual time, the same way in every run.
 
     At one instant the nodes that have work are stepped in the order in which they were added, turn after turn, until
-    none has work left; then the clock jumps to the least deadline. Nothing depends on hashes, addresses or real time.
+    none has work left; then the clock jumps to the least deadline. A node that takes time (:class:`Runner`) runs on
+    from now to that deadline first, and the clock follows it to where it stopped. Nothing depends on hashes, addresses or real time.
     """
 
     def __init__(self, clock: VirtualClock):
         self.clock = clock
         self.nodes: list[Node] = []
+        self.runners: list[Any] = []
+        """Those of the nodes that take time."""
         self.instants = 0
         """Instants at which something was stepped."""
         self.steps = 0
@@ -88,10 +108,13 @@ class Scheduler:
             if any(node is other for other in self.nodes):
                 raise UsageError(f"{_name(node)} is already on this scheduler")
             self.nodes.append(node)
+            if hasattr(node, "run_on"):
+                self.runners.append(node)
 
     def remove(self, node: Node) -> None:
         """Take a node away; takes effect at the next turn."""
         self.nodes = [other for other in self.nodes if other is not node]
+        self.runners = [other for other in self.runners if other is not node]
 
     def settle(self) -> int:
         """Step whatever has work at the present instant until nothing has; returns the next deadline.
@@ -139,12 +162,23 @@ class Scheduler:
             deadline = self.settle()
             if condition is not None and condition():
                 return True
+            if self.runners and self.clock.now() < last:
+                deadline = self._run_on(min(deadline, last), deadline)
             if deadline > last or deadline >= NEVER:
                 break
             self.clock.advance_to(deadline)
         if last < NEVER:
             self.clock.advance_to(last)
         return condition is None and last == until
+
+    def _run_on(self, horizon: int, deadline: int) -> int:
+        """Let the runners work until something is there for a node; returns the next deadline of all."""
+        horizon = min(horizon, self.clock.now() + RUN_ON)
+        for runner in self.runners:
+            there = runner.run_on(horizon)
+            deadline = min(deadline, there)
+            horizon = min(horizon, there)
+        return deadline
 
     def __repr__(self) -> str:
         return f"<Scheduler {len(self.nodes)} nodes at {self.clock.now()} ns, {self.steps} steps>"

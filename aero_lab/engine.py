@@ -346,6 +346,22 @@ class VirtualEngine:
                 self._serve()
             return task.value()
 
+    def until(self, condition: Callable[[], bool], duration: int) -> bool:
+        """Let up to ``duration`` nanoseconds go by, until the condition holds; whether it came to hold."""
+        if self.closed:
+            raise EngineStopped("the lab is closed")
+
+        def holds() -> bool:
+            if self._asked:
+                self._serve()
+            return condition()
+
+        with self._turn:
+            try:
+                return self.scheduler.run(holds, self.now() + duration)
+            finally:
+                self._serve()
+
     def advance(self, duration: int) -> None:
         """Let ``duration`` nanoseconds of virtual time go by."""
         with self._turn:

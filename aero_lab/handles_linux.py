@@ -54,18 +54,24 @@ class Linux(Shell):
         if options.get("nic") is None:
             if mac is not None or backend != "queue":
                 raise UsageError(f"{'mac' if mac is not None else 'backend'}= is of a network card; {NO_NIC}")
-            return cls._keep(cls(lab, name, open_linux(clock=clock, **options), None, None, ()))
+            host = open_linux(clock=clock, **options)
+            if lab.virtual:
+                lab._engine.call(cls._schedule, lab, host)
+            return cls._keep(cls(lab, name, host, None, None, ()))
         check_model(options["nic"])
         check_backend(backend)
-        if lab.virtual:
-            raise UsageError("a network card of a machine lives in real time so far: Lab() without virtual=True")
+        if lab.virtual and backend != "queue":
+            raise UsageError("backend= is for real time: in virtual time nothing stands between card and tunnel")
         address = parse_mac(mac) if mac is not None else None
         host = open_linux(clock=clock, **options)
         try:
 
             def make_host(rng: random.Random, now: int) -> LinuxGuest:
                 own = address or bytes((0x52, 0x54, 0)) + rng.randbytes(3)
-                host.attach(lab._engine.driver, own, backend, lab.mtu)  # type: ignore[union-attr]
+                if lab.virtual:
+                    host.schedule(lab._engine, own)
+                else:
+                    host.attach(lab._engine.driver, own, backend, lab.mtu)  # type: ignore[union-attr]
                 return host
 
             guest = cls(lab, name, *lab._engine.call(lab._connect, number, name, make_host))
@@ -76,6 +82,12 @@ class Linux(Shell):
             host.close()
             raise
         return guest
+
+    @staticmethod
+    def _schedule(lab: Lab, host: LinuxGuest) -> None:
+        """Put a machine without a network card on a lab's scheduler."""
+        host.schedule(lab._engine)
+        lab._engine.add(host)
 
     @staticmethod
     def _keep(guest: Linux) -> Linux:

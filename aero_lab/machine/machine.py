@@ -195,8 +195,26 @@ class Machine:
             try:
                 self.last = self._run(until, ns, instructions, timeout, frames)
             finally:
-                self.bus.row.match_size = 0
+                if isinstance(until, (bytes, str)):
+                    self.watch(None)
             return self.last
+
+    def watch(self, text: bytes | str | None) -> None:
+        """End a run, whichever it is, at the last byte of ``text`` when the guest prints it from now on; None: do
+        not."""
+        if text is not None:
+            self._wait_for(text)
+        else:
+            self.bus.row.match_size = 0
+
+    @property
+    def wakes_at(self) -> int:
+        """The guest's time at which its own chips will wake a processor that sleeps: now when it is awake,
+        :data:`~aero_lab.machine.limits.NEVER` when none will."""
+        b, c = self.bus.row, self._cpu
+        if not c.halted or c.intr_vector >= 0 or b.intr or b.in_tail != b.in_head or self.console.waiting:
+            return self.now
+        return min(int(b.deadline), self._cards.due)
 
     @contextmanager
     def _standing(self) -> Iterator[None]:

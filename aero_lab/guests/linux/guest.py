@@ -54,7 +54,7 @@ class Tape:
             self.ended = stop
             self._changed.notify_all()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | str) -> None:
         self.machine.console.write(data)
 
     def fail(self, error: BaseException) -> None:
@@ -144,13 +144,13 @@ class LinuxGuest:
         self.machine = machine
         """The :class:`~aero_lab.machine.Machine`: registers, screenshot, breakpoints, snapshots."""
         self.live = machine.clock == "host"
-        self._line: DrivenLine | LiveLine = (LiveLine if self.live else DrivenLine)(machine)
+        self._line: Any = (LiveLine if self.live else DrivenLine)(machine)
         self._session = Session(self._line)
         self._turn = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closing = False
         self._actions: list[Callable[[], None]] = []
-        self.cable = Cable(machine, machine.nics[0]) if machine.nics else None
+        self.cable: Any = Cable(machine, machine.nics[0]) if machine.nics else None
         """The cable of its network card, when it has one."""
         self._mac = machine.nics[0].mac if machine.nics else b""
         self.resume()
@@ -185,13 +185,13 @@ class LinuxGuest:
     def type(self, text: str | bytes) -> None:
         """Type on the console; a machine that stands still gets it when it goes on."""
         self._check()
-        self.machine.console.write(text)
+        self._line.write(text)
 
     def answer(self, text: str | bytes, ns: int) -> None:
         """Type, and let a machine that stands still go on for up to ``ns`` of guest time, until it prompts again."""
         if self._closing or self._line.ended is not None:
             return
-        self.machine.console.write(text)
+        self._line.write(text)
         if not self.live and self._turn.acquire(blocking=False):
             try:
                 self._line.wait(PROMPT, self._line.mark(), ns / 1e9)
@@ -262,7 +262,7 @@ class LinuxGuest:
         return self._card.nic_rx
 
     @property
-    def _card(self) -> Cable:
+    def _card(self) -> Any:
         if self.cable is None:
             raise UsageError(NO_NIC)
         return self.cable
@@ -279,6 +279,20 @@ class LinuxGuest:
         """Give its frames the identities behind ``first``, every second number."""
         self._card.number_frames(first)
 
+    def schedule(self, engine: Any, mac: bytes | None = None) -> None:
+        """Go on in a lab's virtual time, as one of its nodes: this guest is to be put on the engine then."""
+        from .scheduled import ScheduledLine, ScheduledMachine
+
+        if self.live:
+            raise UsageError("in virtual time a machine's clock is its instructions")
+        self._mac = self._mac if mac is None else mac
+        self.cable = ScheduledMachine(self.machine, engine.now())
+        self._use(ScheduledLine(self.cable, engine), self._session.number)
+
+    def _use(self, line: Any, number: int) -> None:
+        self._line = line
+        self._session = Session(line, number)
+
     def go_online(self) -> None:
         """Have the guest bring its network up; the lease comes a moment later."""
         self.run(f"aero-net {mac_text(self._mac)}").check()
@@ -288,6 +302,10 @@ class LinuxGuest:
 
     def poll_at(self, now: int) -> int:
         return self._card.poll_at(now)
+
+    def run_on(self, horizon: int) -> int:
+        """In virtual time: let the machine take its time."""
+        return self.cable.run_on(horizon)
 
     def set_link(self, up: bool) -> None:
         """Plug the cable of its network card in, or pull it."""
@@ -308,7 +326,7 @@ class LinuxGuest:
         """Another guest that goes on from here by itself."""
         with self.paused() as machine:
             twin = LinuxGuest(machine.fork())
-        twin._session._number = self._session._number
+        twin._session.number = self._session.number
         return twin
 
     def on_close(self, action: Callable[[], None]) -> None:

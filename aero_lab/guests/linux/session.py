@@ -103,17 +103,18 @@ class Completed:
 class Session:
     """A shell on the other end of a :class:`Line`, standing at its prompt."""
 
-    def __init__(self, line: Line):
+    def __init__(self, line: Line, number: int = 0):
         self._line = line
-        self._number = 0
+        self.number = number
+        """Commands given so far."""
 
     def run(self, command: str, timeout: float) -> Completed:
         """Run a command in a shell of its own; :class:`NoAnswer` when it is not done after ``timeout`` seconds."""
         script = command.encode()
         if not 0 < len(script) <= COMMAND_MOST or b"\0" in script:
             raise UsageError(f"a command has 1 to {COMMAND_MOST:,} bytes, none of them zero")
-        self._number += 1
-        token = b"%08x" % self._number
+        self.number += 1
+        token = b"%08x" % self.number
         begin, end = MARK + token + b"<", MARK + token + b">"
         line, start = self._line, self._line.mark()
         line.write(KILL_LINE + b"aero-run %b %d\n" % (token, len(script)))

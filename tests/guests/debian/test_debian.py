@@ -143,7 +143,7 @@ def test_a_snapshot_goes_on_exactly_where_it_was_taken(machine, tmp_path):
         after = guest.run("cat /tmp/file; sha256sum /bin/busybox")
         wanted = guest.machine.state_hash()
     with LinuxGuest(Machine.load(tmp_path / "m")) as again:
-        again._session._number = 1
+        again._session.number = 1
         assert again.run("cat /tmp/file; sha256sum /bin/busybox") == after
         assert again.machine.state_hash() == wanted
 
