@@ -38,6 +38,10 @@ class Shell(Guest):
     _address: str | None = None
     _address6: str | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy of the lab has no view of the console open."""
+        return {**vars(self), "_view": None}
+
     def run(self, workload: str, *, timeout: float | None = None, **parameters: Any) -> Any:
         """Run a workload by name, or else a shell command, and wait for it.
 

@@ -18,9 +18,12 @@ whatever is defined in this process, such as a task written in a notebook, may t
 from __future__ import annotations
 
 import builtins
+import hashlib
 import io
+import os
 import pickle
 import sys
+import tempfile
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,6 +35,7 @@ import numpy as np
 from ..compiled.records import _zero
 from ..compiled.registry import PLAIN
 from ..errors import UsageError
+from ..machine.machine import Machine
 from . import arrays, generators
 from .generators import ENDED, CannotCopy, Origin, Reviver
 
@@ -43,7 +47,8 @@ _ROOMS = tuple(
     f"{PACKAGE}.{room}"
     for room in """
     audit capture causes clock compiled.records egress.acks egress.contract egress.virtual errors framing
-    guests.scripted handles injection keeping lan link paths rings services stack transports.base transports.impaired
+    guests.linux.guest guests.linux.scheduled guests.scripted handles handles_linux handles_shell injection keeping lan link machine.stop paths rings services stack
+    transports.base transports.impaired
     transports.memory tunnels.base tunnels.memory wire worlds
     """.split()
 )
@@ -85,7 +90,11 @@ class _Packer(pickle.Pickler):
             return self._generator(obj)
         if kind is FunctionType:
             return self._function(obj)
+        if kind is Machine:
+            return self._put(obj.fork(), "a machine") if self._beside is not None else (_machine, (_saved(obj),))
         if kind.__module__ == "_hashlib":
+            if obj.digest() == hashlib.new(obj.name).digest():
+                return _digest, (obj.name,)  # of nothing so far
             return self._put(obj.copy(), f"a {obj.name} digest under way")
         if isinstance(obj, np.dtype):
             return _dtype, (arrays.dtype_name(obj),)
@@ -164,6 +173,8 @@ class _Unpacker(pickle.Unpickler):
             "_method": _method,
             "_record": _record,
             "_new": _new,
+            "_machine": _machine,
+            "_digest": _digest,
             "_set_slots": _set_slots,
             "_memoryview": _memoryview,
             "_bytes_view": _bytes_view,
@@ -348,6 +359,29 @@ def _set_slots(made: Any, values: dict[str, Any]) -> None:
 
 def _record(dtype: np.dtype) -> Any:
     return _zero(dtype)
+
+
+def _digest(name: str) -> Any:
+    if name not in ("md5", "sha1", "sha256"):
+        raise UsageError(f"there is no digest {name!r} on a bench")
+    return hashlib.new(name)
+
+
+def _saved(machine: Machine) -> bytes:
+    """A machine as its own snapshots are."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "machine")
+        machine.save(path)
+        with open(path, "rb") as file:
+            return file.read()
+
+
+def _machine(data: bytes) -> Machine:
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "machine")
+        with open(path, "wb") as file:
+            file.write(data)
+        return Machine.load(path)
 
 
 def _bytes_view(data: bytes, form: str) -> memoryview:

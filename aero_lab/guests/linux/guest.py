@@ -293,6 +293,27 @@ class LinuxGuest:
         self._line = line
         self._session = Session(line, number)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy of the lab takes along; the console's line and what waits for it are made again."""
+        if self.live or not hasattr(self._line, "engine"):
+            raise UsageError("only a guest in a lab in virtual time is copied with it")
+        return {
+            "machine": self.machine,
+            "cable": self.cable,
+            "engine": self._line.engine,
+            "number": self._session.number,
+            "mac": self._mac,
+            "closing": self._closing,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from .scheduled import ScheduledLine
+
+        self.machine, self.cable, self.live = state["machine"], state["cable"], False
+        self._mac, self._closing = state["mac"], state["closing"]
+        self._turn, self._thread, self._actions = threading.Lock(), None, []
+        self._use(ScheduledLine(self.cable, state["engine"]), state["number"])
+
     def go_online(self) -> None:
         """Have the guest bring its network up; the lease comes a moment later."""
         self.run(f"aero-net {mac_text(self._mac)}").check()
