@@ -50,8 +50,8 @@ class Runner(Node, Protocol):
 
         Returns the time of that, or ``horizon``; when it sleeps the time until which it will, which may be later
         (``NEVER``: only input can wake it). What it has for others is theirs when the clock shows that time: its
-        :meth:`poll_at` says so then. No input comes to a runner before the horizon but what others that run cause; where
-        they can, it comes as late as this one is ahead.
+        :meth:`poll_at` says so then. Nothing comes to a runner before the horizon but what others that run cause;
+        where they can, it comes as late as this one is ahead.
         """
         ...
 
@@ -89,7 +89,8 @@ class Scheduler:
 
     At one instant the nodes that have work are stepped in the order in which they were added, turn after turn, until
     none has work left; then the clock jumps to the least deadline. A node that takes time (:class:`Runner`) runs on
-    from now to that deadline first, and the clock follows it to where it stopped. Nothing depends on hashes, addresses or real time.
+    from now to that deadline first, and the clock follows it to where it stopped. Nothing depends on hashes, addresses
+    or real time.
     """
 
     def __init__(self, clock: VirtualClock):

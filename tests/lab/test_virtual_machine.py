@@ -33,6 +33,18 @@ class Taker:
         self.seen += [(now, frame.data) for frame in self.node.nic_tx.pop_many(1)]
 
 
+class Noting(Taker):
+    """Several of them share one log."""
+
+    def __init__(self, node: ScheduledMachine, number: int, log: list[tuple[int, int]]):
+        super().__init__(node)
+        self.number, self.log = number, log
+
+    def step(self, now: int) -> None:
+        super().step(now)
+        self.log.append((now, self.number))
+
+
 class Ticking:
     """A node that does something at given times."""
 
@@ -64,6 +76,12 @@ def sender(waits, size=60, **more) -> ScheduledMachine:
     m.attach(Mailbox())
     m.write(DATA, bytes(range(256)) * 8)
     return ScheduledMachine(m, START)
+
+
+def card_of(node: ScheduledMachine) -> Mailbox:
+    card = node.nic
+    assert isinstance(card, Mailbox)
+    return card
 
 
 SETUP = 8
@@ -106,13 +124,7 @@ def test_machines_take_turns_by_their_clocks_whatever_their_order():
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
         nodes = [sender(waits[number]) for number in order]
         log: list[tuple[int, int]] = []
-
-        class Noting(Taker):
-            def step(self, now: int) -> None:
-                super().step(now)
-                log.append((now, nodes.index(self.node)))
-
-        bench(*nodes, *(Noting(node) for node in nodes)).run(START + 10_000)
+        bench(*nodes, *(Noting(node, at, log) for at, node in enumerate(nodes))).run(START + 10_000)
         wanted = sorted((when, at) for at, number in enumerate(order) for when in times_of(waits[number]))
         assert log == wanted
 
@@ -169,7 +181,7 @@ def test_frames_that_nobody_takes_hold_up_the_sender_and_not_the_machine():
     taker = Taker(node, most=0)
     scheduler = bench(node, taker)
     scheduler.run(START + 100 * BLOCKED)
-    held = len(node.nic_tx) + len(node.nic.tx)
+    held = len(node.nic_tx) + len(card_of(node).tx)
     assert held < 2000 and node.local == scheduler.clock.now()
     taker.most = 1 << 30
     # The guest did not wait: what it wrote into the register again before the frame was gone is its own affair.
@@ -182,7 +194,7 @@ def test_frames_for_a_card_that_takes_none_wait_without_end():
     ticks = Ticking([START + 100], lambda now: [node.nic_rx.push(b"y" * 1500, now) for _ in range(900)])
     scheduler = bench(node, ticks, Taker(node))
     assert scheduler.run(START + 1_000_000)
-    assert len(node.nic_rx) + len(node.nic.rx) == 900 and node.local == START + 1_000_000
+    assert len(node.nic_rx) + len(card_of(node).rx) == 900 and node.local == START + 1_000_000
 
 
 def test_a_machine_at_its_end_leaves_the_others_alone():

@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 import sys
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def nic(request):
     return request.param
 
 
-def plugged(nic, **options):
+def plugged(nic, **options) -> tuple[al.Lab, Any]:
     lab = al.Lab(virtual=True, seed=3, progress=False, **options)
     return lab, lab.guest("linux", nic=nic, progress=False)
 

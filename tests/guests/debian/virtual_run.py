@@ -1,11 +1,12 @@
 """Boots Debian, downloads through a lab in virtual time and saves the captures: a process of its own for a test.
 
-    python -m tests.guests.debian.virtual_run FOLDER NIC...
+python -m tests.guests.debian.virtual_run FOLDER NIC...
 """
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import aero_lab as al
 
@@ -21,7 +22,7 @@ def main(folder: str, *nics: str) -> None:
 
 
 def download(lab: al.Lab, out: str) -> None:
-    guest = lab.guests[0]
+    guest: Any = lab.guests[0]
     digest = guest.run("wget -q -O - http://files.lab/500KB | md5sum").check().output.split()[0]
     lab.capture.save(out)
     print(digest, lab.now, guest.machine.icount, guest.machine.state_hash())
