@@ -63,7 +63,7 @@ def until(lab, seconds):
     return lab
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
+@settings(max_examples=7, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
 @given(
     st.sampled_from(LINKS),
     st.lists(st.sampled_from(WORKLOADS), min_size=1, max_size=2),

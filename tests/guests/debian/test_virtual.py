@@ -114,7 +114,7 @@ def test_a_command_that_takes_too_long_is_ended_by_the_virtual_clock():
             guest.run("sleep 1000", timeout=3)
         assert 3e9 <= lab.now - before < 6e9
         assert guest.run("echo again").output == "again\n"
-        lab.advance(1000)
+        lab.advance(20)
         with pytest.raises(NoAnswer, match="stopped"):
             guest.run("echo b > /proc/sysrq-trigger; echo o > /proc/sysrq-trigger; sleep 100")
         assert lab.guest().run("ping", count=1).ok
