@@ -576,6 +576,9 @@ TWINS: dict[str, dict[str, str]] = {
         "aero_lab.nic.e1000.interrupts": "transmitted",
         "aero_lab.nic.e1000.transmit": "_complete _next_packet _send _send_packet gather length_of ring_base transmit",
     },
+    "tests/nic/e1000/test_transmit.py::test_loopback": {
+        "aero_lab.nic.e1000.transmit": "_loop_back",
+    },
     "tests/nic/e1000/test_transmit.py::test_resetting_the_ring_forgets_a_packet_under_way": {
         "aero_lab.nic.e1000.transmit": "forget_packet",
     },

@@ -32,10 +32,14 @@ from ..dma import dma_get8, dma_get64, dma_put8, dma_read, put_u32_le, u32_le
 from ..offload import IPV6, UDP, fix_segment, put_checksum, segment_count
 from ..port import P
 from .filters import kind_of
-from .interrupts import cause, transmitted, update_pin
+from .interrupts import cause, received, transmitted, update_pin
 from .names import (
     CTRL,
     CTRL_VME,
+    RCTL,
+    RCTL_EN,
+    RCTL_LBM,
+    RXO,
     STATUS,
     STATUS_LU,
     TCTL,
@@ -50,9 +54,10 @@ from .names import (
     TXQE,
     VET,
 )
-from .receive import FRAME_LEAST
+from .phy import CONTROL, CONTROL_LOOPBACK
+from .receive import FRAME_LEAST, NO_ROOM, receive_frame
 from .state import HELD, D
-from .statistics import TSCTC, TSCTFC, bump, count_sent
+from .statistics import MPC, TSCTC, TSCTFC, bump, count_sent
 
 TURNS = 4096
 """Descriptors taken in one call."""
@@ -188,8 +193,20 @@ def hold(D, P, ram, first, number):
     return at
 
 
-@kernel(VOID(D, P, BYTES, I64, I64, I64, I64, I64))
-def _send(D, P, T, room, size, tag, now, frame):
+@kernel(VOID(D, P, BYTES, BYTES, I64, I64, I64))
+def _loop_back(D, P, ram, T, room, size, now):
+    """The frame at ``room`` comes back from the PHY (SDM 8.9) or the MAC (RCTL.LBM); without a buffer it is missed."""
+    D.loopbacks = D.loopbacks + 1
+    if D.reg[RCTL] & RCTL_EN:
+        done = receive_frame(D, P, ram, T, room, size)
+        if done == NO_ROOM:
+            bump(D, MPC, 1)
+            cause(D, RXO)
+        received(D, 1 if done == 1 else 0, size, now)
+
+
+@kernel(VOID(D, P, BYTES, BYTES, I64, I64, I64, I64, I64))
+def _send(D, P, ram, T, room, size, tag, now, frame):
     """Publish the frame of ``size`` bytes at ``frame``, with a VLAN tag (or none: -1); four bytes in front are free."""
     if tag >= 0:
         for i in range(3):
@@ -198,10 +215,13 @@ def _send(D, P, T, room, size, tag, now, frame):
         put_u16(T, room + 14, tag)
         size += 4
     kind = kind_of(T, room)
-    commit(T, room, size, now, D.identity, -1, 0, 0)
-    if D.identity:
-        D.identity = D.identity + 2
-    P.moved = P.moved + 1
+    if D.phy[CONTROL] & CONTROL_LOOPBACK or D.reg[RCTL] & RCTL_LBM:
+        _loop_back(D, P, ram, T, room, size, now)
+    else:
+        commit(T, room, size, now, D.identity, -1, 0, 0)
+        P.moved = P.moved + 1
+        if D.identity:
+            D.identity = D.identity + 2
     D.tx_frames = D.tx_frames + 1
     D.tx_bytes = D.tx_bytes + size
     count_sent(D, size, kind)
@@ -246,7 +266,7 @@ def _send_segments(D, P, ram, T, first, size, last, tag, now):
         gather(D, P, ram, first, 0, header, T, frame)
         gather(D, P, ram, first, at, length, T, frame + header)
         fix_segment(T, frame, header + length, D.tso_ipcss, D.tso_tucss, kind, index, number, mss)
-        _send(D, P, T, room, header + length, tag, now, frame)
+        _send(D, P, ram, T, room, header + length, tag, now, frame)
         D.tx_sent = index + 1
     D.tx_segmented = D.tx_segmented + 1
     bump(D, TSCTC, 1)
@@ -278,7 +298,7 @@ def _send_packet(D, P, ram, T, first, size, last, now):
     frame = room + extra
     gather(D, P, ram, first, 0, size, T, frame)
     _checksums(D, T, frame, size, last)
-    _send(D, P, T, room, size, tag, now, frame)
+    _send(D, P, ram, T, room, size, tag, now, frame)
     return DONE
 
 

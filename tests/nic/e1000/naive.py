@@ -35,6 +35,7 @@ class NaiveCard:
     def __init__(self, mac: bytes, ram: bytes, tx: FrameRing, rx: FrameRing):
         self.mac, self.ram, self.tx, self.rx = mac, bytearray(ram), tx, rx
         self.cable, self.link_down_until, self.refused = True, None, 0
+        self.now = 0
         self.reset()
 
     def reset(self) -> None:
@@ -124,7 +125,7 @@ class NaiveCard:
         return self.get(name)
 
     def write(self, name: str, value: int, now: int) -> None:
-        self.waits = False
+        self.waits, self.now = False, now
         if name == "ICR":
             self.icr &= ~value
         elif name == "ICS":
@@ -157,6 +158,7 @@ class NaiveCard:
         self.settle(now)
 
     def poll(self, now: int) -> None:
+        self.now = now
         if self.link_down_until is not None and self.link_down_until <= now:
             self.link_down_until, self.waits = None, False
             self.look_at_link()
@@ -184,7 +186,7 @@ class NaiveCard:
         if self.get("TDH") >= n or tail >= n:
             return
         while self.get("TDH") != tail:
-            packet, taken, at, ended, special = b"", [], self.get("TDH"), False, None
+            packet, taken, at, ended, special = b"", [], self.get("TDH"), False, (0, 0, 0)
             while at != tail and not ended:
                 address, low, high = struct.unpack("<QII", self.load(base + 16 * at, 16))
                 command, dtyp = low >> 24, low >> 20 & 15
@@ -205,6 +207,7 @@ class NaiveCard:
                 ended = bool(command & 1)
                 special = (command, low, high)
             else:
+                assert self.pending is not None
                 if ended:
                     if not self.skip and len(self.pending) + len(packet) > 256 << 10:
                         self.skip = True
@@ -327,7 +330,10 @@ class NaiveCard:
             data = data[:12] + tag + data[12:]
         if not self.tx.has_room(len(data)):
             return False
-        self.tx.push(data)
+        if self.get("RCTL") & 0xC0:
+            self.loop_back(data)
+        else:
+            self.tx.push(data)
         size = max(64, len(data) + 4)
         for name in ("TPT", "GPTC", self.class_of("PTC", size)):
             self.bump(name)
@@ -336,6 +342,15 @@ class NaiveCard:
         if data[0] & 1:
             self.bump("BPTC" if data[:6] == b"\xff" * 6 else "MPTC")
         return True
+
+    def loop_back(self, data: bytes) -> None:
+        if self.get("RCTL") & 2:
+            verdict = self.take(data)
+            if verdict is None:
+                self.bump("MPC")
+                self.icr |= 0x40
+            elif verdict:
+                self.tell([len(data)])
 
     def bump(self, name: str, by: int = 1) -> None:
         self.r[name] = self.get(name) + by
@@ -374,15 +389,19 @@ class NaiveCard:
             if verdict:
                 done.append(len(data))
         self.rx.pop_many(taken)
+        self.tell(done)
+        self.settle(now)
+
+    def tell(self, done: list[int]) -> None:
+        """Frames of these sizes were stored."""
         if done:
             if min(done) <= self.get("RSRPD"):
                 self.icr |= 1 << 16
             if self.get("RDTR"):
-                self.delay("rdtr", "radv", self.get("RDTR"), self.get("RADV"), now)
+                self.delay("rdtr", "radv", self.get("RDTR"), self.get("RADV"), self.now)
             else:
                 self.icr |= 0x80
                 self.timer["rdtr"] = self.timer["radv"] = None
-        self.settle(now)
 
     def arrived(self, data: bytes) -> None:
         self.bump("TPR")

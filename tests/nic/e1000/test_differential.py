@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aero_lab.nic.port import LINK
@@ -187,7 +187,7 @@ TSO = struct.pack("<BBHBBHIBBH", 14, 24, 33, 34, 50, 0, 0x27 << 24, 0, 54, 20)
 PIECE = struct.pack("<QIBBH", BUFFERS, 94 | 1 << 20 | 0x2D << 24, 0, 3, 0)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.lists(steps, max_size=40))
 @example([("bytes", BUFFERS, PACKET), ("tx", 0, TSO), ("tx", 1, PIECE), ("kick", 2), ("drain",), ("read", "TSCTC")])
 @example([("kick", 7), ("kick", 7), ("drain",), ("poll", 0), ("drain",), ("read", "GOTCL"), ("read", "GOTCH")])

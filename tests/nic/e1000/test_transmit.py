@@ -417,6 +417,24 @@ def test_descriptor_types_have_two_numbers(index):
     assert rig.sent() == [] and rig.tx_done(1) and rig.nic.state.ctx_tucso == 50
 
 
+@pytest.mark.parametrize("where", ["phy", "mac"])
+def test_loopback(where):
+    """What is sent comes back, and nothing goes out; a driver tests its card so."""
+    rig = sender()
+    rig.rx_ring(control=0x8002 | 1 << 26 | (0x40 if where == "mac" else 0))
+    if where == "phy":
+        rig.write("MDIC", 1 << 26 | 1 << 21 | 0x4140)
+    rig.cause()
+    for i in range(17):
+        rig.send(frame(60, BROADCAST, MAC, seed=i))
+    assert rig.sent() == []
+    assert [rig.received(i) for i in range(15)] == [frame(60, BROADCAST, MAC, seed=i) for i in range(15)]
+    assert rig.nic.counters["loopbacks"] == 17 and rig.read("MPC") == 2 and rig.cause() & 0xC1 == 0xC1
+    rig.write("RCTL", 0x40)
+    rig.send(frame(60))
+    assert rig.sent() == [] and rig.read("TPR") == 15
+
+
 # Bad input -----------------------------------------------------------------------------------------------------------
 def test_packets_without_an_end():
     """A driver that turns its ring round and round without EOP: bounded, dropped, counted; then all is well again."""
