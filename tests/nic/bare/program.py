@@ -96,7 +96,8 @@ def qemu(program: Program, folder: Path, device: str) -> list[int]:
     kernel = folder / "bare"
     kernel.write_bytes(program.bytes())
     command = [
-        "qemu-system-i386", "-accel", "tcg", "-icount", "shift=10,sleep=off", "-m", "16", "-nodefaults", "-display", "none", "-no-reboot",
+        "qemu-system-i386", "-accel", "tcg", "-icount", "shift=10,sleep=off",
+        "-m", "16", "-nodefaults", "-display", "none", "-no-reboot",
         "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-kernel", str(kernel), "-device", device,
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)

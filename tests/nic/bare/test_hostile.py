@@ -137,7 +137,7 @@ def test_the_receiver_misused(name, tail):
 
 
 def test_frames_stored_over_the_drivers_code_are_what_it_runs():
-    """A buffer inside the code of the driver: the processor sees the new bytes, and falls over them, not the machine."""
+    """A buffer inside the code of the driver: the processor runs the new bytes, and falls, not the machine."""
     program = rings(Program(), [])
     for i in range(8):
         program.put(RX + 16 * i, struct.pack("<QQ", CODE + 256, 0))
