@@ -143,6 +143,11 @@ class ScheduledMachine:
     def _room(self) -> bool:
         return self.nic_tx.has_room(RING_ARENA // RING_SLOTS)
 
+    def number_frames(self, first: int) -> None:
+        """Give its frames the identities behind ``first``, every second number."""
+        if self.nic is not None:
+            self.nic.number_frames(first)
+
     # The cable ------------------------------------------------------------------------------------------------------
 
     def set_link(self, up: bool) -> None:
