@@ -8,9 +8,9 @@ at the client, sockets at the server)::
     owner -- send() --> frames --> ring --> transport
     owner <-- room(), data() -- [buffer of the stream] <-- parser <-- transport
 
-**Out.** A stream may send as much as its credit and the room in the ring allow. Where the ring is the limit, streams
-wait in one line and each gets one message's worth in turn, so a fast one leaves the others their share. DATA goes into
-the ring behind everything that was said before.
+**Out.** A stream may send as much as its credit and its share of the ring allow. Where the ring is the limit, streams
+wait in one line, and room is kept for those whose turn it is, so a fast one leaves the others their share. DATA goes
+into the ring behind everything that was said before.
 
 **In.** What the owner has no room for waits in a buffer of the stream. In version 2 that buffer is the stream's
 window: the peer was told how much may come (CREDIT) and is told more when the owner took it; a stream that is not read
@@ -53,6 +53,7 @@ class Stream:
     __slots__ = (
         "buffer",
         "buffered",
+        "burst",
         "context",
         "credit",
         "fin_in",
@@ -60,6 +61,8 @@ class Stream:
         "granted",
         "id",
         "in_line",
+        "promised",
+        "round",
         "taken",
         "told_fin",
         "wants_credit",
@@ -76,6 +79,8 @@ class Stream:
         self.buffer: deque[bytes] = deque()
         self.buffered = 0
         self.in_line = False  # waits for room in the ring
+        self.promised = False  # it has waited, and a message's worth of room is kept for it
+        self.round = self.burst = 0  # what it sent since the last flush, and which that was
         self.wants_credit = False
         self.fin_in = self.fin_out = self.told_fin = False
 
@@ -156,6 +161,8 @@ class MuxPort:
         self._control: deque[bytes] = deque()
         self._control_bytes = 0
         self._line: deque[Stream] = deque()  # wait for room in the ring
+        self._promises: list[Stream] = []  # have waited, and are about to send
+        self._round = 0
         self._full: dict[int, Stream] = {}  # version 1: their buffers are full
         self._buffered = 0
         self._windows = 0  # of all streams, beyond the first credit
@@ -194,11 +201,24 @@ class MuxPort:
         stream.buffered = 0
         self._full.pop(stream.id, None)
         stream.in_line = False  # its place in the line is passed over
+        if stream.promised:
+            stream.promised = False
+            self._promises.remove(stream)
 
     def room(self, stream: Stream) -> int:
-        """Bytes of DATA that :meth:`send` would take now."""
-        room = min(stream.credit, self._space())
-        return min(room, MUX_CHUNK) if self._line and not (len(self._line) == 1 and stream.in_line) else room
+        """Bytes of DATA that :meth:`send` would take now: its share, and beside what others were promised."""
+        if stream.round != self._round:
+            stream.round, stream.burst = self._round, 0
+        share = max(MUX_CHUNK, MUX_AHEAD // max(1, len(self.streams))) - stream.burst
+        kept = MUX_CHUNK * (len(self._promises) - stream.promised)
+        return max(0, min(stream.credit, share, self._space() - kept))
+
+    def _spent(self, stream: Stream, size: int) -> None:
+        stream.credit -= size
+        stream.burst += size
+        if stream.promised:
+            stream.promised = False
+            self._promises.remove(stream)
 
     def _space(self) -> int:
         ring = self._messages
@@ -217,12 +237,9 @@ class MuxPort:
                     self.wait(stream)
                     return taken
                 self._put(b"".join((mux.header(mux.DATA, stream.id, room), part[at : at + room])), room, now)
-                stream.credit -= room
+                self._spent(stream, room)
                 at += room
                 taken += room
-                if self._line and not stream.in_line and (at < size or part is not parts[-1]):
-                    self.wait(stream)  # others wait: the rest comes after one message of each of theirs
-                    return taken
         return taken
 
     def send_all(self, stream: Stream, view: memoryview, now: int) -> None:
@@ -231,7 +248,7 @@ class MuxPort:
             part = view[at : at + MUX_CHUNK]
             sent = self._put(b"".join((mux.header(mux.DATA, stream.id, len(part)), part)), len(part), now)
             assert sent, "the ring was to have room for this"
-        stream.credit -= len(view)
+        self._spent(stream, len(view))
 
     def wait(self, stream: Stream) -> None:
         """Have :meth:`MuxOwner.writable` called when there is room for this stream."""
@@ -324,12 +341,19 @@ class MuxPort:
 
     def flush(self, now: int) -> None:
         """Put what waits into the transport, as far as there is room, and let streams that waited go on in turn."""
+        for stream in self._promises:  # whoever has not used it had nothing to send
+            stream.promised = False
+        self._promises.clear()
         while True:
+            self._round += 1
             self._push_control(now)
-            while self._line and self._space() > 0:
+            for _ in range(len(self._line)):
+                if self._space() <= MUX_CHUNK * len(self._promises):
+                    break
                 stream = self._line.popleft()
                 if stream.in_line:
-                    stream.in_line = False
+                    stream.in_line, stream.promised = False, True
+                    self._promises.append(stream)
                     self.owner.writable(stream, now)
             if not len(self._messages) or not self.end.send(self._messages, now) or not (self._line or self._control):
                 return
@@ -342,7 +366,7 @@ class MuxPort:
             return now
         if self._control and self._messages.has_room(len(self._control[0])):
             return now
-        if self._line and self._space() > 0:
+        if self._line and self._space() > 0:  # promises end with the next flush
             return now
         if (len(self.end.received) or self.parser.waiting) and self.broken is None and not self._is_held():
             return now
@@ -357,6 +381,7 @@ class MuxPort:
         self._messages.clear()
         self._control.clear()
         self._line.clear()
+        self._promises.clear()
         self._pings.clear()
         self._control_bytes = 0
         self.broken, self.held_since, self._more = None, NEVER, False
