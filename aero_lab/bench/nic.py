@@ -11,7 +11,7 @@ Time is processor time of the measuring thread.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from ..nic.base import Nic
 from ..wire.frame import tcp_frame
 from ..wire.tcp import ACK, Tcp
 from .nic_e1000 import E1000Driver
+from .nic_virtio import VirtioDriver
 from .report import Progress, Result, chosen
 
 SAMPLES = 5
@@ -36,15 +37,15 @@ PEER, CARD = bytes.fromhex("02000000000f"), bytes.fromhex("525400123456")
 class Driver(Protocol):
     """What a bench asks of a card's driver."""
 
-    nic: Nic
-
+    @property
+    def nic(self) -> Nic: ...
     def put(self, data: bytes, slots: bool = True) -> None: ...
     def sends(self, frames: int, size: int, batch: int) -> int: ...
     def segments(self, packets: int, size: int, header: int, mss: int) -> int: ...
     def receives(self) -> int: ...
 
 
-DRIVERS = {"e1000": E1000Driver}
+DRIVERS: dict[str, Callable[[], Driver]] = {"e1000": E1000Driver, "virtio-net": VirtioDriver}
 """Drivers by model."""
 
 

@@ -26,6 +26,8 @@ NO_INTERRUPT = 1
 """Flag of the available ring (2.7.6)."""
 DESCRIPTOR = 16
 """Bytes of a descriptor."""
+NOWHERE = 1 << 62
+"""An address where there is no memory, nor anywhere near."""
 
 (
     SOUND, INDEX_JUMPED, HEAD_OUT_OF_RANGE, NEXT_OUT_OF_RANGE, CHAIN_TOO_LONG, INDIRECT_NOT_OFFERED, INDIRECT_NESTED,
@@ -81,6 +83,13 @@ piece, piece_at: where in the chain the last byte was found, so that the next ne
 Q, CH = record_type(QUEUE), record_type(CHAIN)
 
 
+@kernel(I64(I64))
+def place_of(address):
+    """An address as what is in the guest's memory, or beyond it: none above 2**63, which is a negative number here,
+    comes back into memory by what is added to it."""
+    return address if address >= 0 else NOWHERE
+
+
 @kernel(VOID(Q))
 def queue_reset(q):
     """As after a reset of the device (2.7 and 4.1.4.3); the size is the transport's to set."""
@@ -109,7 +118,7 @@ def queue_waiting(q, port, ram):
     """Heads that the driver made available and the device has not taken; a jump breaks the queue, and none are."""
     if q.enabled == 0 or q.broken:
         return 0
-    ahead = dma_get16(port, ram, q.avail + 2) - q.next_avail & 0xFFFF
+    ahead = dma_get16(port, ram, place_of(q.avail) + 2) - q.next_avail & 0xFFFF
     if ahead > q.entries:
         q.broken = INDEX_JUMPED
         return 0
@@ -119,7 +128,7 @@ def queue_waiting(q, port, ram):
 @kernel(I64(Q, P, BYTES))
 def queue_head(q, port, ram):
     """The head that is to be taken next, or -1; :func:`queue_waiting` has said that there is one."""
-    head = dma_get16(port, ram, q.avail + 4 + 2 * (q.next_avail & q.entries - 1))
+    head = dma_get16(port, ram, place_of(q.avail) + 4 + 2 * (q.next_avail & q.entries - 1))
     if head >= q.entries:
         q.broken = HEAD_OUT_OF_RANGE
         return -1
@@ -143,7 +152,7 @@ def queue_walk(q, chain, port, ram, head, indirect_offered):
     chain.disorder = 0
     chain.piece = 0
     chain.piece_at = 0
-    table = q.desc
+    table = place_of(q.desc)
     entries = q.entries
     most = q.entries
     nested = 0
@@ -166,7 +175,7 @@ def queue_walk(q, chain, port, ram, head, indirect_offered):
                 q.broken = INDIRECT_SIZE
             if q.broken:
                 return 0
-            table = dma_get64(port, ram, at)
+            table = place_of(dma_get64(port, ram, at))
             entries = length >> 4
             most = CHAIN_MOST  # Linux lets an indirect table be longer than a small queue
             nested = 1
@@ -177,7 +186,7 @@ def queue_walk(q, chain, port, ram, head, indirect_offered):
             return 0
         length = dma_get32(port, ram, at + 8)
         n = chain.count
-        chain.address[n] = dma_get64(port, ram, at)
+        chain.address[n] = place_of(dma_get64(port, ram, at))
         chain.length[n] = length
         if n == 0:
             chain.first = length
@@ -243,7 +252,7 @@ def chain_write(chain, port, ram, offset, size, source, at):
 @kernel(VOID(Q, P, BYTES, I64, I64))
 def queue_give(q, port, ram, head, written):
     """Put a chain into the used ring, with the bytes written to it; :func:`queue_publish` shows it to the driver."""
-    at = q.used + 4 + 8 * (q.next_used & q.entries - 1)
+    at = place_of(q.used) + 4 + 8 * (q.next_used & q.entries - 1)
     dma_put32(port, ram, at, head)
     dma_put32(port, ram, at + 4, written)
     q.next_used = q.next_used + 1 & 0xFFFF
@@ -256,11 +265,11 @@ def queue_publish(q, port, ram, event_idx):
         return 0
     before = q.signalled
     q.signalled = q.next_used
-    dma_put16(port, ram, q.used + 2, q.next_used)
+    dma_put16(port, ram, place_of(q.used) + 2, q.next_used)
     if event_idx:
-        event = dma_get16(port, ram, q.avail + 4 + 2 * q.entries)
+        event = dma_get16(port, ram, place_of(q.avail) + 4 + 2 * q.entries)
         return 1 if (q.next_used - event - 1 & 0xFFFF) < (q.next_used - before & 0xFFFF) else 0
-    return 0 if dma_get16(port, ram, q.avail) & NO_INTERRUPT else 1
+    return 0 if dma_get16(port, ram, place_of(q.avail)) & NO_INTERRUPT else 1
 
 
 @kernel(VOID(Q, P, BYTES, I64))
@@ -268,4 +277,4 @@ def queue_ask(q, port, ram, event_idx):
     """Ask to be notified of the next chain made available. Without EVENT_IDX drivers always notify: the flag that
     would stop them is never set."""
     if event_idx and q.enabled and q.broken == 0:
-        dma_put16(port, ram, q.used + 4 + 8 * q.entries, q.next_avail)
+        dma_put16(port, ram, place_of(q.used) + 4 + 8 * q.entries, q.next_avail)

@@ -19,12 +19,15 @@ TWINS: dict[str, dict[str, str]] = {
     },
     "tests/bench/test_nic.py::test_frames_that_are_sent_are_all_sent": {
         "aero_lab.bench.nic_e1000": "e1000_sends",
+        "aero_lab.bench.nic_virtio": "notify put_available put_descriptor virtio_sends",
     },
     "tests/bench/test_nic.py::test_frames_that_wait_all_arrive": {
         "aero_lab.bench.nic_e1000": "e1000_receives",
+        "aero_lab.bench.nic_virtio": "virtio_receives",
     },
     "tests/bench/test_nic.py::test_packets_are_cut_into_all_their_segments": {
         "aero_lab.bench.nic_e1000": "e1000_segments",
+        "aero_lab.bench.nic_virtio": "virtio_segments",
     },
     "tests/bench/test_traffic.py::test_generated_segments_are_their_twins": {
         "aero_lab.bench.traffic": "generate",
@@ -605,6 +608,9 @@ TWINS: dict[str, dict[str, str]] = {
     },
     "tests/nic/test_offload.py::test_sound_checksums_are_told_from_others": {
         "aero_lab.nic.offload": "checksum_sound",
+    },
+    "tests/nic/test_virtqueue.py::test_any_chain_is_walked_as_the_standard_says": {
+        "aero_lab.nic.virtqueue": "place_of",
     },
     "tests/nic/virtio_net/test_hostile.py::test_a_broken_ring_stops_the_device_until_a_reset": {
         "aero_lab.nic.virtio_net.interrupts": "judge",

@@ -71,13 +71,13 @@ def test_with_other_numbers_a_connection_is_not_served(tmp_path):
     """What a recording cannot do: the SYN is answered, what acknowledges another's numbers is not."""
     with al.Lab(virtual=True, seed=5) as lab:
         lab.guest().run("download", size="200kB")
-        rows = lab.capture.frames()
+        rows: Any = lab.capture.frames()
         recorded = lab.capture.capture()
     tcp = rows[(rows["point"] == "nic") & (rows["ip_proto"] == 6)]
     with al.Lab(virtual=True, seed=6) as lab:
         guest: Any = lab.guest("replay", pcap=recorded)
         result = guest.wait()
-        again = lab.capture.frames()
+        again: Any = lab.capture.frames()
         again = again[(again["point"] == "nic") & (again["ip_proto"] == 6)]
         assert result.details["frames_sent"] > 10
         data = {
