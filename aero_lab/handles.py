@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import os
 
     from .guests.scripted.guest import ScriptedGuest
+    from .guests.scripted.tasks import Task
+    from .guests.scripted.workloads import WorkloadResult
     from .guests.tap.guest import TapGuest
     from .guests.tap.namespace import Process
     from .lab import Lab
@@ -111,6 +113,32 @@ class Guest(ABC):
         return self._lab._engine.call(function)
 
 
+class Pending:
+    """A workload that was begun; :meth:`wait` for what comes of it."""
+
+    def __init__(self, guest: Guest, task: Task):
+        self._guest, self._task = guest, task
+
+    @property
+    def done(self) -> bool:
+        return self._task.done
+
+    def wait(self, timeout: float | None = None) -> WorkloadResult:
+        """Wait for its result; after ``timeout`` seconds of the lab's time it is cancelled and an error raised."""
+        limit = NEVER if timeout is None else round(timeout * SECOND)
+        return self._guest._lab._engine.run(self._begun, limit)
+
+    def _begun(self) -> Task:
+        return self._task
+
+    def cancel(self) -> None:
+        """End it now."""
+        self._guest._call(self._task.cancel)
+
+    def __repr__(self) -> str:
+        return f"<Pending {self._task.name} of {self._guest.name}: {'done' if self.done else 'under way'}>"
+
+
 class Scripted(Guest):
     """A scripted guest: our own stack with the habits of an operating system."""
 
@@ -156,6 +184,23 @@ class Scripted(Guest):
         from .guests.scripted.workloads import make
 
         return self.do(lambda host: make(workload, host, **parameters), workload, timeout)
+
+    def start(self, workload: str, **parameters: Any) -> Pending:
+        """Begin a workload and do not wait for it: time goes by with others, or with ``lab.advance``."""
+        from .guests.scripted.workloads import make
+
+        pending = Pending(
+            self, self._call(lambda: self._host.start(make(workload, self._host, **parameters), workload))
+        )
+        self._started = [*self.pending, pending]
+        return pending
+
+    @property
+    def pending(self) -> list[Pending]:
+        """What was begun with :meth:`start` and is not done, in that order. A fork of the lab has its own."""
+        return [each for each in self._started if not each.done]
+
+    _started: list[Pending] = []
 
     def do(self, task: Callable[[ScriptedGuest], Any], name: str = "task", timeout: float | None = None) -> Any:
         """Run a task of your own, ``task(host)`` giving its generator, and wait for what it returns.

@@ -82,7 +82,7 @@ class LinkEdge:
         self.down = FrameRing(RING_SLOTS, RING_ARENA)
         """IP packets for the guest."""
         self.stack = Stack(replace(config.stack(), max_connections=1), rng, now)
-        self.dhcp = DhcpServer(config, lambda: self._heard_at)
+        self.dhcp = DhcpServer(config, self._guest_heard_at)
         self.router6 = Advertiser(config, self.stack, now)
         self._heard_at = now
         self._rest = FrameRing(RING_SLOTS, RING_ARENA)
@@ -95,6 +95,9 @@ class LinkEdge:
         self._stuck = False
 
     # The node -------------------------------------------------------------------------------------------------------
+
+    def _guest_heard_at(self) -> int:
+        return self._heard_at
 
     def step(self, now: int) -> None:
         """Frames and packets both ways, as far as there is room, and what the neighbour has to say."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import enum
 import gc
+import importlib
+import os
+import pickle
 import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import aero_lab as al
+from aero_lab.capture import Recorder
+from aero_lab.disk import CaptureStream
+from aero_lab.engine import TimedOut
 from aero_lab.guests.scripted.workloads import make
-from aero_lab.keeping import files
+from aero_lab.keeping import files, graph
 
 LINKS = (
     None,
@@ -237,6 +244,41 @@ def test_an_ack_policy_holds_for_connections_that_begin_from_now_on():
         assert all(row["state"] != "open" for row in fork.flows.rows() if row["protocol"] == "tcp")
 
 
+def test_what_is_begun_is_waited_for_in_each_fork_by_itself():
+    with al.Lab(virtual=True, link="rtt=20ms") as lab:
+        guest: Any = lab.guest(profile="linux")
+        pending = guest.start("download", size=500_000)
+        lab.advance(0.2)
+        fork = lab.fork(link="rtt=100ms")
+        twin: Any = fork.guests[0]
+        assert len(guest.pending) == len(twin.pending) == 1 and not pending.done
+        slower = twin.pending[0].wait()
+        assert slower.ok and not pending.done
+        assert pending.wait().seconds < slower.seconds and pending.done and guest.pending == []
+        more = guest.start("download", size=10_000_000)
+        lab.advance(0.1)
+        more.cancel()
+        assert more.done and guest.pending == []
+        with pytest.raises(TimedOut):
+            guest.start("download", size=10_000_000).wait(timeout=0.2)
+
+
+@pytest.mark.parametrize("option", ["A", "B"])
+def test_other_options_fork_and_are_written_to_files(option, tmp_path):
+    with al.Lab(virtual=True, option=option) as lab:
+        guest: Any = lab.guest(profile="linux")
+        guest.start("source", size=300_000)
+        guest.start("udp-echo", count=20)
+        lab.advance(0.0011)
+        fork = lab.fork()
+        lab.save(tmp_path / "x.bench")
+        loaded = al.Lab.load(tmp_path / "x.bench")
+        captures = {written(until(each, 1.0), tmp_path) for each in (lab, fork, loaded)}
+        assert len(captures) == 1 and len(lab.capture) > 300
+        fork.close()
+        loaded.close()
+
+
 def test_mistakes_are_one_line():
     with al.Lab(virtual=True) as lab:
         lab.guest()
@@ -364,5 +406,57 @@ def test_files_that_are_none(tmp_path, monkeypatch):
         assert "\n" not in str(told.value) and file.name in str(told.value)
     with pytest.raises(al.UsageError, match="cannot be read"):
         al.Lab.load(tmp_path / "nowhere.bench")
-    with al.Lab.load(good) as lab, pytest.raises(al.UsageError, match="cannot be written"):
+    with al.Lab.load(good, progress=False) as lab, pytest.raises(al.UsageError, match="cannot be written"):
         lab.save(tmp_path / "no" / "such.bench")
+
+
+class Runs:
+    """What a hostile file would like its reader to call."""
+
+    def __init__(self, call, *arguments):
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self):
+        return self.call, self.arguments
+
+
+def test_a_file_cannot_have_anything_called_that_is_not_of_a_bench(tmp_path):
+    mark = tmp_path / "was here"
+    generator = graph._generator, ("os", "system", 1, None, [1, 0, 1, 9])
+    task = graph._generator, ("aero_lab.services.content", "content", 1, str(tmp_path / "mine.py"), "fresh")
+    (tmp_path / "mine.py").write_text(f"open({str(mark)!r}, 'w')")
+    memory = Runs(graph._unpacked, "<f8", (4,), 32, None, bytes(32))
+    hostile = (
+        Runs(os.system, f"touch '{mark}'"),
+        Runs(eval, f"open({str(mark)!r}, 'w')"),
+        Runs(getattr, "text", "join"),
+        Runs(open, str(mark), "w"),
+        Runs(subprocess.Popen, ["touch", str(mark)]),
+        Runs(importlib.import_module, "antigravity"),
+        Runs(CaptureStream, None, str(mark)),
+        Runs(Recorder.save, None, str(mark)),
+        Runs(graph._method, {}, "__class__"),
+        Runs(graph._method, Runs(importlib.import_module, "os"), "system"),
+        Runs(graph._new, dict),
+        Runs(graph._unpacked, "O", (1,), 8, None, bytes(8)),
+        Runs(graph._unpacked, "<i8", (1 << 40,), 8, None, bytes(8)),
+        Runs(graph._view, memory, "<f8", 24, (2,), (8,)),
+        Runs(graph._view, memory, "<f8", -8, (2,), (8,)),
+        Runs(graph._view, memory, "<f8", 16, (2,), (-8,)),
+        Runs(graph._memoryview, bytearray(4), 2, 8, "B"),
+        Runs(*generator),
+        Runs(*task),
+        Runs(graph._beside, 0),
+    )
+    for number, each in enumerate(hostile):
+        file = tmp_path / f"{number}.bench"
+        files.write(file, pickle.dumps(each, protocol=5))
+        with pytest.raises(al.UsageError) as told:
+            al.Lab.load(file, progress=False)
+        assert "\n" not in str(told.value), number
+    assert not mark.exists()
+    nothing = tmp_path / "nothing.bench"
+    for data in (pickle.dumps([]), pickle.dumps({"lab": 1}), b"", b"\x80\x05", bytes(100)):
+        files.write(nothing, data)
+        with pytest.raises(al.UsageError, match="no bench that can be loaded"):
+            al.Lab.load(nothing, progress=False)

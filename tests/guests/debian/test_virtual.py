@@ -8,12 +8,14 @@ import sys
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import pytest
 
 import aero_lab as al
 from aero_lab.guests.linux.session import NoAnswer
 from aero_lab.nic.models import MODELS
 from aero_lab.services.content import content_bytes
+from tests.lab.test_fork import can_change, hanging_on
 
 NICS = [model for model in ("e1000", "virtio-net") if find_spec(MODELS[model].partition(":")[0])]
 pytestmark = pytest.mark.usefixtures("plain_image")
@@ -84,6 +86,22 @@ def test_a_bench_with_a_real_kernel_forks_in_the_middle_of_a_download(tmp_path, 
         assert guest.run("cat /tmp/sum; cat /sys/class/net/eth0/operstate").output.split()[-1] == "up"
         for each in (fork, slow, loaded):
             each.close()
+
+
+def test_a_fork_of_a_machine_shares_nothing_that_can_change(nic):
+    lab, guest = plugged(nic)
+    with lab:
+        guest.run("ping -c 1 files.lab").check()
+        guest.run("(ping -c 100 files.lab > /tmp/pings) &")
+        lab.advance(0.2)
+        fork = lab.fork()
+        seen, other = hanging_on(vars(lab), lab._engine), hanging_on(vars(fork), fork._engine)
+        shared = [each for identity, each in seen.items() if identity in other and can_change(each)]
+        assert [f"{type(each)}: {each!r:.80}" for each in shared] == []
+        memory, copies = ([each for each in held.values() if isinstance(each, np.ndarray)] for held in (seen, other))
+        assert any(each is guest.machine.ram for each in memory) and len(copies) > 40
+        assert not any(np.may_share_memory(one, two) for one in memory for two in copies if one.size and two.size)
+        fork.close()
 
 
 def test_machines_and_scripted_guests_share_a_lab(tmp_path):
