@@ -50,7 +50,7 @@ class Lab:
     ----------
     virtual: run in virtual time: nothing waits, no sockets are used, and the same seed gives the same bytes.
     seed: seed of everything random in the lab.
-    option: where the pipeline is cut; ``"C"``.
+    option: where the pipeline is cut: ``"A"``, ``"B"`` or ``"C"``.
     transport: what carries the messages between guest and proxy: ``"memory"``, ``"websocket"`` for the real proxy
         server on loopback and a real WebSocket for each guest, or ``"datagram"`` for UDP on loopback, which promises
         neither order nor arrival.
@@ -67,7 +67,7 @@ class Lab:
     ack_policy: when a guest's TCP hears that its bytes arrived: ``"early"``, when the proxy has them, or ``"mirror"``,
         when the far TCP acknowledged them. The column ``ack_policy`` of :attr:`flows` tells what came of it.
     progress: show a bar when kernels have to be compiled first.
-    settings: of the option, see its page.
+    settings: of the option: for A see ``docs/relay.md``.
     """
 
     def __init__(
@@ -339,6 +339,10 @@ class Lab:
 
         def replace() -> Restored:
             renew = getattr(chosen._server, "renew", None)
+            if self.path.lan_side == "client":
+                raise UsageError(
+                    f"in option {self.path.letter} the network is at the guest: no proxy's is to be replaced"
+                )
             if renew is None:
                 raise UsageError("the network behind this transport cannot be replaced; use transport='memory'")
             return restore(renew(), state, self._engine.now(), tcp)

@@ -68,7 +68,7 @@ def to_packets(capture: Capture, selection: Any = None) -> list[Packet]:
     packets = []
     for number in _numbers(selection, len(descriptors)):
         row = descriptors[number - 1]
-        if not row["frame_len"]:
+        if not row["cap_len"]:
             continue
         packet = parse_frame(capture.frame(number), int(row["t_ns"]), int(row["link"]))
         packet.wirelen = int(row["frame_len"])

@@ -143,8 +143,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("direction", "direction", "category", HAS_DIRECTION, "", "frame.packet_flags_direction (2 is tx, 1 is rx)",
            "tx leaves the guest, rx goes to it; null when the file does not say."),
     Column("frame_len", "frame_len", "uint32", ALWAYS, "bytes", "frame.len",
-           "Length of the frame, whatever the snap length kept of it. 0 in rows of tunnel messages that hold "
-           "no frame."),
+           "Length of the frame, whatever the snap length kept of it. In rows of tunnel messages that hold no "
+           "frame: the bytes that they carry for the guest, 0 when there are none."),
     Column("frame_cap_len", "cap_len", "uint32", ALWAYS, "bytes", "frame.cap_len", "Bytes of it that were kept."),
     Column("frame_id", "frame_id", "Int64", HAS_ID, "", "frame.packet_id",
            "Identity of the frame from end to end, unique within its direction: joins the rows of one frame "
