@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import struct
+import subprocess
+
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
@@ -554,3 +558,37 @@ def test_extended_bit_is_what_makes_a_descriptor_extended():
     rig.legacy(0, TX_BUFFERS, 60, EOP | DEXT)  # length and type come from the same bytes
     rig.write("TDT", 1)
     assert rig.nic.state.ctx_command == EOP | DEXT and rig.sent() == []
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
+def test_tshark_finds_every_checksum_right(tmp_path):
+    """Segments over both families, tagged and not, and datagrams whose checksums the card put in."""
+    rig = sender()
+    rig.write("CTRL", rig.read("CTRL") | 1 << 30)
+    rig.tx_ring(128)
+    for turn, v6 in enumerate((False, True, False, True)):
+        whole, l4, header, _ = segment_packet(v6, 20_000 + turn)
+        end = give_segmented(
+            rig, whole, l4, header, 1400, v6, index=20 * turn, special=5, command=VLE if turn > 1 else 0
+        )
+        rig.write("TDT", end)
+        for i in range(end, 20 * turn + 20):  # fillers up to the next packet's place
+            rig.legacy(i, TX_BUFFERS, 0)
+        rig.write("TDT", 20 * turn + 20)
+    udp = Ether(dst=PEER, src=MAC) / V4 / UDP(sport=1, dport=2) / PAYLOAD[:555]
+    offload(rig, udp, 14, 34, 40, False, index=80)
+    frames = rig.sent()
+    assert len(frames) == 61
+    path = tmp_path / "sent.pcap"
+    head = struct.pack("<IHHIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    path.write_bytes(head + b"".join(struct.pack("<IIII", 0, 0, len(f), len(f)) + f for f in frames))
+    command = ["tshark", "-r", str(path), "-T", "fields", "-E", "occurrence=f"]
+    for option in ("ip.check_checksum", "tcp.check_checksum", "udp.check_checksum"):
+        command += ["-o", f"{option}:TRUE"]
+    for field in ("ip.checksum.status", "tcp.checksum.status", "udp.checksum.status", "vlan.id"):
+        command += ["-e", field]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    v4, v6 = ["1", "1", "", ""], ["", "1", "", ""]
+    tagged = [[*row[:3], "5"] for row in (v4, v6)]
+    assert rows == [v4] * 15 + [v6] * 15 + [tagged[0]] * 15 + [tagged[1]] * 15 + [["1", "", "1", ""]]
