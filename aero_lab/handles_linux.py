@@ -63,6 +63,8 @@ class Linux(Shell):
         if lab.virtual and backend != "queue":
             raise UsageError("backend= is for real time: in virtual time nothing stands between card and tunnel")
         address = parse_mac(mac) if mac is not None else None
+        if address is not None and address[0] & 1:
+            raise UsageError(f"{mac!r} is no address of a single network card")
         host = open_linux(clock=clock, **options)
         try:
 
@@ -72,6 +74,7 @@ class Linux(Shell):
                     host.schedule(lab._engine, own)
                 else:
                     host.attach(lab._engine.driver, own, backend, lab.mtu)  # type: ignore[union-attr]
+                    lab._engine.on_close(host.unplug)  # registered before the machine's end, so called after it
                 return host
 
             guest = cls(lab, name, *lab._engine.call(lab._connect, number, name, make_host))

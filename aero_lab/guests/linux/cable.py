@@ -30,10 +30,11 @@ BACKENDS = ("queue", "ring")
 """What can stand between card and lab."""
 HEADERS = 22
 """Bytes of a frame beside what its MTU counts: addresses, type, two VLAN tags."""
-PULLED = 250_000_000
-"""Nanoseconds for which :meth:`Cable.relink` keeps the cable out: drivers look at it several times a second."""
+PULLED, UNSEEN = 2_500_000_000, 20_000_000
+"""Nanoseconds for which :meth:`Cable.relink` keeps the cable out (Linux's e1000 looks every two seconds), and after
+which it looks again whether the machine has seen that it is."""
 _WORDS = words_of(PORT)
-_TX_WAIT, _RX_MORE = _WORDS["tx_wait"], _WORDS["rx_more"]
+_TX_WAIT, _RX_MORE, _CABLE_SEEN = _WORDS["tx_wait"], _WORDS["rx_more"], _WORDS["cable_seen"]
 
 
 class Cable:
@@ -96,6 +97,8 @@ class Cable:
             self._pull = False
             self.nic.link(False)
             self._plug_in_at = now + PULLED
+        elif wake and self._cells[_CABLE_SEEN]:
+            self._plug_in_at = now + UNSEEN  # the machine has not got round to noticing
         elif wake:
             self._plug_in_at = NEVER
             self.nic.link(True)

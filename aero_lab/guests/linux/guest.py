@@ -275,6 +275,11 @@ class LinuxGuest:
             self.cable = Cable(self.machine, self._card.nic, backend, mtu)
             self.cable.attach(driver)
 
+    def unplug(self) -> None:
+        """When the lab's loop looks at nothing any more and the machine stands still: let go of what woke it."""
+        if self.cable is not None:
+            self.cable.close()
+
     def number_frames(self, first: int) -> None:
         """Give its frames the identities behind ``first``, every second number."""
         self._card.number_frames(first)
