@@ -304,3 +304,7 @@ RTC_BRIDGE_DIAL, RTC_BRIDGE_QUEUE = 5.0, 256
 """Seconds to reach the backend of a bridge, and messages that wait in front of it (the original's)."""
 RTC_OPEN = 30.0
 """Seconds in which a client must have its connection, signalling included (the original's)."""
+
+# The simulated hop ----------------------------------------------------------------------------------------------------
+SIMULATED_QUEUE = 256 << 10
+"""Bytes of a channel's connection that are looked at in one go."""

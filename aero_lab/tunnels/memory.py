@@ -30,8 +30,10 @@ class MemoryTunnels(Tunnels):
     def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
         if path.dials:
             return f"option {path.letter} opens a channel for each connection so: use transport='websocket'"
-        if link is not None and any(channel.ordered for channel in path.channels(mtu)):
-            return f"option {path.letter} needs channels that lose nothing, and a link in memory does"
+        if link is not None and not virtual and any(channel.ordered for channel in path.channels(mtu)):
+            return (
+                f"option {path.letter} needs channels that lose nothing, and a link in memory loses: use virtual time"
+            )
         return ""
 
     def connect(self, number: int, name: str, host: Any) -> tuple[ClientHalf, Any, tuple]:
@@ -48,13 +50,29 @@ class MemoryTunnels(Tunnels):
     def _ends(self, number: int) -> tuple[Ends, Ends, tuple]:
         """Both ends of each channel, and the nodes in between."""
         near, far, links = {}, {}, ()
-        for channel in self.bench.path.channels(self.bench.mtu):
+        channels = self.bench.path.channels(self.bench.mtu)
+        if self.bench.link is not None and any(channel.ordered for channel in channels):
+            return self._across(number, channels)
+        for channel in channels:
             if self.bench.link is None:
                 near[channel.name], far[channel.name] = memory_pair()
             else:
                 rng = self.bench.rng(number)("link")
                 near[channel.name], far[channel.name], links = impaired_pair(self.bench.link, rng)
         return near, far, links
+
+    def _across(self, number: int, channels: tuple[Channel, ...]) -> tuple[Ends, Ends, tuple]:
+        """Some channels must lose nothing: TCP of our own carries those over the link, and all share it."""
+        from ..transports.simulated import SimulatedHop
+
+        bench = self.bench
+        assert bench.link is not None
+        now = bench.engine.now()
+        hop = SimulatedHop(bench.link, bench.rng(number)("link"), now)
+        near, far = {}, {}
+        for index, channel in enumerate(channels):
+            near[channel.name], far[channel.name] = hop.open(index, channel.ordered, now)
+        return near, far, (*hop.directions, hop)
 
     @property
     def caption(self) -> str:
