@@ -59,7 +59,7 @@ def queue(size: int = 8) -> tuple[Any, Any, Any, np.ndarray]:
     tables = new_records(vq.QUEUE, 1), new_records(vq.CHAIN, 1), new_ports()
     q = row(tables[0])
     q.entries, q.enabled, q.desc, q.avail, q.used = size, 1, DESC, AVAIL, USED
-    return *(_Record(table) for table in tables), np.zeros(RAM, np.uint8)
+    return _Record(tables[0]), _Record(tables[1]), _Record(tables[2]), np.zeros(RAM, np.uint8)
 
 
 class _Record:

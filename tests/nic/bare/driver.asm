@@ -60,6 +60,7 @@ next:   lodsd                   ; what, first, second, third
         jmp [steps + ebx * 4]
 
 steps:  dd leave, write32, read32, put32, get32, wait32, poll32, config, storm, write8, move, delay
+        dd write16
 .end:
 
 write32: ; register of window `edi` <- edx
@@ -68,6 +69,10 @@ write32: ; register of window `edi` <- edx
         jmp next
 write8: mov eax, [bars + edi * 4]
         mov [eax + ecx], dl
+        jmp next
+write16:
+        mov eax, [bars + edi * 4]
+        mov [eax + ecx], dx
         jmp next
 read32: mov eax, [bars + edi * 4]
         mov eax, [eax + ecx]

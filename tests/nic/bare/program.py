@@ -18,7 +18,7 @@ needs_nasm = pytest.mark.skipif(not shutil.which("nasm"), reason="nasm is not in
 needs_qemu = pytest.mark.skipif(not shutil.which("qemu-system-i386"), reason="QEMU is not installed")
 
 CODE, LIST, IDENTITY = 0x100000, 0x200000, 0x100020
-END, WRITE, READ, PUT, GET, WAIT, POLL, CONFIG, STORM, WRITE8, MOVE, DELAY = range(12)
+END, WRITE, READ, PUT, GET, WAIT, POLL, CONFIG, STORM, WRITE8, MOVE, DELAY, WRITE16 = range(13)
 E1000_ID = 0x100E8086
 
 
