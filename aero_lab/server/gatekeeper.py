@@ -215,6 +215,8 @@ class Gatekeeper:
             return
         kind = "missing" if found.verdict == "missing_credentials" else "invalid"
         self.metrics.auth[found.verdict] += 1
+        if endpoint.family == "relay":
+            self.metrics.event("auth_failure")
         counts = (f"l2_upgrade_reject_auth_{kind}_total", "l2_auth_failures_total")
         text = {"tunnel": found.text, "relay": "unauthorized"}.get(endpoint.family, "Missing or invalid session")
         if endpoint.upgrade and endpoint.family == "gateway":

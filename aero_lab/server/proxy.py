@@ -257,16 +257,17 @@ class Proxy:
         if endpoint is not None and endpoint.upgrade and refused.status in (401, 403, 429):
             if endpoint.family == "tunnel":
                 self.metrics.rejected(*refused.counts)
-        name = endpoint.name if endpoint is not None else "none"
-        self.metrics.refused(name, refused.reason)
-        if self._refusals is not None and (call.upgrades or (endpoint is not None and endpoint.upgrade)
-                                           or refused.status in (401, 403, 429)):  # fmt: skip
-            self._refusals.record(
-                "session-refused", self.now(), source=call.address, reason=refused.reason, status=refused.status
-            )
+        upgrade = call.upgrades or (endpoint is not None and endpoint.upgrade)
+        self.turned_away(call, refused.reason, refused.status, upgrade or refused.status in (401, 403, 429))
         if endpoint is not None and endpoint.refusal is not None:
             return endpoint.refusal(call, refused)
         return refusal(endpoint, refused, call.upgrades)
+
+    def turned_away(self, call: Call, reason: str, status: int, recorded: bool = True) -> None:
+        """Count a request or a client that was refused; ``recorded``: somebody may have to answer for it."""
+        self.metrics.refused(call.endpoint.name if call.endpoint is not None else "none", reason)
+        if recorded and self._refusals is not None:
+            self._refusals.record("session-refused", self.now(), source=call.address, reason=reason, status=status)
 
     def _half_open_closed(self) -> None:
         self.metrics.count("aero_lab_half_open_closed_total")

@@ -90,13 +90,14 @@ async def admit(call: Call, socket: web.WebSocketResponse) -> Identity | None:
             call.on_leave(sessions(call).enter(found))
         except RelayFull as full:
             call.metrics.event("too_many_sessions")
+            call.proxy.turned_away(call, full.code.replace("_", "-"), TRY_LATER)
             await refuse(socket, full.code, full.text, TRY_LATER)
             return None
         call.identity = found
         return found
     if found is not None:
         call.metrics.event("auth_failure")
-        call.metrics.refused(call.endpoint.name if call.endpoint else "", "auth")
+        call.proxy.turned_away(call, "auth-missing" if "required" in found[1] else "auth-invalid", VIOLATION)
         await refuse(socket, *found)
     return None
 

@@ -108,6 +108,10 @@ async def test_keys_and_where_they_stand():
         for first in (b"\0\1", "text", "[]", '{"type":"offer"}', "{" * 900, json.dumps(KEY)):
             assert await outcome(r, first) == required, first
         assert len(relay_auth_sessions(r)) == 0
+        recorded = r.kinds("session-refused")
+        assert {(row["reason"], row["status"]) for row in recorded} == {("auth-invalid", 1008), ("auth-missing", 1008)}
+        assert KEY not in str(recorded) and "wrong" not in str(recorded)
+        assert f'auth_failure"}} {len(recorded)}.0' in (await r.get("/metrics"))[2]
 
 
 def relay_auth_sessions(r):
