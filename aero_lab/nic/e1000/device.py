@@ -9,21 +9,23 @@ import numpy as np
 from ...errors import UsageError
 from ..base import Nic
 from ..function import Bar, Function
+from ..port import NEVER
 from .eeprom import contents
-from .names import M32, OFFSETS, WINDOW
+from .names import M32, OFFSETS, WINDOW, WRITABLE
 from .serve import e1000_serve
 from .state import COUNTERS, E1000_DTYPE, EEPROM_WORDS, HELD
-from .statistics import FIRST, LAST
+from .statistics import WIDE_MOST
 
 IO_WINDOW = 0x40
 TABLES = ("MTA", "RA", "VFTA", "IP4AT", "IP6AT", "WUPM", "FFLT", "FFMT", "FFVT", "PBM")
 """Names that stand for more than one register; :attr:`E1000.registers` leaves them out."""
 WIDE = {"GORCH": "GORCL", "GOTCH": "GOTCL", "TORH": "TORL", "TOTH": "TOTL"}
 BOUNDS = {
-    "tx_held": HELD, "tx_cursor": 0xFFFF, "wire_address": EEPROM_WORDS - 1, "wire_take": 2, "wire_write": 2,
-    "wire_count": 9 + 1024, "tx_sent": 1 << 20, "ioaddr": M32,
+    "tx_held": HELD, "tx_cursor": 0xFFFF, "tx_sent": 1 << 20, "wire_address": EEPROM_WORDS - 1, "wire_take": 2,
+    "wire_write": 2, "wire_count": 9 + 1024, "eeprom": 0xFFFF, "phy": 0xFFFF,
 }  # fmt: skip
-"""Largest values of the fields that kernels index with, or count from."""
+"""Largest values of fields that kernels index with, count from or add to; of all others 32 bits."""
+UNBOUNDED = {*COUNTERS, "rx_seen", "rx_refused", "identity"}
 
 
 class E1000(Nic):
@@ -74,19 +76,15 @@ class E1000(Nic):
     @classmethod
     def check(cls, values: dict[str, np.ndarray]) -> None:
         for name, value in values.items():
-            low, high = int(value.min()), int(value.max())
+            if name == "held":
+                continue  # any bytes
+            most = BOUNDS.get(name, NEVER if name in UNBOUNDED or name.endswith("_at") else M32)
+            limits = np.full(value.shape, most, np.int64)
             if name == "reg":
-                wide = np.zeros(len(value), bool)
-                wide[FIRST : LAST + 1] = True  # pairs of statistics are kept as one number
-                low, high = int(value.min()), int(value[~wide].max())
-                fine = 0 <= low and high <= M32
-            elif name in ("eeprom", "phy"):
-                fine = 0 <= low and high <= 0xFFFF
-            elif name in BOUNDS:
-                fine = 0 <= low and high <= BOUNDS[name]
-            elif name == "held":
-                fine = True
-            else:
-                fine = 0 <= low
-            if not fine:
+                for register, mask in WRITABLE.items():
+                    if mask:
+                        limits[OFFSETS[register] >> 2] = mask
+                for pair in WIDE.values():
+                    limits[OFFSETS[pair] >> 2] = WIDE_MOST
+            if (value < 0).any() or (value > limits).any():
                 raise UsageError(f"field {name!r} of the e1000 has no such value")

@@ -213,7 +213,7 @@ def _note_missed(D, R):
     """What the ring refused since the last time was missed."""
     refused = get_refused(R, 0)
     if refused != D.rx_refused:
-        bump(D, MPC, refused - D.rx_refused)
+        bump(D, MPC, max(refused - D.rx_refused, 0))
         D.rx_refused = refused
         cause(D, RXO)
 

@@ -234,11 +234,25 @@ def test_fields_go_out_and_come_back():
 
 
 @pytest.mark.parametrize(
+    "register, value", [("RDLEN", 1 << 20), ("TDH", 1 << 16), ("GPRC", 1 << 32), ("TORL", 1 << 62), ("VFTA", 1 << 32)]
+)
+def test_registers_that_no_card_has_are_refused(register, value):
+    rig = Rig()
+    for fine, at in (("GORCL", (1 << 62) - 1), ("RDLEN", 0xFFF80), ("PBM", 0xFFFFFFFF)):
+        rig.nic.state.reg[OFFSETS[fine] >> 2] = at
+    values = rig.nic.fields()
+    E1000.check(values)
+    values["reg"][OFFSETS[register] >> 2] = value
+    with pytest.raises(UsageError, match="reg"):
+        E1000.check(values)
+
+
+@pytest.mark.parametrize(
     "name, value",
     [
         ("tx_held", 1 << 30), ("tx_held", -1), ("reg", -1), ("reg", 1 << 32), ("eeprom", 1 << 16), ("phy", -1),
         ("ioaddr", 1 << 32), ("wire_address", 64), ("tx_cursor", 1 << 16), ("tx_frames", -1), ("rdtr_at", -5),
-        ("wire_count", 1 << 40), ("rx_seen", -1),
+        ("wire_count", 1 << 40), ("rx_seen", -1), ("ctx_ipcso", (1 << 63) - 1), ("tso_hdrlen", 1 << 40),
     ],
 )  # fmt: skip
 def test_fields_that_no_card_has_are_refused(name, value):
