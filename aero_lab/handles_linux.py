@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 OPTIONS = {"nic", "mac", "backend", "clock", "ram_mb", "seed", "kernel", "initrd", "cmdline", "fresh", "progress"}
 """What :func:`open_linux` takes."""
+NIC = "e1000"
+"""The network card of a guest that says nothing of one; with a kernel or an initrd of one's own it has none."""
 NO_NIC = "this guest has no network card: lab.guest('linux', nic='e1000') has one"
 
 
@@ -50,6 +52,8 @@ class Linux(Shell):
         from .guests.linux.cable import check_backend
         from .nic.models import check_model
 
+        if "kernel" not in options and "initrd" not in options:
+            options.setdefault("nic", NIC)
         mac, backend = options.pop("mac", None), options.pop("backend", "queue")
         if options.get("nic") is None:
             if mac is not None or backend != "queue":

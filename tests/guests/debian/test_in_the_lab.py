@@ -36,7 +36,7 @@ def wait(condition, what: str) -> None:
 
 def test_a_lab_in_real_time_has_a_guest_that_is_alive(machine):
     with al.Lab(progress=False) as lab:
-        guest = lab.guest("linux", progress=False)
+        guest = lab.guest("linux", nic=None, progress=False)
         assert lab.unplugged == [guest] and lab.guests == [] and len(lab.flows) == 0
         assert guest.run("echo $((6 * 7))").output == "42\n" and guest.run("exit 3").status == 3
         guest.type("echo from the $((1)) console\n")
@@ -53,7 +53,7 @@ def test_a_lab_in_real_time_has_a_guest_that_is_alive(machine):
 
 def test_a_lab_in_virtual_time_has_a_guest_whose_time_is_its_instructions(machine):
     with al.Lab(virtual=True, progress=False) as lab:
-        guest = lab.guest("linux", progress=False)
+        guest = lab.guest("linux", nic=None, progress=False)
         before = guest.machine.state_hash()
         assert before == machine.fork().state_hash() and guest_threads() == 0
         assert guest.run("sleep 5; echo done").output == "done\n"
@@ -66,8 +66,8 @@ def test_a_lab_in_virtual_time_has_a_guest_whose_time_is_its_instructions(machin
     ("options", "says"),
     [
         ({"nic": "ne2000"}, "network card 'ne2000' does not exist; there is 'e1000', 'virtio-net'"),
-        ({"mac": "52:54:00:00:00:01"}, "no network card"),
-        ({"colour": "red"}, "no option colour; there is clock"),
+        ({"mac": "52:54:00:00:00:01", "nic": None}, "no network card"),
+        ({"colour": "red"}, "no option colour; there is backend, clock"),
         ({"profile": "windows7"}, "profile= is of scripted guests"),
         ({"clock": "sundial"}, "clock must be"),
         ({"kernel": "/nowhere/vmlinuz"}, "/nowhere/vmlinuz"),
@@ -83,7 +83,7 @@ def test_what_it_cannot_be_is_one_clear_line(machine, options, says):
 
 def test_what_a_network_card_would_be_needed_for_says_so(machine):
     with al.Lab(virtual=True, progress=False) as lab:
-        guest = lab.guest("linux", progress=False)
+        guest = lab.guest("linux", nic=None, progress=False)
         for ask in (
             lambda: guest.lan,
             lambda: guest.mac,

@@ -92,7 +92,8 @@ def test_two_guests_of_one_lab_and_nothing_is_left_of_them(plain_image):
     gc.collect()
     threads, files = threading.active_count(), len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     with al.Lab(progress=False) as lab:
-        first = lab.guest("linux", nic="e1000", progress=False)
+        first = lab.guest("linux", progress=False)
+        assert first.nic.model == "e1000"
         second = lab.guest("linux", nic="virtio-net", mac="52:54:00:aa:bb:cc", progress=False)
         assert first.mac != second.mac == "52:54:00:aa:bb:cc" and lab.guests == [first, second]
         assert first.address == second.address == "10.0.2.15", "each on a network of its own"
@@ -114,7 +115,7 @@ def test_what_cannot_be_is_one_line(plain_image):
     with al.Lab(progress=False) as lab:
         for options, says in (
             ({"nic": "e1000", "backend": "pigeon"}, "backend 'pigeon' does not exist; there is 'queue', 'ring'"),
-            ({"backend": "ring"}, "backend= is of a network card"),
+            ({"nic": None, "backend": "ring"}, "backend= is of a network card"),
             ({"nic": "e1000", "mac": "01:00:5e:00:00:01"}, "no address of a single"),
         ):
             with pytest.raises(al.UsageError, match=says):

@@ -107,7 +107,7 @@ def test_a_fork_of_a_machine_shares_nothing_that_can_change(nic):
 def test_machines_and_scripted_guests_share_a_lab(tmp_path):
     lab, guest = plugged(NICS[0])
     with lab:
-        scripted, bare = lab.guest(), lab.guest("linux", progress=False)
+        scripted, bare = lab.guest(), lab.guest("linux", nic=None, progress=False)
         other = lab.guest("linux", nic=NICS[-1], progress=False)
         assert scripted.run("download", size=50_000).ok
         assert guest.run("download", size=50_000).digest_ok and other.run("download", size=50_000).digest_ok
