@@ -119,6 +119,11 @@ def _check_knobs(lab: Lab, knobs: dict[str, Any]) -> None:
         link = knobs["link"] = Link.parse(knobs["link"]) if isinstance(knobs["link"], str) else knobs["link"]
         if why := find(lab.transport).why_not(lab.path, virtual=True, link=link, mtu=lab.mtu):
             raise UsageError(why)
+        ordered = any(channel.ordered for channel in lab.path.channels(lab.mtu))
+        if link is not None and lab.link is None and ordered and lab.guests:
+            raise UsageError(
+                f"option {lab.path.letter} needs channels that lose nothing: begin with a link, such as 'rtt=0ms'"
+            )
     if "ack_policy" in knobs and knobs["ack_policy"] not in ACK_POLICIES:
         raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {knobs['ack_policy']!r}")
 
@@ -141,7 +146,7 @@ def _change_link(lab: Lab, link: Link | None) -> None:
     wanted = link or Link()
     for guest in lab.guests:
         if guest._links:
-            for side, direction in enumerate(guest._links):
+            for side, direction in enumerate(guest._links[:2]):  # behind them may be a hop that they share
                 direction.change(wanted.stages(side), wanted.in_flight_bytes(side))
         elif link is not None:
             near, far = tunnels.made[guest.number]

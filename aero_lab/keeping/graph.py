@@ -49,7 +49,7 @@ _ROOMS = tuple(
     audit capture causes clock compiled.records egress.acks egress.contract egress.virtual errors framing
     guests.linux.guest guests.linux.scheduled guests.scripted handles handles_linux handles_shell injection keeping
     lan link machine.stop paths rings services stack transports.base transports.impaired transports.memory
-    tunnels.base tunnels.memory wire worlds
+    transports.simulated tunnels.base tunnels.memory wire worlds
     """.split()
 )
 """Whose classes a file may name."""

@@ -263,18 +263,25 @@ def test_what_is_begun_is_waited_for_in_each_fork_by_itself():
             guest.start("download", size=10_000_000).wait(timeout=0.2)
 
 
-@pytest.mark.parametrize("option", ["A", "B"])
-def test_other_options_fork_and_are_written_to_files(option, tmp_path):
-    with al.Lab(virtual=True, option=option) as lab:
+@pytest.mark.parametrize(("option", "link"), [("A", None), ("A", "rtt=20ms, loss=1%"), ("B", "rtt=20ms, loss=1%")])
+def test_other_options_fork_and_are_written_to_files(option, link, tmp_path):
+    with al.Lab(virtual=True, option=option, link=link) as lab:
         guest: Any = lab.guest(profile="linux")
         guest.start("source", size=300_000)
         guest.start("udp-echo", count=20)
-        lab.advance(0.0011)
+        lab.advance(0.0011 if link is None else 0.15)
         fork = lab.fork()
         lab.save(tmp_path / "x.bench")
         loaded = al.Lab.load(tmp_path / "x.bench")
         captures = {written(until(each, 1.0), tmp_path) for each in (lab, fork, loaded)}
         assert len(captures) == 1 and len(lab.capture) > 300
+        if link is not None:
+            with lab.fork(link="rtt=90ms") as slow:
+                times = [each.guests[0].run("rr", count=5).rtt_ms for each in (lab, slow)]
+                assert times[0] == pytest.approx(20, rel=0.2) and times[1] == pytest.approx(90, rel=0.1)
+        elif option == "A":
+            with pytest.raises(al.UsageError, match="lose nothing"):
+                lab.fork(link="rtt=90ms")
         fork.close()
         loaded.close()
 
