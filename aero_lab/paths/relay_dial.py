@@ -63,14 +63,15 @@ class Dialer:
         if address is not None:
             self._open(caller, address, port, host, source, now)
             return
-        if len(host) > 253 or not _is_name(host):
+        name = _ascii(host)
+        if name is None:
             caller.denied_dial(ErrorCode.DIAL_FAILED, "DNS lookup failed", "no-such-name", now)
             return
         rtypes = [dns.A, dns.AAAA]
-        self._ask(_Wanted(self, caller, host, port, source, rtypes), now)
+        self._ask(_Wanted(self, caller, name, port, source, rtypes), now)
 
     def _ask(self, wanted: _Wanted, now: int) -> None:
-        query = DnsMessage.query(0, wanted.host.rstrip("."), wanted.rtypes.pop(0), dns.Edns())
+        query = DnsMessage.query(0, wanted.host, wanted.rtypes.pop(0), dns.Edns())
         if not self._relay.dns.handle(query.emit(), (wanted,), now, stream=True):
             wanted.caller.denied_dial(ErrorCode.DIAL_FAILED, "DNS lookup failed", "no-such-name", now)
 
@@ -143,9 +144,11 @@ def literal(host: str) -> bytes | None:
         return None
 
 
-def _is_name(host: str) -> bool:
+def _ascii(host: str) -> str | None:
+    """A name as resolvers know it, letters beyond ASCII in their encoding (IDNA); None for what can be no name."""
     try:
-        host.encode("ascii")
-    except UnicodeEncodeError:
-        return False
-    return all(0 < len(label) < 64 for label in host.rstrip(".").split("."))
+        name = host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return None
+    sound = len(name) <= 254 and all(0 < len(label) < 64 for label in name.rstrip(".").split("."))
+    return name.rstrip(".").lower() if sound else None

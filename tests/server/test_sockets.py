@@ -209,6 +209,43 @@ async def test_caps_of_streams_and_sessions():
         assert not len(r.proxy.gatekeeper.slots)
 
 
+async def pour(reader, writer):
+    """Sends without end."""
+    with contextlib.suppress(ConnectionError):
+        while True:
+            writer.write(bytes(1 << 16))
+            await writer.drain()
+
+
+@pytest.mark.parametrize("path", ["mux-v1", "mux-v2", "tcp"])
+@on_a_loop
+async def test_a_client_that_reads_nothing_is_waited_for_and_costs_no_more_than_the_buffers(path):
+    async with rig(**OPEN_RIG) as r, server(pour) as spring, server(echo) as port:
+        raw = f"GET /tcp?host=127.0.0.1&port={spring}" if path == "tcp" else "GET /tcp-mux"
+        protocol = f"\r\nSec-WebSocket-Protocol: aero-tcp-{path}" if path != "tcp" else ""
+        reader, writer = await asyncio.open_connection("127.0.0.1", r.proxy.port, limit=1024)
+        writer.write(
+            f"{raw} HTTP/1.1\r\nHost: {r.proxy.authority}\r\nUpgrade: websocket\r\nConnection: Upgrade{protocol}\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        if path != "tcp":
+            opens = b"".join(mux.encode_open(number, "127.0.0.1", spring) for number in range(1, 6))
+            writer.write(bytes((0x82, 0x80 | 126)) + len(opens).to_bytes(2, "big") + bytes(4) + opens)
+        (connection,) = r.proxy.connections
+        before = -1
+        while (read := connection.counters.get("egress.tcp-bytes-down", 0)) != before or not read:
+            before = read
+            await asyncio.sleep(0.3)
+        assert read < 32 << 20, "what the buffers on the way hold, and then no more is read"
+        async with muxed(r) as m:  # another session does not notice
+            await m.send(mux.encode_open(1, "127.0.0.1", port), mux.encode(mux.DATA, 1, b"x"))
+            assert await m.data(1) == {1: b"x"}
+        writer.transport.abort()
+        await until(lambda: not r.proxy.connections, "empty")
+        assert not connection.relay.tcp and not connection.relay.egress.open_flows and not len(r.proxy.gatekeeper.slots)
+
+
 # /tcp -----------------------------------------------------------------------------------------------------------------
 
 
