@@ -30,11 +30,16 @@ def test_literals_are_addresses_in_their_one_spelling():
 @pytest.mark.parametrize(
     ("code", "text", "why"),
     [
-        (1, "Target is not allowed", "denied"), (2, "connection refused", "refused"),
-        (2, "TCP connect timeout", "timeout"), (2, "connection timed out", "timeout"), (2, "network unreachable", "net-unreachable"),
-        (2, "host unreachable", "unreachable"), (2, "dial failed", "unreachable"), (3, "refused", "unreachable"),
+        (1, "Target is not allowed", "denied"),
+        (2, "connection refused", "refused"),
+        (2, "TCP connect timeout", "timeout"),
+        (2, "connection timed out", "timeout"),
+        (2, "network unreachable", "net-unreachable"),
+        (2, "host unreachable", "unreachable"),
+        (2, "dial failed", "unreachable"),
+        (3, "refused", "unreachable"),
         (5, "max streams exceeded", "unreachable"),
     ],
-)  # fmt: skip
+)
 def test_what_an_error_means_to_a_guest(code, text, why):
     assert why_of(code, text) == why
