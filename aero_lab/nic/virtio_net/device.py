@@ -74,7 +74,7 @@ class VirtioNet(Nic):
     mtu: largest packet that the guest may send, told to its driver; ``None`` tells nothing.
     without: names of features that are not offered, of those of the standard: ``("MRG_RXBUF", "RING_EVENT_IDX")``.
     msix: have the capability MSI-X. A machine without a local APIC cannot take its messages as interrupts; Linux tries,
-        complains in its log, and goes on with INTx.
+        unless told ``pci=nomsi``, complains in its log, and goes on with INTx.
     """
 
     model = "virtio-net"
@@ -100,6 +100,7 @@ class VirtioNet(Nic):
             if name not in bits:
                 raise UsageError(f"no virtio feature {name!r}; there are {', '.join(sorted(bits))}")
         self.transitional, self.contract, self.mtu = transitional, contract, mtu
+        self._without, self._msix = tuple(sorted(without)), msix
         offered = set(CONTRACTS[contract])
         if transitional:
             offered.add(s.ANY_LAYOUT)
@@ -135,6 +136,13 @@ class VirtioNet(Nic):
             capabilities=capabilities(self._modern_bar, msix),
         )
         super().__init__(mac)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {
+            "transitional": self.transitional, "contract": self.contract, "mtu": self.mtu,
+            "without": list(self._without), "msix": self._msix,
+        }  # fmt: skip
 
     def setup(self, state: Any) -> None:
         state.mac = state.mac_at_reset = int.from_bytes(self.mac, "big")

@@ -315,3 +315,49 @@ def test_registers_are_looked_at_without_touching_them():
     before = nic.registers
     assert before["ISR"] == 1 and before["device_status"] == 15 and before["status"] == 1
     assert nic.registers == before and d.isr() == 1
+
+
+def test_a_card_of_any_kind_is_kept_in_a_snapshot_of_its_machine(tmp_path):
+    """Options, registers, queues and buffers that are held: the copy goes on where the card was."""
+    from aero_lab.machine.machine import Machine
+
+    nic = VirtioNet(MAC, transitional=True, mtu=1400, without=("CTRL_VQ", "MRG_RXBUF"), msix=True)
+    d = Driver(nic, start=False)
+    d.start()
+    heads = [d.post(2000) for _ in range(3)]
+    nic.rx.push(b"\xff" * 60)
+    d.kick(0)
+    nic.port.dirty_count = 0  # which a machine sees to after every call
+    machine = Machine(4, nics=[nic])
+    machine.write(0, d.ram.bytes.tobytes())
+    machine.save(tmp_path / "one.machine")
+    for copy in (Machine.load(tmp_path / "one.machine"), machine.fork()):
+        (twin,) = copy.nics
+        assert isinstance(twin, VirtioNet) and twin.options == nic.options and twin.function == nic.function
+        before, after = nic.fields(), twin.fields()
+        assert all((before[name] == after[name]).all() for name in before)
+        twin.rx.push(b"\xff" * 61)
+        twin.port.master = 1
+        ram = copy.ram.copy()
+        twin.poll(0, ram)
+        queue = d.queues[0]
+        used = ram[queue.used + 4 + 8 : queue.used + 20].tobytes()
+        assert struct.unpack("<II", used) == (heads[1], 12 + 61)
+
+
+def test_registers_from_a_file_are_looked_at():
+    nic = VirtioNet(MAC)
+    Driver(nic)
+    good = nic.fields()
+    nic.check(good)
+    for name, value in (
+        ("queue.held_count", 257), ("queue.held_first", -1), ("unicast_count", 65), ("multicast_count", -1),
+        ("queue_select", -1), ("config_vector", 70000), ("queue.vector", -1), ("segment", 257), ("reason", 99),
+        ("vectors", -1), ("status", 256), ("queue.desc", 8), ("queue.entries", 100), ("identity", -1),
+    ):  # fmt: skip
+        bad = {key: array.copy() for key, array in good.items()}
+        bad[name][...] = value
+        with pytest.raises(UsageError):
+            nic.check(bad)
+    with pytest.raises(UsageError, match="other options"):
+        VirtioNet(MAC, mtu=1400).set_fields(good)
