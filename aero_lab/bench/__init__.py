@@ -45,8 +45,14 @@ def _nic(seconds: float, cases: Sequence[str] | None, peers: bool, progress: Pro
     return measure(seconds, cases, peers, progress)
 
 
+def _guest(seconds: float, cases: Sequence[str] | None, peers: bool, progress: Progress | None) -> list[Result]:
+    from .guest import measure
+
+    return measure(seconds, cases, peers, progress)
+
+
 BENCHES: dict[str, Callable[..., list[Result]]] = {
-    "stack": _stack, "proxy": _proxy, "capture": _capture, "cpu": _cpu, "nic": _nic,
+    "stack": _stack, "proxy": _proxy, "capture": _capture, "cpu": _cpu, "nic": _nic, "guest": _guest,
 }  # fmt: skip
 """Benches by name: functions of ``(seconds, cases, peers, progress)``."""
 KERNELS = {"cpu": "cpu", "nic": "nic"}

@@ -26,12 +26,19 @@ lookup() {{ # NAME TYPE: its address
 }}
 fail() {{ echo "failed $*"; exit 1; }}
 """
+TAKE = """\
+cat >take <<'END'
+# so many bytes of the input; by large blocks, because head takes them one by one
+dd bs=65536 count=$(($1 / 65536)) iflag=fullblock 2>/dev/null
+head -c $(($1 % 65536))
+END
+"""
 STREAM = f"""\
-[ -s /{CONTENT} ] || fail "image: no /{CONTENT} in it"
+{TAKE}[ -s /{CONTENT} ] || fail "image: no /{CONTENT} in it"
 cat >stream <<'END'
 left=$1 # bytes of the content, which is said again and again
 while [ "$left" -ge {PERIOD} ]; do cat /{CONTENT}; left=$((left - {PERIOD})); done
-[ "$left" -eq 0 ] || head -c "$left" /{CONTENT}
+exec sh take "$left" </{CONTENT}
 END
 """
 KEEP = f"""\
@@ -130,18 +137,28 @@ def _files(number: int) -> str:
 
 
 def source(host: str, port: int, size: int, family: int) -> str:
-    return f"""{PRELUDE}{KEEP}{named(host, family)}
+    return f"""{PRELUDE}{KEEP}{TAKE}{named(host, family)}
 if room {size}; then
-    echo 'head -c "$1" >got' >take
+    echo 'sh take "$1" >got' >source
 else
-    echo 'head -c "$1" | md5sum >out' >take
+    echo 'sh take "$1" | md5sum >out' >source
 fi
 began=$EPOCHREALTIME
-nc "$address" {port} -e sh take {size}
+nc "$address" {port} -e sh source {size}
 echo "took $began $EPOCHREALTIME"
 [ ! -e got ] || {{ md5sum <got >out; rm -f got; }}
 read -r said _ <out
 echo "said $said"
+"""
+
+
+def pour(host: str, port: int, size: int) -> str:
+    """``size`` bytes from an endless source, and nothing done with them."""
+    return f"""{PRELUDE}{TAKE}{named(host, 4)}
+echo 'exec sh take "$1" >/dev/null' >pour
+began=$EPOCHREALTIME
+nc "$address" {port} -e sh pour {size}
+echo "took $began $EPOCHREALTIME"
 """
 
 
