@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from aero_lab.bench import check, document, guest, table
+import pytest
+
+from aero_lab.bench import check, document, table
 from aero_lab.bench import nic as cards
-from aero_lab.bench.guest import CASES, GUESTS, LEAST, MOST, PEER, SAMPLES, Case, Linux, _one, chosen_cases, enough
+from aero_lab.bench.guest import (
+    CASES,
+    GUESTS,
+    LEAST,
+    MOST,
+    PEER,
+    SAMPLES,
+    Case,
+    Linux,
+    _one,
+    chosen_cases,
+    enough,
+    measure,
+)
 from aero_lab.bench.report import Result
 from aero_lab.errors import AeroLabError, UsageError
 from aero_lab.guests.linux.session import Completed
-
-import pytest
 
 NAMES = [
     f"{model}/{kind}"
@@ -39,8 +52,8 @@ class Shell:
 PORTS = {"sink": 4001, "source": 4002, "echo": 4003}
 
 
-def strip_redirection(script: str) -> str:
-    return script.replace(" 2>err", "")
+def linux(shell: Shell) -> Linux:
+    return Linux(lambda script, timeout: shell(script.replace(" 2>err", ""), timeout), PORTS)
 
 
 def test_cases_have_the_names_scripts_rely_on():
@@ -55,18 +68,20 @@ def test_cases_have_the_names_scripts_rely_on():
 @pytest.mark.parametrize("kind", ["down", "up"])
 def test_a_transfer_is_sized_by_what_it_takes_and_told_in_megabits(kind):
     shell = Shell(40.0)
-    linux = Linux(lambda script, timeout: shell(strip_redirection(script), timeout), PORTS)
+    guest = linux(shell)
     case = Case("e1000", kind)
-    size = enough(linux, case, 2.0)
+    size = enough(guest, case, 2.0)
     assert size == pytest.approx(10_000_000, rel=0.01)
-    assert linux.sample(case, size) == pytest.approx(40.0, rel=0.01)
+    assert guest.sample(case, size) == pytest.approx(40.0, rel=0.01)
     assert f"{PORTS['source' if kind == 'down' else 'sink']}" in shell.scripts[-1]
-    assert enough(linux, case, 1e-9) == LEAST and enough(linux, case, 1e9) == MOST
+    assert enough(guest, case, 1e-9) == LEAST and enough(guest, case, 1e9) == MOST
 
 
 def test_results_of_both_guests_are_in_turn_and_ratios_favour_the_better():
     shells = [Shell(20.0, 2.0), Shell(40.0, 1.0)]
-    ours, theirs = (Linux(lambda s, timeout, shell=shell: shell(strip_redirection(s), timeout), PORTS) for shell in shells)
+    ours, theirs = (
+        Linux(lambda s, timeout, shell=shell: shell(strip_redirection(s), timeout), PORTS) for shell in shells
+    )
     up = _one(Case("e1000", "up"), ours, theirs, None, 1.0)
     rtt = _one(Case("e1000", "rtt"), ours, theirs, None, 1.0)
     assert len(up.samples) == len(up.peer_samples) == SAMPLES and up.peer == PEER
@@ -95,5 +110,5 @@ def test_cards_are_measured_under_their_own_names(monkeypatch):
 
     monkeypatch.setattr(cards, "measure", measured)
     names = [case.name for case in cards.CASES]
-    results = guest.measure(0.5, ["nic/"])
+    results = measure(0.5, ["nic/"])
     assert [result.case for result in results] == names and asked == [(0.5, names)]
