@@ -78,10 +78,7 @@ def test_a_transfer_is_sized_by_what_it_takes_and_told_in_megabits(kind):
 
 
 def test_results_of_both_guests_are_in_turn_and_ratios_favour_the_better():
-    shells = [Shell(20.0, 2.0), Shell(40.0, 1.0)]
-    ours, theirs = (
-        Linux(lambda s, timeout, shell=shell: shell(strip_redirection(s), timeout), PORTS) for shell in shells
-    )
+    ours, theirs = linux(Shell(20.0, 2.0)), linux(Shell(40.0, 1.0))
     up = _one(Case("e1000", "up"), ours, theirs, None, 1.0)
     rtt = _one(Case("e1000", "rtt"), ours, theirs, None, 1.0)
     assert len(up.samples) == len(up.peer_samples) == SAMPLES and up.peer == PEER
