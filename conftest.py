@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 NEEDS_TAP = "02_a_real_kernel.ipynb"
-NEEDS_IMAGE = "05_boot_a_pc.ipynb"
+NEEDS_IMAGE = ("05_boot_a_pc.ipynb", "06_a_real_guest.ipynb")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for name, why_not in ((NEEDS_TAP, no_tap), (NEEDS_IMAGE, no_image)):
+    for name, why_not in ((NEEDS_TAP, no_tap), *((name, no_image) for name in NEEDS_IMAGE)):
         affected = [item for item in items if item.path.name == name]
         if affected and (why := why_not()):
             for item in affected:

@@ -13,7 +13,7 @@ from aero_lab.guests.tap import why_not
 from ..guests.debian.image import missing
 from .browser import CHROMIUM, FLAGS, ROOT, jupyterlab
 
-NEEDS = {"02_a_real_kernel.ipynb": why_not, "05_boot_a_pc.ipynb": missing}
+NEEDS = {"02_a_real_kernel.ipynb": why_not, "05_boot_a_pc.ipynb": missing, "06_a_real_guest.ipynb": missing}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PATIENCE = 420
 

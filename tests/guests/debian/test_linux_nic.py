@@ -41,7 +41,7 @@ def test_what_is_asked_of_linux_drivers(bench):
     judged.check_pings(guest)
     judged.check_mtu(guest)
     judged.check_connections(guest, 1000)
-    judged.check_link(guest)
+    judged.check_link(lab, guest)
     judged.check_frames(lab, guest)
     assert judged.nic_trouble(guest) == []
     assert judged.card_trouble(guest) == {}
@@ -76,7 +76,7 @@ def test_all_of_it_over_websocket(nic, plain_image):
             print(nic, result.workload, f"{result.goodput_mbps:.1f} Mbit/s")
         judged.check_pings(guest)
         judged.check_mtu(guest, (576, 1280, 1492, 1500))
-        judged.check_link(guest)
+        judged.check_link(lab, guest)
         print(nic, f"{judged.check_connections(guest, 10_000):.0f} connections/s")
         assert judged.nic_trouble(guest) == []
         assert judged.card_trouble(guest) == {}

@@ -86,15 +86,17 @@ def test_what_is_asked_of_linux_drivers(bench):
     guest.wait_online()
     judged.check_transfers(guest, "3MB")
     judged.check_pings(guest)
-    judged.check_mtu(guest)
-    judged.check_connections(guest, 1000)
-    judged.check_link(guest)
+    judged.check_mtu(guest, (1400,))
+    judged.check_connections(guest, 400)
+    judged.check_link(lab, guest)
     judged.check_frames(lab, guest)
     assert judged.nic_trouble(guest) == []
 
 
 def test_workloads_have_the_names_and_the_results_of_all_guests(bench):
-    _, guest, _ = bench
+    _, guest, nic = bench
+    if nic != NICS[0]:
+        pytest.skip("once is enough: they are programs, and know no card")
     guest.wait_online()
     for name, parameters, measured in (
         ("download", {"size": "200kB", "family": 6}, "goodput_mbps"),
@@ -202,7 +204,7 @@ def test_all_of_it_over_websocket(nic, needs_qemu):
             print(nic, result.workload, f"{result.goodput_mbps:.1f} Mbit/s")
         judged.check_pings(guest)
         judged.check_mtu(guest, (576, 1280, 1492, 1500))
-        judged.check_link(guest)
+        judged.check_link(lab, guest)
         print(nic, f"{judged.check_connections(guest, 10_000):.0f} connections/s")
         assert judged.nic_trouble(guest) == []
         print(nic, f"{time.monotonic() - started:.0f} s in all")
