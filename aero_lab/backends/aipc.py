@@ -34,8 +34,8 @@ from ..rings.frame_ring import (
     release,
     t_ns,
 )
-from .atomic import load32, store32, swap32
-from .limits import SKIPPED_MOST, SPINS, TRIES
+from .atomic import let_others_run, load32, store32, swap32
+from .limits import SKIPPED_MOST, SPINS, TRIES, YIELDS
 
 HEADER = 16
 HEAD, RESERVE, COMMIT, CAPACITY = 0, 4, 8, 12
@@ -93,10 +93,12 @@ def push_record(segment, ring, capacity, source, offset, size):
     copy(segment, at + 4, source, offset, size)
     for i in range(size + 4, record):
         put_u8(segment, at + i, 0)
-    for _ in range(SPINS):
-        if load32(segment, ring + COMMIT) == tail:
-            store32(segment, ring + COMMIT, (tail + need) & M32)
-            return 1
+    for _ in range(YIELDS):
+        for _ in range(SPINS):
+            if load32(segment, ring + COMMIT) == tail:
+                store32(segment, ring + COMMIT, (tail + need) & M32)
+                return 1
+        let_others_run()
     return STALLED
 
 

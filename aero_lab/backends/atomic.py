@@ -6,6 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..compiled.memory import load_field, store_field
@@ -75,6 +76,30 @@ def _make_swap() -> Any:
     return swap32
 
 
+def _make_yield() -> Any:
+    if PLAIN:
+        import os
+
+        def plain():
+            os.sched_yield() if hasattr(os, "sched_yield") else None
+            return 0
+
+        return plain
+
+    @intrinsic
+    def let_others_run(typingctx):
+        def codegen(context, builder, signature, args):
+            i32 = ir.IntType(32)
+            call = cgutils.get_or_insert_function(builder.module, ir.FunctionType(i32, []), "sched_yield")
+            return builder.zext(builder.call(call, []), ir.IntType(64))
+
+        return types.int64(), codegen
+
+    return let_others_run
+
+
+let_others_run = _make_yield()
+"""``let_others_run()``: who waits for another gives it the processor."""
 load32 = _make_load()
 """``load32(buffer, offset)``: what is read after it was written before whoever stored this word."""
 store32 = _make_store()

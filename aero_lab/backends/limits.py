@@ -14,9 +14,10 @@ QUEUES_MOST = 64
 """Rings in one segment."""
 SKIPPED_MOST = 64
 """Records longer than a frame that one poll skips."""
-TRIES, SPINS = 1000, 1 << 22
-"""Attempts of a producer to reserve room against others, and looks at whether those before it have committed: a
-producer that died between the two must not hang the others."""
+TRIES, YIELDS, SPINS = 1000, 1 << 12, 1 << 14
+"""Attempts of a producer to reserve room against others; turns in which it waits for those before it to commit, and
+looks in each of them, after which it lets others have the processor. A producer that died between the two must not hang
+the others for ever, one that was only held up by the system (milliseconds, on a busy machine) must not be given up."""
 PENDING_BYTES = 8 << 20
 """Bytes of frames that the forwarder keeps while the ring to the guest is full."""
 BUDGET = 256

@@ -153,12 +153,12 @@ def test_a_producer_that_died_between_reserving_and_committing_hangs_nobody():
     struct.pack_into("<I", segment.memory, segment.queue(NET_TX).offset + 4, 32)  # somebody reserved, and is gone
     import aero_lab.backends.aipc as aipc
 
-    spins = aipc.SPINS
-    aipc.SPINS = 10  # of the plain twin; the compiled one has its own
+    bounds = aipc.YIELDS, aipc.SPINS
+    aipc.YIELDS, aipc.SPINS = 2, 10  # of the plain twin; the compiled one has its own
     try:
         assert not writer.push_one(b"behind") and writer.tally["stalled"] == 1
     finally:
-        aipc.SPINS = spins
+        aipc.YIELDS, aipc.SPINS = bounds
     assert reader.pop_one() is None and segment.cursors(NET_TX) == (0, 32 + 12, 0)
 
 
