@@ -47,14 +47,26 @@ def top(
 
 @app.command("compare")
 def compare_command(
-    option: Annotated[str, typer.Option("--option", "--options", help="Options to run, for instance C.")] = "C",
+    option: Annotated[
+        str | None, typer.Option("--option", "--options", help="Options to run, for instance BC; by default all.")
+    ] = None,
     transport: Annotated[
-        str, typer.Option("--transport", "--transports", help="Transports: memory, websocket; separated by commas.")
-    ] = "memory",
+        str | None,
+        typer.Option(
+            "--transport",
+            "--transports",
+            help="Transports, separated by commas: memory, websocket, webrtc, webrtc-unordered, webrtc-lossy.",
+        ),
+    ] = None,
     workload: Annotated[
         str, typer.Option("--workload", "--workloads", help="Workloads, separated by commas.")
     ] = "download",
-    size: Annotated[str, typer.Option("--bytes", help="Size of a transfer, for instance 10MB or 16MiB.")] = "10MB",
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--bytes", help="Size of a transfer, for instance 16MiB; by default what 4 s carry, at most 10MB."
+        ),
+    ] = None,
     guest: Annotated[
         str, typer.Option("--guest", help="scripted, or tap: this machine's own kernel (Linux).")
     ] = "scripted",
@@ -81,15 +93,18 @@ def compare_command(
     timeout: Annotated[float, typer.Option(help="Seconds after which a run counts as failed.")] = 120.0,
 ) -> None:
     """Run workloads over options and transports; print the table, write pcapng, parquet, JSON and a report."""
-    from .experiment.compare import compare
+    from .experiment.compare import BOX, compare
     from .experiment.record import check_target
 
     check_target(json_file)
+    if transport is None:  # in virtual time, and behind a link, there is memory alone
+        transport = "memory" if virtual or link is not None else "memory,websocket,webrtc,webrtc-unordered"
     table = compare(
-        options=option,
+        options=option or "ABC",
         transports=_split(transport),
         workloads=_split(workload),
-        size=size,
+        size=size or ("10MB" if virtual else None),
+        box=BOX,
         guest=guest,
         profile=profile,
         virtual=virtual,
@@ -109,6 +124,8 @@ def compare_command(
         console.print(f"written to {table.folder}: " + ", ".join(path.name for path in table.files), soft_wrap=True)
     if json_file:
         table.save_json(json_file)
+    for each in table.left_out if json_file != "-" else ():
+        typer.echo(f"left out: {each['option']} over {each['transport']}: {each['reason']}", err=True)
     for run in table.runs:
         if not run.ok:
             typer.echo(f"aero-lab: {run.workload} over {run.transport} failed: {run.error}", err=True)

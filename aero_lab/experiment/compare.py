@@ -1,8 +1,12 @@
 """One workload over options and transports: the same question put to each, answered in one table.
 
-In real time each run has a client process and a proxy process, joined by shared memory or by a real WebSocket to the
-real proxy server, and real sockets to a real HTTP server in this process; in virtual time a run is one lab without
-sockets, and the same seed gives the same bytes.
+In real time each run has a client process and a proxy process, joined by shared memory or by real WebSockets or WebRTC
+data channels to the real proxy server, and real sockets to a real HTTP server in this process; in virtual time a run is
+one lab without sockets, and the same seed gives the same bytes.
+
+A combination that cannot be is left out, with its reason in the table. Repeats are interleaved: each combination runs
+once before any runs again, so that a machine whose speed drifts treats them alike. A transfer without a size is boxed
+in time: a small one shows how fast the combination is, and the one that counts is as large as fits the box.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AeroLabError, UsageError
 from ..limits import HTTP_DIGEST_BYTES, MS, MTU_DEFAULT, MTU_MAX, MTU_MIN
+from .client_part import client_lines
 from .measure import take_cpu, take_frames, take_result, take_rtt, take_tunnel, take_wire
 from .record import Run
 from .table import Table
@@ -23,8 +28,12 @@ if TYPE_CHECKING:
     from ..capture import Capture
     from ..link import Link
 
-TRANSPORTS = ("memory", "websocket")
+TRANSPORTS = ("memory", "websocket", "webrtc", "webrtc-unordered", "webrtc-lossy")
 """What a run of processes of its own can be made over."""
+PILOT, BOXED = 200_000, (500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000)
+"""Bytes of the transfer that shows how fast a combination is, and sizes that one is chosen from."""
+BOX = 4.0
+"""Seconds that a transfer without a size is to take at most."""
 GUESTS = ("scripted", "tap")
 SIZED = ("download", "upload", "parallel", "source", "sink")
 """Workloads that take a ``size``."""
@@ -49,6 +58,8 @@ class Case:
     guest: str = "scripted"
     settings: dict[str, Any] = field(default_factory=dict)
     """Of the option."""
+    box: float | None = None
+    """Seconds that the transfer may take; None: it has a size."""
 
     @property
     def name(self) -> str:
@@ -80,6 +91,7 @@ class Case:
             mode="virtual" if self.virtual else "real",
             mtu=self.mtu,
             ack_policy=self.ack_policy,
+            client_lines=client_lines(self.option),
             seed=self.seed,
             repeat=self.repeat,
             extra=acks if self.guest == "scripted" else {},
@@ -92,6 +104,7 @@ def compare(
     workloads: Sequence[str] = ("download",),
     *,
     size: int | str | None = None,
+    box: float | None = None,
     parameters: dict[str, Any] | None = None,
     guest: str = "scripted",
     profile: str = "linux",
@@ -125,24 +138,15 @@ def compare(
     out: folder for pcapng, parquet, JSON and report; None writes nothing.
     timeout: seconds, of the lab's clock, after which a run has failed.
     """
+    left_out: list[dict[str, str]] = []
     cases = list(
         _cases(
-            options,
-            transports,
-            workloads,
-            size,
-            parameters,
-            guest,
-            profile,
-            virtual,
-            link,
-            mtu,
-            seed,
-            repeats,
-            timeout,
-            ack_policy,
+            options, transports, workloads, size, parameters, guest, profile, virtual, link, mtu, seed, repeats,
+            timeout, ack_policy, box, left_out,
         )
-    )
+    )  # fmt: skip
+    if not cases:
+        raise UsageError("; ".join(dict.fromkeys(each["reason"] for each in left_out)))
     folder = Path(out) if out is not None else None
     if folder is not None:
         try:
@@ -168,7 +172,7 @@ def compare(
                 files += _write(capture, folder / case.name)
                 run.capture = str(files[-2])
         runs.append(run)
-    table = Table(runs, seed)
+    table = Table(runs, seed, left_out=left_out)
     if folder is not None:
         table.files = files
         table.write(folder)
@@ -190,6 +194,8 @@ def _cases(
     repeats: int,
     timeout: float,
     ack_policy: str,
+    box: float | None,
+    left_out: list[dict[str, str]],
 ) -> Iterator[Case]:
     from ..guests.scripted.profiles import find
     from ..guests.scripted.workloads import WORKLOADS, size_of
@@ -200,8 +206,7 @@ def _cases(
     from ..tunnels import why_not
 
     paths = [get_path(letter) for letter in options]
-    letters = [path.letter for path in paths]
-    if not letters or not transports or not workloads:
+    if not paths or not transports or not workloads:
         raise UsageError("compare needs at least one option, transport and workload")
     for transport in transports:
         if transport not in TRANSPORTS:
@@ -225,20 +230,26 @@ def _cases(
         raise UsageError(f"repeats must be 1 or more, not {repeats}")
     if not timeout > 0:
         raise UsageError(f"timeout must be above 0 seconds, not {timeout:g}")
+    if box is not None and not box > 0:
+        raise UsageError(f"box must be above 0 seconds, not {box:g}")
     link = Link.parse(link) if isinstance(link, str) else link
     if link is not None and not virtual:
         raise UsageError("a link is simulated in virtual time only so far: add --virtual")
+    cells = []
     for path, transport in product(paths, transports):
         if why := why_not(transport, path, virtual=virtual, link=link, mtu=mtu):
-            raise UsageError(why)
+            left_out.append({"option": path.letter, "transport": transport, "reason": why})
+        else:
+            cells.append((path.letter, transport))
     given = dict(parameters or {})
-    for option, transport, workload, repeat in product(letters, transports, workloads, range(repeats)):
+    boxed = box if size is None and not virtual else None
+    for repeat, (option, transport), workload in product(range(repeats), cells, workloads):
         own = dict(given)
         if size is not None and workload in SIZED:
             own.setdefault("size", size_of(size))
         yield Case(
             option, transport, workload, own, profile, mtu, seed + repeat, repeat, virtual, link, timeout, ack_policy,
-            guest,
+            guest, box=boxed if workload in SIZED and "size" not in own else None,
         )  # fmt: skip
 
 
@@ -297,8 +308,10 @@ def _run_virtual(case: Case, run: Run) -> Capture:
 def _run_real(case: Case, run: Run) -> Capture:
     from .processes import RealRun
 
-    digest_of = case.parameters.get("size", 0) if case.workload == "download" else 0
-    digest_of = digest_of if isinstance(digest_of, int) and digest_of <= HTTP_DIGEST_BYTES else 0
+    size = case.parameters.get("size", 0) if case.workload == "download" else 0
+    digest_of: tuple[int, ...] = (size,) if isinstance(size, int) and 0 < size <= HTTP_DIGEST_BYTES else ()
+    if case.box is not None and case.workload == "download":
+        digest_of = (PILOT, *BOXED)
     with RealRun(
         case.option,
         case.profile,
@@ -313,11 +326,14 @@ def _run_real(case: Case, run: Run) -> Capture:
     ) as halves:
         halves.client.ask("online", timeout=case.timeout, patience=case.timeout + 10)
         rtt = halves.client.ask("rtt")["rtt_ms"]
+        parameters = dict(case.parameters)
+        if case.box is not None:
+            parameters["size"] = _boxed(halves, case, case.box)
         before = [worker.ask("measure") for worker in (halves.client, halves.proxy)]
         answer = halves.client.ask(
             "run",
             workload=case.workload,
-            parameters=case.parameters,
+            parameters=parameters,
             timeout=case.timeout,
             patience=case.timeout + 10,
         )
@@ -334,6 +350,21 @@ def _run_real(case: Case, run: Run) -> Capture:
     between: Any = frames[(frames["frame_time"] >= since) & (frames["frame_time"] <= until)]
     take_wire(run, before[0].get("wire"), after[0].get("wire"), between)
     return capture
+
+
+def _boxed(halves: Any, case: Case, box: float) -> int:
+    """The size of a transfer that fits the box, from a small one."""
+    pilot = halves.client.ask(
+        "run",
+        workload=case.workload,
+        parameters={**case.parameters, "size": PILOT},
+        timeout=case.timeout,
+        patience=case.timeout + 10,
+    )
+    if not pilot["ok"]:
+        raise AeroLabError(pilot["error"] or "a small transfer before the one that counts failed")
+    fits = PILOT / max(pilot["seconds"], 1e-6) * box
+    return max((each for each in BOXED if each <= fits), default=BOXED[0])
 
 
 def _write(capture: Capture, stem: Path) -> list[Path]:

@@ -48,6 +48,8 @@ def take_tunnel(run: Run, before: dict[str, int], after: dict[str, int]) -> None
     for name, counter in TUNNEL_FIELDS.items():
         if counter in after:
             setattr(run, name, after[counter] - before.get(counter, 0))
+    if run.bytes and run.messages_up is not None and run.messages_down is not None:
+        run.messages_per_mb = (run.messages_up + run.messages_down) * 1e6 / run.bytes
 
 
 def take_frames(run: Run, frames: pandas.DataFrame, since: int, beyond: str = "tunnel") -> None:

@@ -121,12 +121,12 @@ class RealRun:
         meta: dict[str, Any],
         ack_policy: str = "early",
         transport: str = "memory",
-        digest_of: int = 0,
+        digest_of: tuple[int, ...] = (),
         guest: str = "scripted",
         settings: dict[str, Any] | None = None,
     ):
-        """``settings``: of the option. ``digest_of``: size of a download whose digest the services are to know before
-        it begins."""
+        """``settings``: of the option. ``digest_of``: sizes of downloads whose digests the services are to know before
+        they begin."""
         from ..egress.services_host import ServicesHost
         from ..engine import RealEngine
         from ..paths import get_path
@@ -137,12 +137,13 @@ class RealRun:
         self._tickets: tuple = ()
         # Over shared memory a frame keeps its identity; messages of flows have none.
         self._identified = transport == "memory" or get_path(option).lan_side == "client"
+        self._ordered = transport in IN_ORDER
         try:
             services = ServicesHost()
             self._engine.on_close(services.stop)
             self._engine.call(services.start, self._engine.loop)
-            if digest_of:
-                content_md5(digest_of)  # else the time to the first byte would be that of an MD5
+            for size in digest_of:
+                content_md5(size)  # else the time to the first byte would be that of an MD5
             self.epoch_ns = time.time_ns() - self._engine.now()
             """Wall clock less the clock of both processes, which is what frame times have added."""
             spec = {
@@ -206,7 +207,7 @@ class RealRun:
                 with path.open("rb") as file:
                     parts.append(pickle.load(file))  # written a moment ago by a child of ours, in a folder of ours
             if not self._identified:
-                pair_by_order(*parts)
+                pair_by_order(*parts, ordered=self._ordered)
             return Capture.merged(*parts)
 
     def close(self) -> None:
@@ -224,20 +225,24 @@ class RealRun:
         self.close()
 
 
-def pair_by_order(client: Capture, proxy: Capture) -> bool:
+IN_ORDER = ("websocket", "webrtc")
+"""Transports that deliver all, in order."""
+
+
+def pair_by_order(client: Capture, proxy: Capture, ordered: bool = True) -> bool:
     """Give frames that two processes saw one identity, where the tunnel between them carried none.
 
-    A WebSocket delivers all, in order: the n-th frame of a direction at the guest's NIC is the n-th in the tunnel. When
-    lengths say otherwise (something was not recorded, or the tunnel was made anew) no frame is paired. Either way the
-    identities of the two recorders, which began to count at the same number, are told apart. Returns whether all is
-    paired as it should be.
+    A WebSocket delivers all, in order (``ordered``; not every data channel does): the n-th frame of a direction at the
+    guest's NIC is the n-th in the tunnel. When lengths say otherwise (something was not recorded, or the tunnel was
+    made anew) no frame is paired. Either way the identities of the two recorders, which began to count at the same
+    number, are told apart. Returns whether all is paired as it should be.
     """
     sides = [_tables(client, "nic"), _tables(proxy, "tunnel")]
     sound = True
     for direction in range(2):
         lengths = [_column(tables, "frame_len", direction) for tables in sides]
         common = min(map(len, lengths))
-        same = bool((lengths[0][:common] == lengths[1][:common]).all())
+        same = ordered and bool((lengths[0][:common] == lengths[1][:common]).all())
         sound = sound and same
         for side, tables in enumerate(sides):
             first = (1 + direction + (0 if same else 2 * side)) << PAIR_BITS

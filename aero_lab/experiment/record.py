@@ -72,6 +72,10 @@ class Run:
     udp_loss: float | None = None
     capture: str | None = None
     """Path of the pcapng of this run."""
+    messages_per_mb: float | None = None
+    """Messages both ways per 10^6 application bytes."""
+    client_lines: int | None = None
+    """Lines of code of the part that stands at the client (see :mod:`.client_part`)."""
     extra: dict[str, Any] = field(default_factory=dict)
     """What else the workload told; not part of the contract."""
 
@@ -155,6 +159,7 @@ COLUMNS: Sequence[tuple[str, str, str]] = (
     ("connect_ms", "connect\nms", "{:.2f}"),
     ("ttfb_ms", "first byte\nms", "{:.2f}"),
     ("rtt_ms", "RTT\nms", "{:.2f}"),
+    ("messages_per_mb", "messages\nper MB", "{:.0f}"),
     ("tunnel_bytes_up", "tunnel up\nbytes", "{:,}"),
     ("tunnel_bytes_down", "tunnel down\nbytes", "{:,}"),
     ("wire_bytes_up", "wire up\nbytes", "{:,}"),
@@ -164,6 +169,9 @@ COLUMNS: Sequence[tuple[str, str, str]] = (
     ("retransmissions", "retrans-\nmissions", "{}"),
     ("client_cpu_us_per_mb", "client CPU\nµs/MB", "{:.0f}"),
     ("proxy_cpu_us_per_mb", "proxy CPU\nµs/MB", "{:.0f}"),
+    ("guest_mips_idle", "MIPS\nidle", "{:.0f}"),
+    ("guest_mips_loaded", "MIPS\nloaded", "{:.0f}"),
+    ("client_lines", "client\nlines", "{:,}"),
     ("udp_delay_ms", "UDP delay\nms", "{:.2f}"),
     ("udp_jitter_ms", "jitter\nms", "{:.2f}"),
     ("udp_loss", "loss", "{:.2%}"),
@@ -186,5 +194,38 @@ def cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
         for name, _, form in used:
             value = getattr(run, name)
             row.append("–" if value is None else ("yes" if value else "no") if name == "ok" else _text(value, form))
+        rows.append(row)
+    return [heading for _, heading, _ in used], rows
+
+
+LABELS = ("option", "transport", "workload", "mode")
+
+
+def median_cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """The same with one row a combination of several runs: the median, and ± half the distance between the least and
+    the greatest. A failed run makes its combination one that is not ok, and does not count."""
+    from statistics import median
+
+    groups: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(getattr(run, name) for name in LABELS), []).append(run)
+    used = [c for c in COLUMNS if any(getattr(run, c[0]) is not None for run in runs)]
+    rows = []
+    for group in groups.values():
+        row = []
+        for name, _, form in used:
+            values = [value for run in group if (value := getattr(run, name)) is not None and (run.ok or name == "ok")]
+            if name in LABELS:
+                row.append(str(getattr(group[0], name)))
+            elif name == "ok":
+                row.append(f"{sum(values)}/{len(group)}")
+            elif not values:
+                row.append("–")
+            else:
+                spread = (max(values) - min(values)) / 2
+                middle = median(values)
+                if isinstance(values[0], int):
+                    middle, spread = round(middle), round(spread)
+                row.append(_text(middle, form) + (f" ±{_text(spread, form)}" if spread else ""))
         rows.append(row)
     return [heading for _, heading, _ in used], rows

@@ -1,4 +1,4 @@
-"""The report of ``aero-lab inspect --html``: one file that needs nothing else."""
+"""Reports of ``aero-lab inspect --html`` and of ``aero-lab compare``: one file each that needs nothing else."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..tables import html_table
 
 if TYPE_CHECKING:
     from .inspect import Inspection
+    from .table import Table
 
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -37,6 +38,31 @@ def inspection_html(found: Inspection) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(found.path.name)}</title>'
         f"<style>{style}</style></head>\n<body><h1>{escape(found.path.name)}</h1>\n{body}\n</body></html>\n"
+    )
+
+
+def comparison_html(table: Table) -> str:
+    """The table of a comparison, what was left out and why, and a picture."""
+    from ..viz import comparison
+
+    machine = table.document()["machine"]
+    parts = [f"<p>{escape(table.title())}</p>", table._repr_html_()]
+    parts += [
+        f"<p>left out: {escape(each['option'])} over {escape(each['transport'])}: {escape(each['reason'])}</p>"
+        for each in table.left_out
+    ]
+    parts += [
+        f"<p>failed: {escape(run.option)} over {escape(run.transport)}: {escape(str(run.error))}</p>"
+        for run in table.runs
+        if not run.ok
+    ]
+    if any(run.ok for run in table.runs):
+        parts.append("<h2>side by side</h2>\n" + _image(lambda: comparison(table).ravel()[0]))
+    parts.append(f"<p>Machine: {escape(', '.join(f'{name} {value}' for name, value in machine.items()))}</p>")
+    body = "\n".join(parts)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>aero-lab compare</title>'
+        f"<style>{STYLE}</style></head>\n<body><h1>aero-lab compare</h1>\n{body}\n</body></html>\n"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..tables import html_table
-from .record import Run, cells, to_document, write_json
+from .record import COLUMNS, Run, cells, median_cells, to_document, write_json
 
 if TYPE_CHECKING:
     import pandas
@@ -23,9 +23,17 @@ RUNS_ACROSS = 5
 class Table:
     """What :func:`aero_lab.compare` returns."""
 
-    def __init__(self, runs: Sequence[Run], seed: int, folder: Path | None = None):
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        seed: int,
+        folder: Path | None = None,
+        left_out: Sequence[dict[str, str]] = (),
+    ):
         self.runs = list(runs)
         self.seed = seed
+        self.left_out = list(left_out)
+        """Combinations that cannot be: ``option``, ``transport``, ``reason``."""
         self.folder = folder
         """Folder of the files, None when none were written."""
         self.files: list[Path] = []
@@ -43,7 +51,23 @@ class Table:
 
     def document(self) -> dict[str, Any]:
         """The JSON document."""
-        return to_document(self.runs, self.seed)
+        return {**to_document(self.runs, self.seed), "left_out": self.left_out}
+
+    def medians(self) -> pandas.DataFrame:
+        """One row a combination: the median of each measurement over its repeats, and beside each its spread, half the
+        distance between the least and the greatest, in a column with ``_spread`` behind the name."""
+        frame = self.frame()
+        frame = frame[frame["ok"].astype(bool)]
+        keys = ["option", "transport", "guest", "workload", "mode"]
+        measured = [name for name, _, _ in COLUMNS if name in frame and name not in keys and name != "ok"]
+        numbers = frame[measured].apply(pandas_numbers)
+        groups = numbers.groupby([frame[key] for key in keys], sort=False)
+        out = groups.median()
+        spread = (groups.max() - groups.min()) / 2
+        for name in measured:
+            out[f"{name}_spread"] = spread[name]
+        out.insert(0, "runs", groups.size())
+        return out.dropna(axis="columns", how="all")
 
     def save_json(self, target: str) -> None:
         """Write the JSON document to a file, or to standard output for ``-``."""
@@ -53,9 +77,9 @@ class Table:
         """For a terminal."""
         from rich.table import Table as RichTable
 
-        headings, rows = cells(self.runs)
+        headings, rows = self._cells()
         table = RichTable(title=self.title())
-        if len(self.runs) <= RUNS_ACROSS:  # measurements down, runs across: fits a terminal
+        if len(rows) <= RUNS_ACROSS:  # measurements down, runs across: fits a terminal
             table.add_column(headings[0])
             for row in rows:
                 table.add_column(row[0], justify="right", no_wrap=True)
@@ -78,17 +102,23 @@ class Table:
 
     def to_markdown(self) -> str:
         """For the report."""
-        headings, rows = cells(self.runs)
+        headings, rows = self._cells()
         lines = ["| " + " | ".join(_flat(h) for h in headings) + " |"]
         lines.append("|" + "---|" * len(headings))
         lines += ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return html_table(*cells(self.runs), self.title())
+        return html_table(*self._cells(), self.title())
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        """Of the printed table: a row a run, or with repeats a row a combination, median and spread."""
+        if not any(run.repeat for run in self.runs):
+            return cells(self.runs)
+        return median_cells(self.runs)
 
     def __repr__(self) -> str:
-        headings, rows = cells(self.runs)
+        headings, rows = self._cells()
         flat = [_flat(h) for h in headings]
         widths = [max(len(x) for x in column) for column in zip(flat, *rows)] if rows else [len(h) for h in flat]
         return "\n".join("  ".join(x.rjust(w) for x, w in zip(row, widths)) for row in [flat, *rows])
@@ -102,8 +132,11 @@ class Table:
         # The link is a dictionary with its own columns in JSON; parquet gets it as one text.
         frame["link"] = [None if run.link is None else repr(run.link) for run in self.runs]
         frame.to_parquet(folder / "runs.parquet")
+        from .report import comparison_html
+
         (folder / "report.md").write_text(self.report(), encoding="utf-8")
-        self.files += [folder / name for name in ("runs.json", "runs.parquet", "report.md")]
+        (folder / "report.html").write_text(comparison_html(self), encoding="utf-8")
+        self.files += [folder / name for name in ("runs.json", "runs.parquet", "report.md", "report.html")]
 
     def report(self) -> str:
         """A short report in Markdown: the table, how it was measured, the machine, the captures."""
@@ -111,6 +144,7 @@ class Table:
         lines = ["# aero-lab compare", "", self.title(), "", self.to_markdown(), ""]
         failed = [run for run in self.runs if not run.ok]
         lines += [f"* **failed**: {run.option} {run.transport} {run.workload}: {run.error}" for run in failed]
+        lines += [f"* left out: {each['option']} over {each['transport']}: {each['reason']}" for each in self.left_out]
         lines += [
             "",
             "A dash was not measured. "
@@ -126,6 +160,13 @@ class Table:
         lines += [f"* `{Path(run.capture).name}`" for run in self.runs if run.capture]
         lines += ["", "Machine: " + ", ".join(f"{k} {v}" for k, v in machine.items()), ""]
         return "\n".join(lines)
+
+
+def pandas_numbers(column: Any) -> Any:
+    """A column of measurements as floats; what was not measured is missing."""
+    import pandas
+
+    return pandas.to_numeric(column, errors="coerce").astype(float)
 
 
 def _flat(heading: str) -> str:

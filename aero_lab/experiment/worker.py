@@ -245,10 +245,10 @@ def serve(half: Half, answer: Callable[[dict[str, Any]], None]) -> None:
 
 def make_half(spec: dict[str, Any]) -> Half:
     """The half that the parent asked for."""
-    if spec["transport"] == "websocket":
-        from .worker_websocket import WebSocketClientHalf, WebSocketProxyHalf
+    if spec["transport"] != "memory":
+        from .worker_tunnels import ClientHalf, ServerHalf
 
-        return (WebSocketClientHalf if spec["role"] == "client" else WebSocketProxyHalf)(spec)
+        return (ClientHalf if spec["role"] == "client" else ServerHalf)(spec)
     return (Client if spec["role"] == "client" else Proxy)(spec)
 
 

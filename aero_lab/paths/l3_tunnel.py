@@ -49,9 +49,9 @@ class L3Client:
     def poll_at(self, now: int) -> int:
         return min(self.edge.poll_at(now), self.port.poll_at(now))
 
-    def ping(self, now: int) -> None:
+    def ping(self, now: int) -> bool:
         """Send a PING; :attr:`rtt` tells when its answer came."""
-        self.port.ping(now)
+        return self.port.ping(now)
 
     @property
     def rtt(self) -> int | None:

@@ -92,7 +92,7 @@ class RtcSession:
         self._why: str | None = None
         self._ended = asyncio.Event()
         self._deadline = self.driver.now() + self._config.webrtc_session_connect_timeout_seconds * SECOND
-        peer.on_channel = self._opened
+        peer.on_channel = self._came
         peer.on_state = self._state
         self.driver.add(self)
 
@@ -156,6 +156,12 @@ class RtcSession:
         return NEVER if self._ended.is_set() else min(self._deadline, self._due)
 
     # Channels -------------------------------------------------------------------------------------------------------
+
+    def _came(self, channel: Channel) -> None:
+        try:
+            self._opened(channel)
+        except Exception as error:  # it must not end the library's own work
+            self._failed(error)
 
     def _opened(self, channel: Channel) -> None:
         """The client opened a channel."""

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 class RtcSide(ServerSide):
     """The proxy's half of a guest's pipeline."""
 
-    near: dict[str, DataChannelEnd]
-    """The client's ends, by channel."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.near: dict[str, DataChannelEnd] = {}
+        """The client's ends, by channel, when they are in this process."""
 
     def opened(self, session: Any) -> None:
         self.session = session

@@ -1,4 +1,5 @@
-"""The halves of a real-time run whose tunnel is a WebSocket: the proxy server itself, and a client of it.
+"""The halves of a real-time run whose tunnel is real: the proxy server itself, and a client of it, by WebSocket or by
+WebRTC.
 
 The client limits the size of its TCP segments, both ways, so that the kernel's count of them is what an Ethernet would
 have carried: see :mod:`aero_lab.transports.tcp_info`.
@@ -9,26 +10,27 @@ from __future__ import annotations
 from typing import Any
 
 from ..transports.tcp_info import MAX_SEGMENT
-from ..tunnels.websocket import WebSocketTunnels
+from ..tunnels.base import find
 from .worker import Client, Proxy
 
 
-class WebSocketProxyHalf(Proxy):
+class ServerHalf(Proxy):
     """The proxy server, and behind it LAN, NAT and host sockets."""
 
     def build(self) -> None:
-        self._tunnels = WebSocketTunnels(self.bench(self.world()))
+        self._tunnels: Any = find(self.spec["transport"])(self.bench(self.world()))
         self.server = self._tunnels.expect(1)
 
     def about(self) -> dict[str, Any]:
         return {**super().about(), "url": self._tunnels.url_for(1)}
 
 
-class WebSocketClientHalf(Client):
-    """Guest, NIC and a tunnel over WebSocket."""
+class ClientHalf(Client):
+    """Guest, NIC and a tunnel to that server."""
 
     def build(self) -> None:
-        self._tunnels = WebSocketTunnels(self.bench(url=self.spec["url"], max_segment=MAX_SEGMENT))
+        bench = self.bench(url=self.spec["url"], max_segment=MAX_SEGMENT)
+        self._tunnels: Any = find(self.spec["transport"])(bench)
         self.engine.call(self._plug_in, lambda guest: self._tunnels.connect(1, "guest1", guest)[0])
         self._tunnels.wait()
 
