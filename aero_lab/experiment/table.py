@@ -50,8 +50,9 @@ class Table:
         return pandas.DataFrame([{k: v for k, v in run.to_dict().items() if k != "extra"} for run in self.runs])
 
     def document(self) -> dict[str, Any]:
-        """The JSON document."""
-        return {**to_document(self.runs, self.seed), "left_out": self.left_out}
+        """The JSON document; what was left out stands in it when there is something."""
+        document = to_document(self.runs, self.seed)
+        return {**document, "left_out": self.left_out} if self.left_out else document
 
     def medians(self) -> pandas.DataFrame:
         """One row a combination: the median of each measurement over its repeats, and beside each its spread, half the

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from aero_lab.errors import UsageError
-from aero_lab.experiment.compare import compare
+from aero_lab.experiment.compare import BOXED, compare
 from aero_lab.experiment.processes import RealRun, Worker, WorkerFailed
 from aero_lab.experiment.record import Run
 
@@ -251,7 +251,7 @@ def test_a_dead_process_is_named(tmp_path):
         ({"out": "/dev/null/x"}, "cannot write to"),
         ({"workloads": ["ping", "dns"], "parameters": {"count": 1}}, "belong to one workload"),
         ({"parameters": {"colour": 1}, "virtual": True}, "takes .*, not 'colour'"),
-        ({"transports": ["memory", "websocket"], "virtual": True}, "real time"),
+        ({"transports": ["websocket"], "virtual": True}, "real time"),
     ],
 )
 def test_wrong_arguments_name_themselves(arguments, message):
@@ -264,3 +264,36 @@ def test_a_small_figure_does_not_turn_into_nothing():
 
     assert [_text(v, "{:.1f}") for v in (0.0237, 0.0, 0.06, 14.83)] == ["0.024", "0.0", "0.1", "14.8"]
     assert _text(0.0, "{:.2%}") == "0.00%" and _text(7, "{:,}") == "7"
+
+
+def test_what_cannot_be_is_left_out_with_its_reason(tmp_path):
+    table = compare(
+        "ABC", ["memory", "websocket"], size="20KB", virtual=True, link="rtt=10ms", out=tmp_path, progress=False
+    )
+    assert [(run.option, run.transport, run.ok) for run in table.runs] == [("B", "memory", True), ("C", "memory", True)]
+    assert [(each["option"], each["transport"]) for each in table.left_out] == [
+        ("A", "memory"), ("A", "websocket"), ("B", "websocket"), ("C", "websocket"),
+    ]  # fmt: skip
+    assert table.document()["left_out"] == table.left_out and "left out: A over memory" in table.report()
+    html = (tmp_path / "report.html").read_text()
+    assert html.count("<img") == 1 and "left out: A over memory" in html
+
+
+def test_repeats_are_interleaved_and_become_medians():
+    table = compare("BC", size="20KB", virtual=True, link="rtt=10ms, loss=2%", repeats=3, progress=False)
+    assert [(run.option, run.repeat) for run in table.runs] == [(o, r) for r in range(3) for o in "BC"]
+    medians = table.medians()
+    assert list(medians["runs"]) == [3, 3]
+    for option in "BC":
+        seconds = sorted(run.seconds for run in table.runs if run.option == option)
+        row = medians.loc[option].iloc[0]
+        assert row["seconds"] == seconds[1] and row["seconds_spread"] == (seconds[2] - seconds[0]) / 2
+    assert repr(table).count("3/3") == 2 and "±" in repr(table)
+    assert medians["client_lines"].iloc[0] > 5 * medians["client_lines"].iloc[1]
+
+
+def test_a_transfer_without_a_size_fits_its_box():
+    table = compare("C", ["webrtc"], box=0.5, progress=False)
+    (run,) = table.runs
+    assert run.ok and run.digest_ok and run.bytes in BOXED, run.error
+    assert run.messages_per_mb > 100 and run.wire_bytes_down > run.bytes
