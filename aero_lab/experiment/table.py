@@ -57,13 +57,13 @@ class Table:
     def medians(self) -> pandas.DataFrame:
         """One row a combination: the median of each measurement over its repeats, and beside each its spread, half the
         distance between the least and the greatest, in a column with ``_spread`` behind the name."""
-        frame = self.frame()
+        frame: Any = self.frame()
         frame = frame[frame["ok"].astype(bool)]
         keys = ["option", "transport", "guest", "workload", "mode"]
         measured = [name for name, _, _ in COLUMNS if name in frame and name not in keys and name != "ok"]
-        numbers = frame[measured].apply(pandas_numbers)
-        groups = numbers.groupby([frame[key] for key in keys], sort=False)
-        out = groups.median()
+        numbers: Any = frame[measured].apply(pandas_numbers)
+        groups: Any = numbers.groupby([frame[key] for key in keys], sort=False)
+        out: Any = groups.median()
         spread = (groups.max() - groups.min()) / 2
         for name in measured:
             out[f"{name}_spread"] = spread[name]
