@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import aero_lab as al
+from aero_lab.guests.tap import why_not as tap_why_not
 from aero_lab.paths import get_path
 from aero_lab.transports.peer import missing
 from aero_lab.tunnels.base import why_not
@@ -39,6 +40,19 @@ def test_the_same_workloads_come_to_the_same(option, transport):
     assert len(tunnel) > 50
     if option in "BC" and transport == "webrtc":  # in order, so frames are known again at the other end
         assert frames["tunnel_delay"].notna().sum() > 200
+
+
+@pytest.mark.parametrize(
+    ("option", "transport"), [("A", "webrtc"), ("B", "webrtc-unordered"), ("C", "webrtc-unordered"), ("B", "websocket")]
+)
+def test_a_real_kernel_behind_it(option, transport):
+    if why := tap_why_not():
+        pytest.skip(why)
+    with al.Lab(option=option, transport=transport, progress=False) as lab:
+        guest = lab.guest("tap")
+        for workload in ("download", "upload"):
+            result = guest.run(workload, size="200kB")
+            assert result.ok and result.digest_ok, (workload, result.error)
 
 
 def test_two_guests_have_a_connection_each():
