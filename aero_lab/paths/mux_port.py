@@ -61,6 +61,7 @@ class Stream:
         "granted",
         "id",
         "in_line",
+        "offset",
         "promised",
         "round",
         "taken",
@@ -77,6 +78,7 @@ class Stream:
         self.window = FIRST_CREDIT
         self.taken = 0  # by the owner, since the last CREDIT
         self.buffer: deque[bytes] = deque()
+        self.offset = 0  # of the first of them that was taken
         self.buffered = 0
         self.in_line = False  # waits for room in the ring
         self.promised = False  # it has waited, and a message's worth of room is kept for it
@@ -198,7 +200,7 @@ class MuxPort:
         self._buffered -= stream.buffered
         self._windows -= stream.window - FIRST_CREDIT
         stream.buffer.clear()
-        stream.buffered = 0
+        stream.buffered = stream.offset = 0
         self._full.pop(stream.id, None)
         stream.in_line = False  # its place in the line is passed over
         if stream.promised:
@@ -491,15 +493,15 @@ class MuxPort:
             room = self.owner.room(stream)
             if room <= 0:
                 return
-            part = stream.buffer[0]
+            part = memoryview(stream.buffer[0])[stream.offset :]
             offered = min(len(part), room)
-            taken = self.owner.data(stream, memoryview(part)[:offered], now)
+            taken = self.owner.data(stream, part[:offered], now)
             if self.streams.get(stream.id) is not stream:
                 return
+            stream.offset += taken
             if taken == len(part):
                 stream.buffer.popleft()
-            elif taken:
-                stream.buffer[0] = part[taken:]
+                stream.offset = 0
             stream.buffered -= taken
             self._buffered -= taken
             if stream.buffered < self._buffer_most:

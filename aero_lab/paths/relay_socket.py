@@ -51,7 +51,7 @@ class SocketServer:
         self._record: Any = _NoRecord()
         self._open = self._half = self._fin = self._eof = self._blocked = False
         self._messages = FrameRing(RING_SLOTS, RING_ARENA)
-        self._rest = b""  # of a message that the target did not take whole
+        self._rest, self._at = b"", 0  # a message that the target did not take whole, and how far it did
         self._starved = False
 
     def dial(self, host: str, port: int, now: int) -> None:
@@ -128,7 +128,7 @@ class SocketServer:
             return
         took, record = False, self._record
         while self._open and not self._blocked and not self._fin:
-            if not self._rest:
+            if self._at == len(self._rest):
                 message = self.end.received.pop()
                 if message is None:
                     break
@@ -138,12 +138,13 @@ class SocketServer:
                     if self._half:
                         self._ended(now)
                     continue
-                self._rest = message.data
-            taken = self.relay.egress.send(self._flow, (memoryview(self._rest),), now)
+                self._rest, self._at = message.data, 0
+            part = memoryview(self._rest)[self._at :]
+            taken = self.relay.egress.send(self._flow, (part,), now)
             record.bytes_up += taken
             record.last_at = now
-            self._blocked = taken < len(self._rest)
-            self._rest = self._rest[taken:]
+            self._blocked = taken < len(part)
+            self._at += taken
         if took:
             self.end.taken()
 
@@ -174,7 +175,12 @@ class SocketServer:
             return now
         if self.over is not None:
             return NEVER
-        if self._open and not self._blocked and not self._fin and (self._rest or len(self.end.received)):
+        if (
+            self._open
+            and not self._blocked
+            and not self._fin
+            and (self._at < len(self._rest) or len(self.end.received))
+        ):
             return now
         return self._record.last_at + self.idle if self.idle else NEVER
 

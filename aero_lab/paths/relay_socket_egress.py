@@ -34,13 +34,19 @@ class _Tcp:
     """A connection of the sink's and its channel."""
 
     __slots__ = (
-        "answered", "blocked", "end", "far_eof", "fin", "flow", "half", "joined", "open", "quiet_since", "rest", "ring",
+        "answered", "at", "blocked", "end", "far_eof", "fin", "flow", "half", "joined", "open", "quiet_since", "rest",
+        "ring",
     )  # fmt: skip
+
+    @property
+    def left(self) -> int:
+        """Bytes of that message that wait for the sink."""
+        return len(self.rest) - self.at
 
     def __init__(self, flow: int, end: Any):
         self.flow, self.end = flow, end
         self.ring = FrameRing(_SLOTS, _ARENA)
-        self.rest = b""  # of a message that the sink did not take whole
+        self.rest, self.at = b"", 0  # a message that the sink did not take whole, and how far it did
         self.open = self.far_eof = self.fin = self.blocked = self.half = self.answered = self.joined = False
         self.quiet_since = NEVER
 
@@ -129,13 +135,13 @@ class SocketEgress(RelayEgress):
                 if not f.half and not f.open:
                     self._opened(f, now)
             self._inward(f, now)
-            if f.end.peer_closed and self._flows.get(f.flow) is f and not f.rest and not len(f.end.received):
+            if f.end.peer_closed and self._flows.get(f.flow) is f and not f.left and not len(f.end.received):
                 self._ended(f, now)
 
     def _inward(self, f: _Tcp, now: int) -> None:
         took = False
         while self._flows.get(f.flow) is f:
-            if not f.rest:
+            if not f.left:
                 message = f.end.received.pop()
                 if message is None:
                     break
@@ -145,15 +151,16 @@ class SocketEgress(RelayEgress):
                     if f.half:
                         self._mark(f, now)
                     continue
-                f.rest = message.data
+                f.rest, f.at = message.data, 0
             if not f.open:
                 break
             room = self.sink.room(f.flow)
             if room <= 0:
                 break
-            part, f.rest = f.rest[:room], f.rest[room:]
+            part = memoryview(f.rest)[f.at : f.at + room]
+            f.at += len(part)
             self._count["tcp-bytes-down"] += len(part)
-            self.sink.data(f.flow, memoryview(part), now)
+            self.sink.data(f.flow, part, now)
         if took:
             f.end.taken()
 
@@ -211,11 +218,11 @@ class SocketEgress(RelayEgress):
             end = f.end
             if not f.joined and end.connected:
                 return now
-            if len(end.received) and not f.rest:
+            if len(end.received) and not f.left:
                 return now
-            if end.peer_closed and not f.far_eof and not f.rest:
+            if end.peer_closed and not f.far_eof and not f.left:
                 return now
-            if f.rest and f.open and self.sink.room(f.flow) > 0:
+            if f.left and f.open and self.sink.room(f.flow) > 0:
                 return now
             if f.joined and (len(f.ring) or f.blocked) and not end.stalled:
                 return now

@@ -87,7 +87,7 @@ class RelayFlow:
         self.server.active[flow] = self
 
     def denied_dial(self, code: int, text: str, reason: str, now: int) -> None:
-        self.server.counters[reason] += 1
+        self.server.refused_dial(reason)
         if self.port.streams.get(self.number) is self.stream:
             self.port.error(self.number, code, text)
             self.end(reason, now, told=True)
@@ -184,7 +184,12 @@ class MuxServer:
 
     @property
     def counters(self) -> Counter[str]:
-        return self._counts
+        """What was opened and refused, errors that were told, what was out of order."""
+        return self._counts + self.port.counts
+
+    def refused_dial(self, reason: str) -> None:
+        """A connection that the rules, or its name, did not allow."""
+        self._counts[reason] += 1
 
     @property
     def farewell(self) -> tuple[int, str] | None:

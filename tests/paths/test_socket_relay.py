@@ -8,6 +8,8 @@ import aero_lab as al
 from aero_lab.errors import UsageError
 from aero_lab.paths import get_path
 
+from ..guests.tap import needs_tap  # noqa: F401
+
 WORKLOADS = (
     ("download", {"size": "2MB"}),
     ("upload", {"size": "2MB"}),
@@ -61,6 +63,47 @@ def test_workloads_over_websockets(settings):
         assert guest.tunnel["bytes_sent"] > 2_000_000
         if "streams" not in settings:
             assert server["mux.opened"] >= 5 and guest._client.egress.port.version == settings.get("mux", 2)
+
+
+def test_what_a_guest_hears_of_targets_that_are_denied():
+    """An answer that waits is an ICMP error; one that was early is a reset."""
+    for settings, error, reason in (
+        ({}, "unreachable: connect", "denied"),
+        ({"connect": "early"}, "reset: connection", "reset-by-far-side"),
+        ({"mux": 1}, "reset: connection", "reset-by-far-side"),
+    ):
+        with al.Lab(option="A", virtual=True, progress=False, **settings) as lab:
+            guest = lab.guest()
+            guest.wait_online()
+            result = guest.run("rr", host="10.9.9.9", port=9, timeout=30)
+            assert (result.ok, result.error) == (False, error)
+            assert lab.flows.rows()[-1]["reason"] == reason
+            assert guest.counters["mux.error_policy_denied"] == 1
+
+
+def test_what_cannot_be_is_said():
+    with al.Lab(option="A", progress=False) as lab:
+        guest = lab.guest()
+        guest.wait_online()
+        with pytest.raises(UsageError, match="connections from outside cannot come in"):
+            lab.forward(guest, 80)
+        with pytest.raises(UsageError, match="in option A the network is at the guest"):
+            lab.restore(guest.snapshot())
+        assert guest.run("ping", host="echo.lab", count=1, timeout=30).error == "denied"
+        assert "denied" in repr(lab.explain("10.0.0.1:80")), "the proxy's rules are asked, not those at the guest"
+
+
+@pytest.mark.root
+@pytest.mark.usefixtures("needs_tap")
+@pytest.mark.parametrize("settings", [{}, {"streams": "socket"}], ids=["mux", "sockets"])
+def test_a_real_kernel_as_the_guest(settings):
+    with al.Lab(option="A", transport="websocket", progress=False, capture=False, **settings) as lab:
+        guest = lab.guest("tap")
+        guest.wait_online()
+        for name, size in (("download", "2MB"), ("upload", "2MB"), ("parallel", "500KB")):
+            result = guest.run(name, size=size, timeout=60)
+            assert result.ok and result.digest_ok, (name, result.error)
+        assert guest.run("udp-echo", count=20, timeout=60).ok
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
