@@ -291,3 +291,18 @@ def test_playback_alone_is_a_task():
     playback.went(82, 7, False)
     playback.went(82, 9, True)
     assert playback.done and playback.value().details["frames_sent"] == 2 and playback.latest == 2
+
+
+@pytest.mark.parametrize("option", ["A", "B", "C"])
+def test_every_option_carries_it_and_a_fork_plays_on(tmp_path, option):
+    path = pcap(tmp_path / "a.pcap", [(i * 10**8, echo(i)) for i in range(10)])
+    with al.Lab(virtual=True, option=option) as lab:
+        lab.guest("replay", pcap=path)
+        _advance(lab, 350_000_000)
+        with lab.fork() as twin:
+            for each in (lab, twin):
+                guest: Any = each.guests[0]
+                assert guest.wait().details["frames_sent"] == 10
+                _advance(each, 10_000_000)
+            assert seen(lab, "tx") == seen(twin, "tx") and seen(lab, "rx") == seen(twin, "rx")
+            assert len(seen(lab, "rx")) == 10
