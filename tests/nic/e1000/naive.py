@@ -21,6 +21,8 @@ MASKS = {
     "TADV": 0xFFFF, "RSRPD": 0xFFF, "RXCSUM": 0x7FF,
 }  # fmt: skip
 CAUSES = 0x1F6DF
+TURNS = 4096
+"""Descriptors taken at a time."""
 
 
 def ones(data: bytes) -> int:
@@ -185,9 +187,10 @@ class NaiveCard:
             return
         if self.get("TDH") >= n or tail >= n:
             return
-        while self.get("TDH") != tail:
+        left = TURNS
+        while self.get("TDH") != tail and left:
             packet, taken, at, ended, special = b"", [], self.get("TDH"), False, (0, 0, 0)
-            while at != tail and not ended:
+            while at != tail and not ended and len(taken) < left:
                 address, low, high = struct.unpack("<QII", self.load(base + 16 * at, 16))
                 command, dtyp = low >> 24, low >> 20 & 15
                 taken.append((at, command))
@@ -231,7 +234,9 @@ class NaiveCard:
                         self.icr |= 1
                         self.timer["tidv"] = self.timer["tadv"] = None
             self.r["TDH"] = at
-        self.icr |= 2
+            left -= len(taken)
+        if self.get("TDH") == tail:
+            self.icr |= 2
 
     def load_context(self, raw: tuple[int, ...]) -> None:
         names = ("ipcss", "ipcso", "ipcse", "tucss", "tucso", "tucse")

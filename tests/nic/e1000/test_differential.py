@@ -106,7 +106,7 @@ steps = st.one_of(
     st.tuples(st.just("poll"), st.sampled_from([0, 1, 500, 20_000, 1_000_000])),
     st.tuples(st.just("cable"), st.booleans()),
     st.tuples(st.just("drain")),
-    st.tuples(st.just("bytes"), st.integers(BUFFERS, RAM - 60), st.builds(
+    st.tuples(st.just("bytes"), st.integers(BUFFERS, RAM - 200), st.builds(
         a_frame, destinations, st.none(), st.booleans(), transport, st.booleans(), st.none(), st.just(0))),
 )  # fmt: skip
 
@@ -191,6 +191,7 @@ PIECE = struct.pack("<QIBBH", BUFFERS, 94 | 1 << 20 | 0x2D << 24, 0, 3, 0)
 @given(st.lists(steps, max_size=40))
 @example([("bytes", BUFFERS, PACKET), ("tx", 0, TSO), ("tx", 1, PIECE), ("kick", 2), ("drain",), ("read", "TSCTC")])
 @example([("kick", 7), ("kick", 7), ("drain",), ("poll", 0), ("drain",), ("read", "GOTCL"), ("read", "GOTCH")])
+@example([("write", "TDLEN", 196610), ("kick", 1), ("kick", 7), ("read", "TDH"), ("poll", 1), ("read", "TDH")])
 @example([("arrive", PACKET)] * 7 + [("poll", 0), ("read", "RNBC"), ("give", 3), ("read", "GPRC"), ("read", "ICR")])
 def test_any_driver_against_the_plain_card(program):
     pair = Pair()
