@@ -168,7 +168,7 @@ class Lab:
         ----------
         kind: ``"scripted"``: a TCP/IP host with the habits of ``profile``. ``"tap"``: the host kernel's own TCP/IP,
             behind a TAP in a network namespace; Linux only, as root or with unprivileged user namespaces. ``"linux"``:
-            Debian on the emulated PC; ``nic="e1000"`` or ``"virtio-net"`` gives it a network card. ``"qemu"``: the same
+            Debian on the emulated PC, with ``nic="e1000"`` unless told ``"virtio-net"`` or None. ``"qemu"``: the same
             under QEMU. ``"replay"``: the frames of a host in the capture ``pcap=``.
         profile: of a scripted guest: ``"linux"`` or ``"windows7"``.
         name: how tables call it.
