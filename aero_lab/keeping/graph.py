@@ -35,6 +35,7 @@ import numpy as np
 from ..compiled.records import _zero
 from ..compiled.registry import PLAIN
 from ..errors import UsageError
+from ..guests.linux.guest import LinuxGuest
 from ..machine.machine import Machine
 from . import arrays, generators
 from .generators import ENDED, CannotCopy, Origin, Reviver
@@ -46,13 +47,24 @@ DEEP = 50_000
 _ROOMS = tuple(
     f"{PACKAGE}.{room}"
     for room in """
-    audit capture causes clock compiled.records egress.acks egress.contract egress.virtual errors framing
-    guests.linux.guest guests.linux.scheduled guests.scripted handles handles_linux handles_shell injection keeping
-    lan link machine.stop paths rings services stack transports.base transports.impaired transports.memory
-    transports.simulated tunnels.base tunnels.memory wire worlds
+    audit capture.recorder causes clock compiled.records egress.acks egress.contract egress.virtual errors framing
+    guests.linux.guest guests.linux.scheduled guests.replay guests.scripted handles handles_linux handles_replay
+    handles_shell injection keeping lan link machine.stop paths rings services stack transports.base
+    transports.impaired transports.memory transports.simulated tunnels.base tunnels.memory wire worlds
     """.split()
 )
 """Whose classes a file may name."""
+_TALKERS = tuple(
+    f"{PACKAGE}.{room}"
+    for room in """
+    audit clock egress.virtual guests.replay guests.scripted lan link paths rings services stack transports tunnels
+    worlds
+    """.split()
+)
+"""Rooms whose objects may have methods of theirs in a file: what is called there, if a file has it called, goes
+nowhere."""
+_NOT = frozenset((f"{PACKAGE}.transports.memory", name) for name in ("SharedMemoryTransport", "Ticket"))
+"""Classes of those rooms that hold something of the system's."""
 _BUILTINS = frozenset("set frozenset bytearray range slice complex enumerate zip reversed iter map filter".split())
 _COLLECTIONS = frozenset("deque OrderedDict Counter defaultdict".split())
 _FUNCTIONS = frozenset({(f"{PACKAGE}.services.content", "content")})
@@ -170,7 +182,7 @@ class _Unpacker(pickle.Unpickler):
             "_view": arrays.view,
             "_unpacked": arrays.unpack,
             "_dtype": arrays.dtype_named,
-            "_method": _method,
+            "_method": self._method,
             "_record": _record,
             "_new": _new,
             "_machine": _machine,
@@ -204,6 +216,14 @@ class _Unpacker(pickle.Unpickler):
         if self._beside is None or not 0 <= number < len(self._beside):
             raise UsageError("it refers to memory that is not there")
         return self._beside[number]
+
+    def _method(self, owner: Any, name: str) -> Any:
+        if self._beside is None:
+            module = type(owner).__module__
+            talks = any(module == room or module.startswith(room + ".") for room in _TALKERS)
+            if not talks and not (type(owner) is LinuxGuest and name == "close"):
+                raise UsageError(f"it names the method {name!r} of {_called(type(owner))}, which no bench keeps")
+        return _method(owner, name)
 
     def _generator(self, module: str, qualname: str, line: int, file: str | None, place: Any) -> Any:
         if self._beside is None and place != ENDED:
@@ -297,7 +317,7 @@ def _allowed(module: str, name: str, found: Any) -> bool:
         return False
     if isinstance(found, FunctionType):
         return (module, name) in _FUNCTIONS
-    return isinstance(found, type) and found.__module__ == module
+    return isinstance(found, type) and found.__module__ == module and (module, name) not in _NOT
 
 
 def _found(cls: type) -> bool:

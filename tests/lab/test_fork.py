@@ -20,10 +20,13 @@ from hypothesis import strategies as st
 
 import aero_lab as al
 from aero_lab.capture import Recorder
+from aero_lab.capture.sink import Sink
 from aero_lab.disk import CaptureStream
 from aero_lab.engine import TimedOut
 from aero_lab.guests.scripted.workloads import make
 from aero_lab.keeping import files, graph
+from aero_lab.link import Link
+from aero_lab.transports.memory import SharedMemoryTransport, Ticket
 
 LINKS = (
     None,
@@ -426,6 +429,9 @@ class Runs:
     def __reduce__(self):
         return self.call, self.arguments
 
+    def __call__(self):
+        """So that what comes of it can be called in turn."""
+
 
 def test_a_file_cannot_have_anything_called_that_is_not_of_a_bench(tmp_path):
     mark = tmp_path / "was here"
@@ -442,6 +448,12 @@ def test_a_file_cannot_have_anything_called_that_is_not_of_a_bench(tmp_path):
         Runs(importlib.import_module, "antigravity"),
         Runs(CaptureStream, None, str(mark)),
         Runs(Recorder.save, None, str(mark)),
+        Runs(Sink, str(mark)),
+        Runs(Runs(graph._method, Runs(Recorder), "save"), str(mark)),
+        Runs(Runs(graph._method, Runs(Link), "to_dict")),
+        Runs(graph._method, Link, "parse"),
+        Runs(Ticket, (1,), ""),
+        Runs(SharedMemoryTransport.attach, "0,1,1,1,1,8"),
         Runs(graph._method, {}, "__class__"),
         Runs(graph._method, Runs(importlib.import_module, "os"), "system"),
         Runs(graph._new, dict),
