@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ..capture import Recorder
 from ..compiled.registry import load_all
 from ..engine import RealEngine, TimedOut
-from ..errors import AeroLabError
+from ..errors import AeroLabError, UsageError
 from ..limits import MS, PARENT_CHECK, SECOND
 from ..paths import get_path
 from ..paths.base import Far, Path
@@ -105,10 +105,14 @@ class Half(ABC):
         found = {
             "cpu": used.ru_utime + used.ru_stime,
             "now": self.engine.now(),
-            "counters": self.engine.call(lambda: self.node.counters),
+            "counters": {},
         }
-        if self.path.lan_side == self.spec["role"]:
-            found["ack_policy"] = self.engine.call(lambda: self.node.lan.tcp.ack_policy)
+        try:
+            found["counters"] = self.engine.call(lambda: self.node.counters)
+            if self.path.lan_side == self.spec["role"]:
+                found["ack_policy"] = self.engine.call(lambda: self.node.lan.tcp.ack_policy)
+        except UsageError:
+            pass  # nothing of the guest has come so far as to the network there
         return found
 
     def capture(self, path: str) -> dict[str, Any]:
