@@ -57,10 +57,12 @@ class Look(NamedTuple):
 OPTION_COLOURS = {"A": ORANGE, "B": GREEN, "C": BLUE}
 OPTION_DASHES = {"A": (0, (6, 1.5)), "B": (0, (1.5, 1)), "C": "-"}
 TRANSPORT_COLOURS = {"memory": "#5A5A5A", "websocket": PURPLE, "webrtc": SKY, "datagram": VERMILION,
-                     "simulated": OLIVE}  # fmt: skip
-TRANSPORT_MARKERS = {"memory": "o", "websocket": "s", "webrtc": "^", "datagram": "v", "simulated": "D"}
+                     "simulated": OLIVE, "webrtc-unordered": INDIGO, "webrtc-lossy": INK}  # fmt: skip
+TRANSPORT_MARKERS = {"memory": "o", "websocket": "s", "webrtc": "^", "datagram": "v", "simulated": "D",
+                     "webrtc-unordered": "P", "webrtc-lossy": "X"}  # fmt: skip
 TRANSPORT_DASHES = {"memory": "-", "websocket": (0, (6, 1.5)), "webrtc": (0, (1.5, 1)),
-                    "datagram": (0, (6, 1.5, 1, 1.5)), "simulated": (0, (3, 3))}  # fmt: skip
+                    "datagram": (0, (6, 1.5, 1, 1.5)), "simulated": (0, (3, 3)),
+                    "webrtc-unordered": (0, (8, 2, 1, 2, 1, 2)), "webrtc-lossy": (0, (1, 3))}  # fmt: skip
 """An option is told by its colour, its transport by marker and dashes; where all lines are of one option, a transport
 by its own colour too."""
 OTHERS = (Look(BLUE, "-", "o"), Look(ORANGE, (0, (6, 1.5)), "s"), Look(GREEN, (0, (1.5, 1)), "^"),
