@@ -93,6 +93,8 @@ class Samples:
             return
         try:
             instructions, seconds = work()
+            if not seconds > 0:  # the system counts in ticks of some milliseconds
+                raise AeroLabError("done before its time could be measured; give it more --seconds")
         except (AeroLabError, OSError) as error:
             self.reasons[peer.name] = f"{peer.name}: {error}"
             self.peers.pop(peer.name, None)

@@ -90,7 +90,7 @@ def test_peers_come_to_the_same_result(peer, tmp_path):
 def test_the_bench_measures_every_peer_that_is_here(monkeypatch):
     """The whole way, a round each: what a peer gives is a figure, and what is missing has a reason."""
     monkeypatch.setattr("aero_lab.bench.cpu.SAMPLES", 1)
-    found = document("cpu", measure(0.001, ["sieve"], True))["results"]
+    found = document("cpu", measure(0.3, ["sieve"], True))["results"]
     assert [r["peer"] for r in found] == [p.name for p in EMULATORS]
     for result, peer in zip(found, EMULATORS, strict=True):
         why = peer.missing()

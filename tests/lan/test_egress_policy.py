@@ -44,7 +44,7 @@ class Egress(VirtualEgress):
         size = 4 if rtype == "A" else 16
         found = tuple(ip(text) for text in addresses if len(ip(text)) == size)
         answer = Answer.of(name, found, 60)
-        self._notices.append(lambda at: self.sink.resolved(query, answer, at))
+        self._notices.append((self.sink.resolved, (query, answer)))
 
     def open_tcp(self, flow, address, port, now):
         self.opened_to.append(address)
