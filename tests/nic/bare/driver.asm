@@ -84,7 +84,7 @@ get32:  mov eax, [ecx]
         call say
         jmp next
 wait32: ; until memory at ecx has the bits edx
-        mov ebp, 5000000
+        mov ebp, 50000000
 .again: mov eax, [ecx]
         and eax, edx
         cmp eax, edx
@@ -96,7 +96,7 @@ wait32: ; until memory at ecx has the bits edx
         call say
         jmp next
 poll32: ; until a register has the bits edx
-        mov ebp, 200000
+        mov ebp, 5000000
         add ecx, [bars + edi * 4]
 .again: mov eax, [ecx]
         and eax, edx
