@@ -117,10 +117,11 @@ def _check_knobs(lab: Lab, knobs: dict[str, Any]) -> None:
         raise UsageError(f"a fork cannot be given {', '.join(unknown)}; there is {', '.join(KNOBS)}")
     if "link" in knobs:
         link = knobs["link"] = Link.parse(knobs["link"]) if isinstance(knobs["link"], str) else knobs["link"]
-        if why := find(lab.transport).why_not(lab.path, virtual=True, link=link, mtu=lab.mtu):
+        if why := find(lab.transport, True).why_not(lab.path, virtual=True, link=link, mtu=lab.mtu):
             raise UsageError(why)
         ordered = any(channel.ordered for channel in lab.path.channels(lab.mtu))
-        if link is not None and lab.link is None and ordered and lab.guests:
+        linked = any(guest._links for guest in lab.guests)
+        if link is not None and lab.link is None and ordered and lab.guests and not linked:
             raise UsageError(
                 f"option {lab.path.letter} needs channels that lose nothing: begin with a link, such as 'rtt=0ms'"
             )

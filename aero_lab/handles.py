@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .guests.tap.namespace import Process
     from .lab import Lab
     from .lan import Lan
+    from .transports.tcp_info import WireCount
 
 
 class Guest(ABC):
@@ -84,6 +85,12 @@ class Guest(ABC):
     def link(self) -> dict[str, dict[str, int]]:
         """Counters of the link, by direction; empty when there is none."""
         return self._call(lambda: {side: link.counters for side, link in zip(("up", "down"), self._links)})
+
+    @property
+    def wire(self) -> WireCount | None:
+        """What the tunnel's connections cost on a simulated access line so far: IP bytes and packets, exactly. None
+        where there is no such line."""
+        return self._call(lambda: self._lab._tunnels.wire_of(self.number))
 
     def snapshot(self) -> bytes:
         """An image of the proxy's side of this guest's network: lease, names, flows. For :meth:`aero_lab.Lab.restore`.

@@ -109,7 +109,7 @@ class Lab:
         self._elsewhere = proxy_url is not None
         if token is not None and proxy_url is None:
             raise UsageError("token= is for the proxy at proxy_url=; the lab's own mints one")
-        kind = find(self.transport)
+        kind = find(self.transport, virtual)
         self.link = Link.parse(link) if isinstance(link, str) else link
         if why := kind.why_not(self.path, virtual=virtual, link=self.link, mtu=mtu):
             raise UsageError(why)

@@ -22,6 +22,7 @@ from ..rings.frame_ring import FrameRing
 from ..stack import Closed, Datagram, Established, Stack, StackConfig, SynReceived, TcpConfig
 from ..wire.address import ip
 from .base import TransportEnd
+from .tcp_info import WireCount
 
 NEAR, FAR = ip("192.0.2.1"), ip("192.0.2.2")
 """The two ends of the hop (TEST-NET-1)."""
@@ -187,9 +188,9 @@ class SimulatedEnd(TransportEnd):
 class Host:
     """One end of the hop: a stack and the ends of the channels there."""
 
-    def __init__(self, own: bytes, other: bytes, role: str, rng: Any, now: int, mtu: int):
+    def __init__(self, own: bytes, other: bytes, role: str, rng: Any, now: int, mtu: int, tcp: TcpConfig = TCP):
         self.own, self.other, self.role = own, other, role
-        config = StackConfig(role=role, medium="ip", addresses=((own, 24),), mtu=mtu, max_connections=64, tcp=TCP)
+        config = StackConfig(role=role, medium="ip", addresses=((own, 24),), mtu=mtu, max_connections=64, tcp=tcp)
         self.stack = Stack(config, rng, now)
         self.ends: dict[int, SimulatedEnd] = {}
 
@@ -240,9 +241,9 @@ class SimulatedHop:
 
     name = "simulated-hop"
 
-    def __init__(self, link: Any, rng: Any, now: int, mtu: int = MTU_DEFAULT):
-        self.near = Host(NEAR, FAR, "guest", rng, now, mtu)
-        self.far = Host(FAR, NEAR, "gateway", rng, now, mtu)
+    def __init__(self, link: Any, rng: Any, now: int, mtu: int = MTU_DEFAULT, tcp: TcpConfig = TCP):
+        self.near = Host(NEAR, FAR, "guest", rng, now, mtu, tcp)
+        self.far = Host(FAR, NEAR, "gateway", rng, now, mtu, tcp)
         near, far = self.near.stack, self.far.stack
         self.directions: Sequence[Any] = link.build(rng, (near.tx, far.rx), (far.tx, near.rx))
         self._more = False
@@ -253,9 +254,10 @@ class SimulatedHop:
         return self.near.open(FIRST_PORT + number, reliable, now), far
 
     @property
-    def wire(self) -> tuple[int, int]:
-        """IP bytes up and down so far, those included that the link lost."""
-        return self.near.stack.tx.given_bytes, self.far.stack.tx.given_bytes
+    def wire(self) -> WireCount:
+        """IP bytes and packets so far, seen from the near end; those that the link lost were sent."""
+        up, down = self.near.stack.tx, self.far.stack.tx
+        return WireCount(up.given_bytes, down.given_bytes, up.given, down.given)
 
     def step(self, now: int) -> None:
         self._more = False

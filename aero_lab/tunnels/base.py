@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ..lan import LanConfig
     from ..link import Link
     from ..paths.base import Channel
+    from ..transports.tcp_info import WireCount
     from ..worlds import World
 
 
@@ -133,6 +134,10 @@ class Tunnels(ABC):
         server half. Returns the client half, the server half (a :class:`~aero_lab.paths.base.ServerHalf`, or what
         stands for one that is elsewhere) and the two directions of the link, if there is one."""
 
+    def wire_of(self, number: int) -> WireCount | None:
+        """What the connections of guest ``number`` cost on a simulated access line so far; None without one."""
+        return None
+
     def wait(self) -> None:  # noqa: B027
         """On the user's thread: until the newest guest's tunnel is open and its network is there."""
 
@@ -152,20 +157,26 @@ TRANSPORTS: dict[str, str] = {
 }
 """Kinds of tunnels by name: module and class."""
 
+SIMULATED: dict[str, str] = {
+    "websocket": "aero_lab.tunnels.simulated:SimulatedWebSocketTunnels",
+}
+"""Those that in virtual time are another class."""
+
 
 def transports() -> tuple[str, ...]:
     """The names of all kinds."""
     return tuple(TRANSPORTS)
 
 
-def find(transport: str) -> type[Tunnels]:
-    """The kind with this name; :class:`UsageError` names those there are."""
+def find(transport: str, virtual: bool = False) -> type[Tunnels]:
+    """The kind with this name, in real or in virtual time; :class:`UsageError` names those there are."""
     if transport not in TRANSPORTS:
         raise UsageError(f"transport {transport!r} does not exist; there is {', '.join(TRANSPORTS)}")
-    module, _, name = TRANSPORTS[transport].partition(":")
+    chosen = {**TRANSPORTS, **(SIMULATED if virtual else {})}[transport]
+    module, _, name = chosen.partition(":")
     return getattr(import_module(module), name)
 
 
 def why_not(transport: str, path: Path, **circumstances: Any) -> str:
     """See :meth:`Tunnels.why_not`."""
-    return find(transport).why_not(path, **circumstances)
+    return find(transport, bool(circumstances.get("virtual"))).why_not(path, **circumstances)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
         "compare --mtu 9",
         "compare --option Z",
         "compare --transport pigeon",
-        "compare --transport websocket --virtual",
+        "compare --option A --transport webrtc-unordered --virtual",
         "compare --workload nap",
         "compare --workload ,",
         "compare --bytes 10XB",

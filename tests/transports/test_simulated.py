@@ -66,7 +66,7 @@ messages = st.lists(st.binary(max_size=4000), max_size=30)
 def test_a_reliable_channel_loses_nothing(up, down, link):
     got, hop = across(link, [(True, up, down), (True, down, up)])
     assert got == [up, down, down, up]
-    sent, back = hop.wire
+    sent, back, *_ = hop.wire
     assert sent >= sum(map(len, up + down)) and back >= sum(map(len, up + down)), "all of it crossed the link"
 
 
@@ -108,3 +108,33 @@ def test_option_a_across_a_lossy_hop(settings, tmp_path):
             with lab.fork() as other:
                 assert other.guests[0].run("download", size="50KB", timeout=60).digest_ok
     assert images[0] == images[1]
+
+
+@pytest.mark.parametrize("option", ["A", "B", "C"])
+def test_simulated_websockets_carry_every_option(option, tmp_path):
+    images, wires = [], []
+    for number in range(2):
+        with al.Lab(option=option, virtual=True, transport="websocket", link="rtt=40ms, loss=2%", seed=3) as lab:
+            guest = lab.guest()
+            guest.wait_online()
+            for workload in ("download", "upload"):
+                before = guest.wire
+                result = guest.run(workload, timeout=120, size="200KB")
+                assert result.ok and result.digest_ok, (workload, result.error)
+                cost = guest.wire
+                assert cost.bytes_out + cost.bytes_in - before.bytes_out - before.bytes_in > 200_000
+            lost = [side["lost"] for side in guest.link.values()]
+            assert all(lost), "TCP brought back what the link lost"
+            images.append(lab.capture.save(tmp_path / f"{number}.pcapng").read_bytes())
+            wires.append(guest.wire)
+    assert images[0] == images[1] and wires[0] == wires[1]
+
+
+def test_a_simulated_websocket_needs_no_link_and_its_fork_can_be_given_one():
+    with al.Lab(virtual=True, transport="websocket") as lab:
+        guest = lab.guest()
+        assert guest.run("download", size="100KB", timeout=10).digest_ok
+        with lab.fork(link="rtt=100ms") as other:
+            result = other.guests[0].run("download", size="100KB", timeout=60)
+            assert result.digest_ok and result.seconds > 0.2
+        assert guest.run("ping", count=2, timeout=60).rtt_ms == 0
