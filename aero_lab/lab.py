@@ -18,7 +18,7 @@ import gc
 import os
 import random
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
@@ -67,6 +67,7 @@ class Lab:
     ack_policy: when a guest's TCP hears that its bytes arrived: ``"early"``, when the proxy has them, or ``"mirror"``,
         when the far TCP acknowledged them. The column ``ack_policy`` of :attr:`flows` tells what came of it.
     progress: show a bar when kernels have to be compiled first.
+    transport_settings: of the transport, see ``docs/transports.md``.
     settings: of the option: for A see ``docs/relay.md``.
     """
 
@@ -89,6 +90,7 @@ class Lab:
         policy: Policy | None = None,
         ack_policy: str = "early",
         progress: bool = True,
+        transport_settings: Mapping[str, Any] | None = None,
         **settings: Any,
     ):
         from .audit import Audit
@@ -110,6 +112,7 @@ class Lab:
         if token is not None and proxy_url is None:
             raise UsageError("token= is for the proxy at proxy_url=; the lab's own mints one")
         kind = find(self.transport, virtual)
+        kind.check_settings(transport_settings or {})
         self.link = Link.parse(link) if isinstance(link, str) else link
         if why := kind.why_not(self.path, virtual=virtual, link=self.link, mtu=mtu):
             raise UsageError(why)
@@ -148,7 +151,7 @@ class Lab:
         bench = Bench(
             self._engine, self.path, self.capture, None if self._elsewhere else self._world, self._audit,
             nic=self._tap, mtu=mtu, ipv6=ipv6, ack_policy=ack_policy, seed=seed, link=self.link, url=proxy_url,
-            token=token,
+            token=token, transport_settings=transport_settings or {},
         )  # fmt: skip
         try:
             self._tunnels: Tunnels = kind(bench)

@@ -12,14 +12,13 @@ in time: a small one shows how fast the combination is, and the one that counts 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AeroLabError, UsageError
-from ..limits import HTTP_DIGEST_BYTES, MS, MTU_DEFAULT, MTU_MAX, MTU_MIN
-from .client_part import client_lines
+from ..limits import HTTP_DIGEST_BYTES, MTU_DEFAULT
+from .cases import TIMEOUT, Case, run_virtual
 from .measure import take_cpu, take_frames, take_result, take_rtt, take_tunnel, take_wire
 from .record import Run
 from .table import Table
@@ -34,68 +33,8 @@ PILOT, BOXED = 200_000, (500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000)
 """Bytes of the transfer that shows how fast a combination is, and sizes that one is chosen from."""
 BOX = 4.0
 """Seconds that a transfer without a size is to take at most."""
-GUESTS = ("scripted", "tap")
 SIZED = ("download", "upload", "parallel", "source", "sink")
 """Workloads that take a ``size``."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """One run to be made."""
-
-    option: str
-    transport: str
-    workload: str
-    parameters: dict[str, Any]
-    profile: str
-    mtu: int
-    seed: int
-    repeat: int
-    virtual: bool
-    link: Link | None
-    timeout: float
-    ack_policy: str = "early"
-    guest: str = "scripted"
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Of the option."""
-    box: float | None = None
-    """Seconds that the transfer may take; None: it has a size."""
-
-    @property
-    def name(self) -> str:
-        """Stem of this run's files."""
-        mode = "virtual" if self.virtual else "real"
-        guest = "" if self.guest == "scripted" else f"-{self.guest}"
-        return f"{self.option}-{self.transport}{guest}-{self.workload}-{mode}-seed{self.seed}-{self.repeat}"
-
-    @property
-    def peer_seen_at(self) -> str:
-        """Where the frames of the stack that the guest speaks to enter the path."""
-        from ..paths import get_path
-
-        return "nic" if get_path(self.option).lan_side == "client" else "tunnel"
-
-    def blank(self) -> Run:
-        """A run with nothing measured."""
-        from ..guests.scripted.profiles import find
-
-        tcp = find(self.profile).tcp
-        acks = {"guest_acks": f"{tcp.delack_segments} segments or {tcp.delack_time / MS:g} ms"}
-        return Run(
-            option=self.option,
-            transport=self.transport,
-            guest=f"scripted/{self.profile}" if self.guest == "scripted" else self.guest,
-            nic=None,
-            workload=self.workload,
-            link=self.link.to_dict() if self.link is not None else None,
-            mode="virtual" if self.virtual else "real",
-            mtu=self.mtu,
-            ack_policy=self.ack_policy,
-            client_lines=client_lines(self.option),
-            seed=self.seed,
-            repeat=self.repeat,
-            extra=acks if self.guest == "scripted" else {},
-        )
 
 
 def compare(
@@ -115,7 +54,7 @@ def compare(
     repeats: int = 1,
     ack_policy: str = "early",
     out: str | Path | None = None,
-    timeout: float = 120.0,
+    timeout: float = TIMEOUT,
     progress: bool = True,
 ) -> Table:
     """Run each workload over each option and transport; returns the table.
@@ -160,17 +99,10 @@ def compare(
     warmup(progress)
     runs, files = [], []
     for case in tqdm(cases, desc="runs", unit="run", leave=False, disable=not progress or len(cases) < 2):
-        run = case.blank()
-        try:
-            capture = (_run_virtual if virtual else _run_real)(case, run)
-        except UsageError:
-            raise
-        except AeroLabError as error:
-            run.ok, run.error = False, str(error)
-        else:
-            if folder is not None:
-                files += _write(capture, folder / case.name)
-                run.capture = str(files[-2])
+        run, capture = (run_virtual if virtual else _run_real)(case)
+        if folder is not None and capture is not None and run.ok:
+            files += _write(capture, folder / case.name)
+            run.capture = str(files[-2])
         runs.append(run)
     table = Table(runs, seed, left_out=left_out)
     if folder is not None:
@@ -182,7 +114,7 @@ def compare(
 def _cases(
     options: str | Sequence[str],
     transports: Sequence[str],
-    workloads: Sequence[str],
+    workload_names: Sequence[str],
     size: int | str | None,
     parameters: dict[str, Any] | None,
     guest: str,
@@ -197,60 +129,39 @@ def _cases(
     box: float | None,
     left_out: list[dict[str, str]],
 ) -> Iterator[Case]:
-    from ..guests.scripted.profiles import find
-    from ..guests.scripted.workloads import WORKLOADS, size_of
-    from ..guests.tap.programs import WORKLOADS as PROGRAMS
-    from ..lan.config import ACK_POLICIES
+    from ..guests.scripted.workloads import size_of
     from ..link import Link
     from ..paths import get_path
-    from ..tunnels import why_not
 
     paths = [get_path(letter) for letter in options]
-    if not paths or not transports or not workloads:
+    if not paths or not transports or not workload_names:
         raise UsageError("compare needs at least one option, transport and workload")
     for transport in transports:
         if transport not in TRANSPORTS:
             raise UsageError(f"transport {transport!r} does not exist; there is {', '.join(TRANSPORTS)}")
-    if guest not in GUESTS:
-        raise UsageError(f"guest must be one of {', '.join(GUESTS)}, not {guest!r}")
     if guest == "tap":
         _check_tap(virtual)
-    known = WORKLOADS if guest == "scripted" else PROGRAMS
-    for workload in workloads:
-        if workload not in known:
-            raise UsageError(f"workload must be one of {', '.join(known)}, not {workload!r}")
-    if parameters and len(workloads) > 1:
+    if parameters and len(workload_names) > 1:
         raise UsageError("parameters= belong to one workload; name only that one")
-    find(profile)
-    if not MTU_MIN <= mtu <= MTU_MAX:
-        raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {mtu}")
-    if ack_policy not in ACK_POLICIES:
-        raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {ack_policy!r}")
     if repeats < 1:
         raise UsageError(f"repeats must be 1 or more, not {repeats}")
-    if not timeout > 0:
-        raise UsageError(f"timeout must be above 0 seconds, not {timeout:g}")
-    if box is not None and not box > 0:
-        raise UsageError(f"box must be above 0 seconds, not {box:g}")
     link = Link.parse(link) if isinstance(link, str) else link
     if link is not None and not virtual:
         raise UsageError("a link is simulated in virtual time only so far: add --virtual")
-    cells = []
-    for path, transport in product(paths, transports):
-        if why := why_not(transport, path, virtual=virtual, link=link, mtu=mtu):
-            left_out.append({"option": path.letter, "transport": transport, "reason": why})
-        else:
-            cells.append((path.letter, transport))
-    given = dict(parameters or {})
     boxed = box if size is None and not virtual else None
-    for repeat, (option, transport), workload in product(range(repeats), cells, workloads):
-        own = dict(given)
+    for repeat, path, transport, workload in product(range(repeats), paths, transports, workload_names):
+        own = dict(parameters or {})
         if size is not None and workload in SIZED:
             own.setdefault("size", size_of(size))
-        yield Case(
-            option, transport, workload, own, profile, mtu, seed + repeat, repeat, virtual, link, timeout, ack_policy,
-            guest, box=boxed if workload in SIZED and "size" not in own else None,
+        case = Case(
+            path.letter, transport, workload, own, profile, mtu, seed + repeat, repeat, virtual, link, timeout,
+            ack_policy, guest, box=boxed if workload in SIZED and "size" not in own else None,
         )  # fmt: skip
+        case.check_values()
+        if not (why := case.why_not()):
+            yield case
+        elif repeat == 0 and workload == workload_names[0]:
+            left_out.append({"option": path.letter, "transport": transport, "reason": why})
 
 
 def _check_tap(virtual: bool) -> None:
@@ -262,50 +173,18 @@ def _check_tap(virtual: bool) -> None:
         raise UsageError(why)
 
 
-def _meta(case: Case) -> dict[str, Any]:
-    return {
-        "option": case.option,
-        "transport": case.transport,
-        "guest": case.guest,
-        "profile": case.profile,
-        "workload": case.workload,
-        "parameters": case.parameters,
-        "mode": "virtual" if case.virtual else "real",
-        "seed": case.seed,
-        "mtu": case.mtu,
-        "ack_policy": case.ack_policy,
-        "link": case.link.to_dict() if case.link is not None else None,
-    }
+def _run_real(case: Case) -> tuple[Run, Capture | None]:
+    run = case.blank()
+    try:
+        return run, _measure_real(case, run)
+    except UsageError:
+        raise
+    except AeroLabError as error:
+        run.ok, run.error = False, str(error)
+        return run, None
 
 
-def _run_virtual(case: Case, run: Run) -> Capture:
-    from ..lab import Lab
-
-    with Lab(
-        virtual=True,
-        seed=case.seed,
-        option=case.option,
-        transport=case.transport,
-        link=case.link,
-        mtu=case.mtu,
-        ack_policy=case.ack_policy,
-        progress=False,
-        **case.settings,
-    ) as lab:
-        lab.capture.meta = _meta(case)
-        guest = lab.guest("scripted", profile=case.profile)
-        guest.wait_online(case.timeout)
-        since, before = lab.now, guest.tunnel
-        result = guest.run(case.workload, timeout=case.timeout, **case.parameters)
-        take_result(run, result.to_dict())
-        take_tunnel(run, before, guest.tunnel)
-        run.ack_policy = guest.lan.tcp.ack_policy
-        capture = lab.capture.capture()
-    take_frames(run, capture.frames(), since, case.peer_seen_at)
-    return capture
-
-
-def _run_real(case: Case, run: Run) -> Capture:
+def _measure_real(case: Case, run: Run) -> Capture:
     from .processes import RealRun
 
     size = case.parameters.get("size", 0) if case.workload == "download" else 0
@@ -317,7 +196,7 @@ def _run_real(case: Case, run: Run) -> Capture:
         case.profile,
         case.mtu,
         case.seed,
-        _meta(case),
+        case.meta(),
         case.ack_policy,
         case.transport,
         digest_of,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .record import Run
@@ -86,7 +87,7 @@ def take_rtt(run: Run, times: list[float]) -> None:
         run.rtt_ms = sorted(times)[len(times) // 2]
 
 
-def take_wire(run: Run, before: list[int] | None, after: list[int] | None, frames: pandas.DataFrame) -> None:
+def take_wire(run: Run, before: Sequence[int] | None, after: Sequence[int] | None, frames: pandas.DataFrame) -> None:
     """IP bytes of the tunnel's connection while the workload ran, and what they were spent for.
 
     ``before`` and ``after`` are :class:`~aero_lab.transports.tcp_info.WireCount` of the client's end; ``frames`` those

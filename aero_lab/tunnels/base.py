@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,8 @@ class Bench:
     token: str | None = None
     max_segment: int = 0
     """Limit of the TCP segments' size, so that their number tells what a network would carry; 0 for none."""
+    transport_settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the kind of tunnel can be told, see :meth:`Tunnels.check_settings`."""
 
     def rng(self, number: int) -> Seeds:
         """Generators of guest ``number``'s pipeline, by part."""
@@ -127,6 +129,12 @@ class Tunnels(ABC):
     @abstractmethod
     def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
         """Why this option does not run over this transport under these circumstances; empty when it does."""
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        """Raise :class:`UsageError`, naming what there is, for a transport setting that this kind does not have."""
+        for name in settings:
+            raise UsageError(f"this transport has no setting {name!r}: it has none")
 
     @abstractmethod
     def connect(self, number: int, name: str, host: Any) -> tuple[ClientHalf, Any, tuple]:
@@ -180,3 +188,8 @@ def find(transport: str, virtual: bool = False) -> type[Tunnels]:
 def why_not(transport: str, path: Path, **circumstances: Any) -> str:
     """See :meth:`Tunnels.why_not`."""
     return find(transport, bool(circumstances.get("virtual"))).why_not(path, **circumstances)
+
+
+def check_settings(transport: str, settings: Mapping[str, Any], *, virtual: bool = False) -> None:
+    """See :meth:`Tunnels.check_settings`."""
+    find(transport, virtual).check_settings(settings)

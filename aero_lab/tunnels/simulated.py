@@ -6,6 +6,7 @@ line, which all its channels share. Without a link nothing takes time and nothin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -61,7 +62,7 @@ class SimulatedWebSocketTunnels(SimulatedTunnels):
     """WebSockets over TCP of our own."""
 
     @classmethod
-    def check_settings(cls, settings: dict[str, Any]) -> None:
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
         tcp_of(settings)
 
     @classmethod
@@ -71,7 +72,7 @@ class SimulatedWebSocketTunnels(SimulatedTunnels):
         return ""
 
     def _hop(self, link: Link, rng: Any, now: int) -> SimulatedHop:
-        return SimulatedHop(link, rng, now, tcp=tcp_of(getattr(self.bench, "transport_settings", None) or {}))
+        return SimulatedHop(link, rng, now, tcp=tcp_of(self.bench.transport_settings))
 
     def _open(self, hop: SimulatedHop, index: int, channel: Channel, now: int) -> tuple[Any, Any]:
         return hop.open(index, True, now)
@@ -81,7 +82,7 @@ class SimulatedWebSocketTunnels(SimulatedTunnels):
         return "WebSocket, simulated"
 
 
-def tcp_of(settings: dict[str, Any]) -> TcpConfig:
+def tcp_of(settings: Mapping[str, Any]) -> TcpConfig:
     """The TCP of simulated WebSockets, as users set it; :class:`UsageError` for what cannot be set."""
     from dataclasses import replace
 

@@ -1,0 +1,238 @@
+"""One run to be made: everything that decides what comes of it, in one value that can be hashed, written and sent.
+
+:func:`run_virtual` makes it in virtual time: one lab, no sockets, and in any process the same bytes for the same case.
+Sweeps, reproductions and ``compare`` are loops around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AeroLabError, UsageError
+from ..limits import MS, MTU_DEFAULT, MTU_MAX, MTU_MIN
+from .client_part import client_lines
+from .measure import take_frames, take_result, take_tunnel, take_wire
+from .record import Run
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+    from ..link import Link
+    from ..paths import Path
+
+GUESTS = ("scripted", "tap")
+"""What a run can be made with."""
+TIMEOUT = 120.0
+"""Seconds, of the lab's clock, after which a run has failed unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run to be made.
+
+    Parameters
+    ----------
+    option, settings: where the pipeline is cut, and how: the option's own settings.
+    transport, transport_settings: what carries the messages, and how.
+    workload, parameters: what the guest does, see :meth:`aero_lab.handles.Guest.run`.
+    guest, profile: what the guest is; a scripted one looks like ``profile``.
+    mtu: of the guest's network.
+    seed, repeat: of everything random; which repeat of the same question it is.
+    virtual: in virtual time.
+    link: impairment of the tunnel.
+    timeout: seconds of the lab's clock that each of getting an address and the workload may take: the end of a run
+        that would never end.
+    ack_policy: when the guest's TCP hears that its bytes arrived, ``"early"`` or ``"mirror"``.
+    box: seconds that a transfer without a size may take (real time); None: it has a size.
+    """
+
+    option: str = "C"
+    transport: str = "memory"
+    workload: str = "download"
+    parameters: dict[str, Any] = field(default_factory=dict)
+    profile: str = "linux"
+    mtu: int = MTU_DEFAULT
+    seed: int = 1
+    repeat: int = 0
+    virtual: bool = True
+    link: Link | None = None
+    timeout: float = TIMEOUT
+    ack_policy: str = "early"
+    guest: str = "scripted"
+    settings: dict[str, Any] = field(default_factory=dict)
+    transport_settings: dict[str, Any] = field(default_factory=dict)
+    box: float | None = None
+
+    @property
+    def mode(self) -> str:
+        return "virtual" if self.virtual else "real"
+
+    @property
+    def name(self) -> str:
+        """Stem of this run's files."""
+        guest = "" if self.guest == "scripted" else f"-{self.guest}"
+        return f"{self.option}-{self.transport}{guest}-{self.workload}-{self.mode}-seed{self.seed}-{self.repeat}"
+
+    @property
+    def path(self) -> Path:
+        """The option with its settings."""
+        from ..paths import get_path
+
+        return get_path(self.option, **self.settings)
+
+    @property
+    def peer_seen_at(self) -> str:
+        """Where the frames of the stack that the guest speaks to enter the path."""
+        return "nic" if self.path.lan_side == "client" else "tunnel"
+
+    def check(self) -> None:
+        """Raise :class:`UsageError` for whatever cannot be, before anything runs."""
+        self.check_values()
+        if why := self.why_not():
+            raise UsageError(why)
+
+    def check_values(self) -> None:
+        """The part of :meth:`check` that is about single values, not about how they go together."""
+        from ..guests.scripted.profiles import find as find_profile
+        from ..lan.config import ACK_POLICIES
+        from ..tunnels import check_settings
+
+        if self.guest not in GUESTS:
+            raise UsageError(f"guest must be one of {', '.join(GUESTS)}, not {self.guest!r}")
+        if self.workload not in (known := workloads(self.guest)):
+            raise UsageError(f"workload must be one of {', '.join(known)}, not {self.workload!r}")
+        find_profile(self.profile)
+        if not MTU_MIN <= self.mtu <= MTU_MAX:
+            raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {self.mtu}")
+        if self.ack_policy not in ACK_POLICIES:
+            raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {self.ack_policy!r}")
+        if not self.timeout > 0:
+            raise UsageError(f"timeout must be above 0 seconds, not {self.timeout:g}")
+        if self.box is not None and not self.box > 0:
+            raise UsageError(f"box must be above 0 seconds, not {self.box:g}")
+        assert self.path.letter == self.option, "settings of the option are checked by making it"
+        check_settings(self.transport, self.transport_settings, virtual=self.virtual)
+
+    def why_not(self) -> str:
+        """Why this option does not run over this transport under these circumstances; empty when it does."""
+        from ..tunnels import why_not
+
+        return why_not(self.transport, self.path, virtual=self.virtual, link=self.link, mtu=self.mtu)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values, as JSON has them."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {**values, "link": self.link.to_dict() if self.link is not None else None}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Case:
+        """What :meth:`to_dict` gave; a link may also be text such as ``"rtt=40ms"``."""
+        from ..link import Link
+
+        known = {each.name for each in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise UsageError(f"a case has no {unknown[0]!r}; there is {', '.join(sorted(known))}")
+        link = values.get("link")
+        if isinstance(link, str):
+            link = Link.parse(link)
+        elif isinstance(link, Mapping):
+            link = Link.from_dict(dict(link))
+        return cls(**{**values, "link": link})
+
+    def meta(self) -> dict[str, Any]:
+        """What a capture says about itself: all that it takes to make the run again."""
+        return {
+            "option": self.option,
+            "transport": self.transport,
+            "guest": self.guest,
+            "profile": self.profile,
+            "workload": self.workload,
+            "parameters": self.parameters,
+            "mode": self.mode,
+            "seed": self.seed,
+            "mtu": self.mtu,
+            "ack_policy": self.ack_policy,
+            "link": self.link.to_dict() if self.link is not None else None,
+            # Where nothing was set there is nothing to say.
+            **({"settings": self.settings} if self.settings else {}),
+            **({"transport_settings": self.transport_settings} if self.transport_settings else {}),
+        }
+
+    def blank(self) -> Run:
+        """A run with nothing measured."""
+        from ..guests.scripted.profiles import find
+
+        tcp = find(self.profile).tcp
+        acks = {"guest_acks": f"{tcp.delack_segments} segments or {tcp.delack_time / MS:g} ms"}
+        return Run(
+            option=self.option,
+            transport=self.transport,
+            guest=f"scripted/{self.profile}" if self.guest == "scripted" else self.guest,
+            nic=None,
+            workload=self.workload,
+            link=self.link.to_dict() if self.link is not None else None,
+            mode=self.mode,
+            mtu=self.mtu,
+            ack_policy=self.ack_policy,
+            client_lines=client_lines(self.option),
+            seed=self.seed,
+            repeat=self.repeat,
+            extra=acks if self.guest == "scripted" else {},
+        )
+
+
+def workloads(guest: str) -> tuple[str, ...]:
+    """Names of what a guest of this kind can do."""
+    from ..guests.scripted.workloads import WORKLOADS
+    from ..guests.tap.programs import WORKLOADS as PROGRAMS
+
+    return tuple(WORKLOADS if guest == "scripted" else PROGRAMS)
+
+
+def run_virtual(case: Case) -> tuple[Run, Capture | None]:
+    """Make a run in virtual time.
+
+    The same case gives the same run and the same capture in any process. A workload that fails, or is not done when
+    its time is over, is a run that is not ``ok`` and says why; what was recorded until then is handed back all the
+    same. What the user got wrong raises :class:`UsageError`.
+    """
+    from ..lab import Lab
+
+    case.check()
+    run, capture = case.blank(), None
+    with Lab(
+        virtual=True,
+        seed=case.seed,
+        option=case.option,
+        transport=case.transport,
+        transport_settings=case.transport_settings,
+        link=case.link,
+        mtu=case.mtu,
+        ack_policy=case.ack_policy,
+        progress=False,
+        **case.settings,
+    ) as lab:
+        lab.capture.meta = case.meta()
+        since = until = lab.now
+        wire = after = None
+        try:
+            guest = lab.guest("scripted", profile=case.profile)
+            guest.wait_online(case.timeout)
+            since, before, wire = lab.now, guest.tunnel, guest.wire
+            result = guest.run(case.workload, timeout=case.timeout, **case.parameters)
+            take_result(run, result.to_dict())
+            take_tunnel(run, before, guest.tunnel)
+            until, after = lab.now, guest.wire
+            run.ack_policy = guest.lan.tcp.ack_policy
+        except UsageError:
+            raise
+        except AeroLabError as error:
+            run.ok, run.error = False, str(error)
+        capture = lab.capture.capture()
+    frames: Any = capture.frames()
+    take_frames(run, frames, since, case.peer_seen_at)
+    if run.ok:
+        between = frames[(frames["frame_time"] >= since) & (frames["frame_time"] <= until)]
+        take_wire(run, wire, after, between)
+    return run, capture
