@@ -251,7 +251,6 @@ def test_a_dead_process_is_named(tmp_path):
         ({"out": "/dev/null/x"}, "cannot write to"),
         ({"workloads": ["ping", "dns"], "parameters": {"count": 1}}, "belong to one workload"),
         ({"parameters": {"colour": 1}, "virtual": True}, "takes .*, not 'colour'"),
-        ({"transports": ["websocket"], "virtual": True}, "real time"),
     ],
 )
 def test_wrong_arguments_name_themselves(arguments, message):
