@@ -14,6 +14,7 @@ from ..rings import FrameRing
 from ..wire.address import mac as parse_mac
 from ..wire.address import mac_text
 from .function import Function
+from .limits import FRAME_MOST, JUMBO_MOST
 from .port import POLL, READ, RESET, WRITE, new_ports, row
 
 RING_SLOTS, RING_ARENA = 512, 1 << 20
@@ -94,6 +95,11 @@ class Nic(ABC):
     def link(self, up: bool) -> None:
         """Plug the cable in, or pull it; the machine tells the NIC as soon as it runs."""
         self.port.cable = int(up)
+
+    def admit(self, most: int) -> None:
+        """Pass frames of up to ``most`` bytes, if that is more than usual: for cards whose driver has no say."""
+        if "frame_most" in (self.dtype.names or ()):
+            self.state.frame_most = min(max(FRAME_MOST, most), JUMBO_MOST)
 
     def number_frames(self, first: int) -> None:
         """Give the guest's frames the identities behind ``first``, every second number; ignored by cards without."""

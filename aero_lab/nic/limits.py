@@ -7,6 +7,8 @@ from __future__ import annotations
 
 FRAME_LEAST, FRAME_MOST = 14, 1522
 """Frames that a card passes in either direction, without FCS: 1500 bytes of payload and up to two VLAN tags."""
+JUMBO_MOST = 65535 + 22
+"""The longest that a card can be told to pass: an IP packet of any size, its header and two tags."""
 SEGMENTS_MOST = 256
 """Frames that one packet may be segmented into: 65,535 bytes take 45 of 1460 bytes, and 123 of 536."""
 

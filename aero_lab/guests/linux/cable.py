@@ -51,6 +51,8 @@ class Cable:
         check_backend(backend)
         self.machine, self.nic = machine, nic
         most = max(FRAME_MOST, mtu + HEADERS)
+        if mtu > MTU_DEFAULT:
+            nic.admit(mtu + HEADERS)
         self.forwarder: Forwarder | None = None
         if backend == "queue":
             queue = QueueBackend(frame_most=most, wait=True)

@@ -10,7 +10,7 @@ import numpy as np
 from ...errors import UsageError
 from ..base import Nic
 from ..function import Bar, Capability, Function, msix_capability
-from ..limits import FRAME_MOST, QUEUE_MOST, SEGMENTS_MOST
+from ..limits import FRAME_MOST, JUMBO_MOST, QUEUE_MOST, SEGMENTS_MOST
 from ..virtqueue import QUEUE, REASONS
 from . import registers as r
 from . import state as s
@@ -36,6 +36,7 @@ BOUNDS = {
     "offered_low": _WORD, "offered_high": _WORD, "feature_select": _WORD, "driver_select": _WORD,
     "features_low": _WORD, "features_high": _WORD, "status": _BYTE, "legacy": 1, "isr": 3, "config_vector": _SHORT,
     "generation": _BYTE, "queue_select": _SHORT, "config_status": 3, "filtered": 3, "segment": SEGMENTS_MOST,
+    "frame_most": JUMBO_MOST,
     "broken": 1, "reason": len(REASONS) - 1, "unicast_count": s.MACS, "multicast_count": s.MACS,
     "unicast": (1 << 48) - 1, "multicast": (1 << 48) - 1, "vlans": _WORD, "vectors": _WORD, "pending": 1,
     "queue.entries": _SHORT, "queue.enabled": 1, "queue.vector": _SHORT, "queue.next_avail": _SHORT,
@@ -147,6 +148,7 @@ class VirtioNet(Nic):
     def setup(self, state: Any) -> None:
         state.mac = state.mac_at_reset = int.from_bytes(self.mac, "big")
         state.mtu = self.mtu or 0
+        state.frame_most = FRAME_MOST
         state.strict = int(self.contract == "w7")
         state.legacy_bar, state.modern_bar = self._legacy_bar, self._modern_bar
         mask = sum(1 << bit for bit in self.offered)

@@ -11,7 +11,7 @@ from ...compiled.registry import BYTES, I64, VOID, kernel
 from ...rings.frame_ring import count, descriptor, frame_len, frame_off, release
 from ...wire import ethernet
 from ..dma import dma_put8, dma_put16, dma_put32, dma_put64
-from ..limits import FRAME_LEAST, FRAME_MOST, QUEUE_MOST, RX_BUDGET
+from ..limits import FRAME_LEAST, QUEUE_MOST, RX_BUDGET
 from ..offload import checksum_sound
 from ..port import P
 from ..virtqueue import (
@@ -238,7 +238,7 @@ def receive(D, port, ram, R):
         d = descriptor(R, taken)
         size = frame_len(R, d)
         frame = frame_off(R, d)
-        if size < FRAME_LEAST or size > FRAME_MOST:
+        if size < FRAME_LEAST or size > D.frame_most:
             D.rx_dropped_size = D.rx_dropped_size + 1
         elif wanted(D, R, frame, size) == 0:
             D.rx_dropped_filter = D.rx_dropped_filter + 1

@@ -91,6 +91,7 @@ VIRTIO_NET = np.dtype(
         mac mac_at_reset mtu strict legacy_bar modern_bar
         offered_low offered_high feature_select driver_select features_low features_high
         status legacy isr config_vector generation queue_select config_status filtered segment broken reason identity
+        frame_most
         promisc allmulti alluni nomulti nouni nobcast unicast_count multicast_count unicast_all multicast_all
         """),
         *_ints(COUNTERS),
@@ -108,6 +109,7 @@ strict: only what contract AERO-W7-VIRTIO has. legacy_bar, modern_bar: where the
 offered_*, features_*: 32 bits each of what is offered and was accepted.
 legacy: the driver uses the legacy interface. segment: segments of the packet at the head of TX that are sent already.
 broken, reason: a queue was found broken, and why. identity: of the next frame sent, 0 when they have none.
+frame_most: bytes of the longest frame that passes.
 vlans: 4096 bits. vectors: the table of MSI-X, as it reads."""
 
 D = record_type(VIRTIO_NET)

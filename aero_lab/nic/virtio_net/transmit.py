@@ -88,7 +88,7 @@ def put_out(D, port, T, frame, size, now):
 @kernel(I64(D, P, BYTES, BYTES, I64, I64, I64))
 def send_plain(D, port, ram, T, header, size, now):
     """Send the chain's packet as one frame. ``DONE``, or ``WAIT`` for room."""
-    if size < FRAME_LEAST or size > FRAME_MOST:
+    if size < FRAME_LEAST or size > D.frame_most:
         D.tx_dropped_size = D.tx_dropped_size + 1
         return DONE
     frame = find_room(T, size)
@@ -137,7 +137,7 @@ def send_segments(D, port, ram, T, header, size, gso, now):
         version = u8(T, frame + l3) >> 4 if l3 < look else 0
         headers = l4 + 4 * (tcp.get_data_offset(T, frame + l4) >> 4)
         if version == (6 if kind else 4):
-            number = segment_count(size, l3, l4, headers, mss, kind, FRAME_MOST)
+            number = segment_count(size, l3, l4, headers, mss, kind, D.frame_most)
     if number == 0:
         D.tx_dropped_offload = D.tx_dropped_offload + 1
         return DONE

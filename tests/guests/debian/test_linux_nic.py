@@ -47,6 +47,23 @@ def test_what_is_asked_of_linux_drivers(bench):
     assert judged.card_trouble(guest) == {}
 
 
+def test_jumbo_frames(plain_image):
+    """A network of MTU 9000: what both cards send and take as one frame, with the card's segmentation on top."""
+    with al.Lab(mtu=9000, transport="websocket", progress=False) as lab:
+        for nic in NICS:
+            guest = lab.guest("linux", nic=nic, progress=False)
+            wait(lambda guest=guest: guest.sh("ping -c 1 -W 2 -s 8000 10.0.2.2").ok, f"{nic}: no ping passes whole")
+            result = guest.run("download", size="1MB")
+            assert result.ok and result.digest_ok, result
+            result = guest.run("upload", size="1MB")
+            assert result.ok and result.digest_ok, result
+            frames = lab.capture.frames()
+            mine = frames[(frames.point == "nic") & ((frames.eth_src == guest.mac) | (frames.eth_dst == guest.mac))]
+            longest = mine.groupby("direction", observed=True).frame_len.max()
+            assert (longest > 8900).all() and (longest <= 9014).all(), (nic, longest)
+            assert judged.nic_trouble(guest) == [] and judged.card_trouble(guest) == {}
+
+
 def test_two_guests_and_none_is_left_behind(plain_image):
     """Two of them beside each other in one lab, each on a network of its own; the lab's end is theirs."""
     before = threading.active_count()

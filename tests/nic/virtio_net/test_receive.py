@@ -133,6 +133,16 @@ def test_a_buffer_that_changed_after_it_was_posted_is_judged_anew():
     assert d.queues[RX].collect() == [(first, 10 + len(FRAME)), (second, 0), (third, 10 + len(FRAME))]
 
 
+def test_longer_frames_pass_where_the_network_sends_them():
+    nic = VirtioNet()
+    nic.admit(9022)
+    d = Driver(nic)
+    for _ in range(12):
+        d.post(1600)
+    give(d, bytes(9022), bytes(9023), FRAME)
+    assert nic.counters["rx_dropped_size"] == 1 and [f for _, f in d.received()] == [bytes(9022), FRAME]
+
+
 @pytest.mark.parametrize("size", [0, 13, 1523, 4000])
 def test_frames_of_a_wrong_size_are_dropped(size):
     nic = VirtioNet()

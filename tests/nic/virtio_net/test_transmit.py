@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aero_lab.nic.port import RESET
 from aero_lab.nic.virtio_net import VirtioNet
 from aero_lab.rings import FrameRing
 
@@ -53,6 +54,20 @@ def test_frames_have_identities_where_they_are_numbered():
     d.send(frame, header(1, 1, 1000, l4, 16, data))
     d.send(FRAME)
     assert [each.frame_id - (1 << 48) for each in nic.tx.pop_many()] == [1, 3, 5, 7, 9]
+
+
+def test_longer_frames_pass_where_the_network_takes_them():
+    """Whole ones and segments; after a reset too, and no longer than said."""
+    nic = VirtioNet()
+    nic.admit(9022)
+    nic.access(RESET)
+    d = Driver(nic)
+    frame, l4, data = packet(False, 20000)
+    d.send(bytes(9022))
+    d.send(bytes(9023))
+    d.send(frame, header(1, 1, 8960, l4, 16, data))
+    assert [len(each) for each in d.sent()] == [9022, data + 8960, data + 8960, data + 20000 - 2 * 8960]
+    assert nic.counters["tx_dropped_size"] == 1
 
 
 @pytest.mark.parametrize("size", [0, 1, 13, 1523, 2048, 70000])
