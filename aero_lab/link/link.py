@@ -9,6 +9,7 @@ from ..errors import UsageError
 from ..limits import LINK_BYTES, LINK_BYTES_MAX, LINK_BYTES_MIN, LINK_QUEUE, MS, SECOND
 from ..rings.frame_ring import FrameRing
 from .direction import LinkDirection, Random
+from .profiles import PROFILES
 from .stages import Corrupt, Delay, Duplicate, Hold, Loss, Rate, Reorder, Stage
 from .units import bits_per_second, byte_count, nanoseconds, probability, rate_text, size_text, time_text
 
@@ -100,8 +101,10 @@ class Link:
     def parse(cls, text: str) -> Link:
         """A link from one line, as command lines take it: ``"rtt=40ms, loss=1%, rate=50kbit/s:10Mbit/s"``.
 
-        A colon separates up from down. ``"40ms rtt, loss 1%"`` is understood too.
+        A colon separates up from down. ``"40ms rtt, loss 1%"`` is understood too, and so are the names of
+        :data:`~aero_lab.link.profiles.PROFILES`.
         """
+        text = PROFILES.get(text.strip(), text)
         names = {f.name for f in fields(cls)}
         given: dict[str, Any] = {}
         for part in filter(None, (part.strip() for part in text.split(","))):

@@ -70,7 +70,7 @@ def test_floors_import_downwards_only():
                 "engine worlds keeping",
                 "widgets",
                 "server",
-                "tunnels",
+                "tunnels hops",
                 "handles handles_linux handles_qemu handles_replay handles_shell "
                 "injection forward lab forking experiment bench",
                 "cli cli_guest cli_server",

@@ -32,12 +32,15 @@ from typing import Any
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x20000, 0x10000000, 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG = 1
-TUNSETIFF, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0002, 0x1000
+TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0001, 0x0002, 0x1000
 SIOCADDRT, SIOCDELRT = 0x890B, 0x890C
 SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK = 0x8913, 0x8914, 0x8916, 0x891C
 SIOCSIFMTU, SIOCSIFHWADDR = 0x8922, 0x8924
-RTM_NEWLINK, NLM_F_REQUEST, NLM_F_ACK, NLMSG_ERROR, IFLA_TXQLEN = 16, 1, 4, 2, 13
+RTM_NEWLINK, RTM_NEWROUTE, NLM_F_REQUEST, NLM_F_ACK, NLMSG_ERROR, IFLA_TXQLEN = 16, 24, 1, 4, 2, 13
+NLM_F_REPLACE, RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_LINK, RTN_UNICAST = 0x100, 254, 4, 253, 1
+RTA_DST, RTA_OIF, RTA_PREFSRC, RTA_METRICS, RTAX_CC_ALGO, NLM_F_CREATE = 1, 4, 7, 8, 16, 0x400
 IFF_UP, RTF_UP, RTF_GATEWAY, ARPHRD_ETHER = 1, 1, 2, 1
+KINDS = {"tap": IFF_TAP, "tun": IFF_TUN}
 MESSAGE = 1 << 17
 """Largest request: an environment of some kilobytes and a command line."""
 
@@ -131,13 +134,13 @@ def sockaddr(address: str) -> bytes:
     return struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton(address))
 
 
-def make_tap(name: str, mtu: int, mac: str | None, queue: int) -> int:
-    """A TAP; its descriptor, non-blocking."""
+def make_tap(name: str, mtu: int, mac: str | None, queue: int, kind: str = "tap") -> int:
+    """A TAP, or a TUN, whose packets are bare IP; its descriptor, non-blocking."""
     try:
         fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise OSError(error.errno, f"cannot open /dev/net/tun ({os.strerror(error.errno or 0)})") from None
-    fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+    fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), KINDS[kind] | IFF_NO_PI))
     interface = Interface(name)
     if mac is not None:
         interface.call(SIOCSIFHWADDR, struct.pack("H6s", ARPHRD_ETHER, bytes.fromhex(mac.replace(":", ""))))
@@ -149,13 +152,38 @@ def make_tap(name: str, mtu: int, mac: str | None, queue: int) -> int:
 def set_queue(name: str, frames: int) -> None:
     """Length of the transmit queue, by netlink: the ioctl for it wants a capability outside a user namespace."""
     body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, socket.if_nametoindex(name), 0, 0)
-    body += struct.pack("=HHI", 8, IFLA_TXQLEN, frames)
+    ask_kernel(RTM_NEWLINK, 0, body + attribute(IFLA_TXQLEN, struct.pack("=I", frames)), f"transmit queue of {name}")
+
+
+def set_congestion(name: str, address: str, prefix: int, algorithm: str) -> None:
+    """Congestion control of all TCP by way of the interface, as a property of the route: a namespace's default may
+    only be an algorithm that the system allows everybody, a route may name any that there is."""
+    mask = (0xFFFFFFFF << (32 - prefix)) & 0xFFFFFFFF
+    (number,) = struct.unpack("!I", socket.inet_aton(address))
+    body = struct.pack(
+        "=BBBBBBBBI", socket.AF_INET, prefix, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_LINK, RTN_UNICAST, 0
+    )  # fmt: skip
+    body += attribute(RTA_DST, struct.pack("!I", number & mask))
+    body += attribute(RTA_OIF, struct.pack("=i", socket.if_nametoindex(name)))
+    body += attribute(RTA_PREFSRC, socket.inet_aton(address))
+    body += attribute(RTA_METRICS, attribute(RTAX_CC_ALGO, algorithm.encode() + b"\0"))
+    ask_kernel(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body, f"congestion control {algorithm!r}")
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """An attribute of a netlink message."""
+    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def ask_kernel(kind: int, flags: int, body: bytes, what: str) -> None:
+    """A request by netlink; raises :class:`OSError` when the kernel refuses it."""
+    flags |= NLM_F_REQUEST | NLM_F_ACK
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as netlink:
-        netlink.send(struct.pack("=IHHII", 16 + len(body), RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK, 1, 0) + body)
+        netlink.send(struct.pack("=IHHII", 16 + len(body), kind, flags, 1, 0) + body)
         answer = netlink.recv(4096)
     _, kind, _, _, _, code = struct.unpack_from("=IHHIIi", answer)
     if kind == NLMSG_ERROR and code:
-        raise OSError(-code, f"transmit queue of {name}: {os.strerror(-code)}")
+        raise OSError(-code, f"{what}: {os.strerror(-code)}")
 
 
 def set_sysctls(values: dict[str, Any]) -> None:
@@ -183,7 +211,7 @@ class Server:
         interface = {k: v for k, v in spec["sysctls"].items() if f".{spec['name']}." in k}
         set_sysctls({k: v for k, v in spec["sysctls"].items() if k not in interface})
         if spec["tap"]:
-            fds.append(make_tap(spec["name"], spec["mtu"], spec["mac"], spec["queue"]))
+            fds.append(make_tap(spec["name"], spec["mtu"], spec["mac"], spec["queue"], spec["kind"]))
             set_sysctls(interface)
             if spec["up"]:
                 Interface(spec["name"]).up()
@@ -231,11 +259,19 @@ class Server:
         return True
 
     def do_configure(
-        self, address: str, prefix: int, router: str | None, dns: list[str], domain: str | None
+        self,
+        address: str,
+        prefix: int,
+        router: str | None,
+        dns: list[str],
+        domain: str | None,
+        congestion: str | None = None,
     ) -> dict[str, Any]:
         interface = Interface(self.spec["name"])
         interface.address(address, prefix)
         interface.up()
+        if congestion is not None:
+            set_congestion(self.spec["name"], address, prefix, congestion)
         self.router = router
         if router:
             interface.default_route(router)

@@ -1,4 +1,4 @@
-"""A network namespace with a TAP in it, as its owner holds it: configured, given programs to run, closed.
+"""A network namespace with a TAP or a TUN in it, as its owner holds it: configured, given programs to run, closed.
 
 The work is done by :mod:`.helper`, a small process inside. Needs Linux, ``/dev/net/tun``, and either root or
 unprivileged user namespaces; :class:`Unavailable` says in one line what is missing.
@@ -27,21 +27,24 @@ from ...errors import AeroLabError, UsageError
 from ...limits import MTU_DEFAULT
 from . import helper
 
-INTERFACE = "tap0"
+INTERFACES = {"tap": "tap0", "tun": "tun0"}
+INTERFACE = INTERFACES["tap"]
+PURPOSE = "tap guest"
 
 
 class Unavailable(UsageError):
-    """No tap guest can run here; the message says why."""
+    """There is no such namespace here; the message says why."""
 
 
-def unavailable() -> str | None:
-    """Why no tap guest can run here, as far as can be told without trying; None when nothing speaks against it."""
+def unavailable(purpose: str = PURPOSE) -> str | None:
+    """Why there is no such namespace here, as far as can be told without trying; None when nothing speaks against it.
+    ``purpose``: who needs it."""
     if not sys.platform.startswith("linux"):
-        return f"a tap guest needs Linux, this is {sys.platform}"
+        return f"a {purpose} needs Linux, this is {sys.platform}"
     if not os.path.exists("/dev/net/tun"):
-        return "a tap guest needs /dev/net/tun, which is not there"
+        return f"a {purpose} needs /dev/net/tun, which is not there"
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        return "a tap guest needs /dev/net/tun, which this user may not open"
+        return f"a {purpose} needs /dev/net/tun, which this user may not open"
     return None
 
 
@@ -115,6 +118,8 @@ class Namespace:
     sysctls: settings of the namespace, by name: ``{"net.ipv4.tcp_congestion_control": "cubic"}``.
     queue: frames that wait in the kernel while nobody reads the TAP; then it drops.
     tap: make the interface; without it the namespace has a loopback alone.
+    kind: of interface: ``"tap"`` carries Ethernet frames, ``"tun"`` IP packets.
+    purpose: what it is for, as errors name it.
     up: turn the interface on at once; otherwise when it is configured.
     """
 
@@ -126,12 +131,15 @@ class Namespace:
         sysctls: Mapping[str, Any] | None = None,
         queue: int = TAP_QUEUE,
         tap: bool = True,
+        kind: str = "tap",
+        purpose: str = PURPOSE,
         up: bool = False,
     ):
-        if why := unavailable():
+        if why := unavailable(purpose):
             raise Unavailable(why)
         spec = {
-            "name": INTERFACE,
+            "name": INTERFACES[kind],
+            "kind": kind,
             "tap": tap,
             "mtu": mtu,
             "mac": mac,
@@ -165,7 +173,7 @@ class Namespace:
             why = answer["error"] if answer else "its helper process ended"
             if answer and why.startswith("sysctl "):
                 raise UsageError(why)
-            raise Unavailable(f"no tap guest can run here: {why}")
+            raise Unavailable(f"no {purpose} can run here: {why}")
         self.mode: str = answer["mode"]
         """``"root"``: privileged; ``"user"``: in an unprivileged user namespace."""
         self.resolves: bool = answer["resolv"]
@@ -244,9 +252,16 @@ class Namespace:
     # The interface --------------------------------------------------------------------------------------------------
 
     def configure(
-        self, address: str, prefix: int, router: str | None = None, dns: Sequence[str] = (), domain: str | None = None
+        self,
+        address: str,
+        prefix: int,
+        router: str | None = None,
+        dns: Sequence[str] = (),
+        domain: str | None = None,
+        congestion: str | None = None,
     ) -> None:
-        """Give the interface an IPv4 address, a default route, and the namespace its name servers."""
+        """Give the interface an IPv4 address, a default route, and the namespace its name servers; and all TCP with
+        neighbours on it a congestion control by its name, as far as a socket does not ask for another."""
         self._ask(
             {
                 "do": "configure",
@@ -255,6 +270,7 @@ class Namespace:
                 "router": router,
                 "dns": list(dns),
                 "domain": domain,
+                "congestion": congestion,
             }
         )
 
