@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import pickle
-import select
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,96 +12,21 @@ import numpy as np
 
 from ..capture import Capture
 from ..capture.schema import POINT_OF
-from ..errors import AeroLabError
-from ..limits import WORKER_PATIENCE
-from ..wire.address import ip_text
+from ..guests.tap.namespace import Namespace
+from ..hops import choose
+from ..hops.child import Child, WorkerFailed
+from ..hops.pair import CONGESTION, TunPair
+from ..link import Link
+from .worker import forwards_text, know_digests
+
+__all__ = ["RealRun", "Worker", "WorkerFailed", "pair_by_order"]
 
 
-class WorkerFailed(AeroLabError):
-    """A client or proxy process ended, or did not answer in time."""
+class Worker(Child):
+    """A child process that is one part of a run, see :mod:`.worker`."""
 
-
-class Worker:
-    """A child process that is one half of a run, see :mod:`.worker`."""
-
-    def __init__(self, role: str, spec: dict[str, Any], fds: tuple[int, ...]):
-        self.role = role
-        self._log = tempfile.TemporaryFile()
-        # What this process imports the package from is what the child has to import it from.
-        root = str(Path(__file__).resolve().parents[2])
-        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "aero_lab.experiment.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            pass_fds=fds,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C is for the parent, which then ends its children in order
-        )
-        self._buffer = b""
-        self._tell({"role": role, **spec})
-
-    def ready(self) -> dict[str, Any]:
-        """Wait until the half stands; what it tells about itself."""
-        return self._answer(WORKER_PATIENCE)
-
-    def ask(self, do: str, patience: float = WORKER_PATIENCE, **arguments: Any) -> dict[str, Any]:
-        """Send a command and return its answer; raises what went wrong there."""
-        self._tell({"do": do, **arguments})
-        return self._answer(patience)
-
-    def stop(self) -> None:
-        """End the process: ask first, then insist. May be called twice."""
-        if self._process.poll() is None:
-            try:
-                self._tell({"do": "stop"})
-                self._process.stdin.close()  # type: ignore[union-attr]
-                self._process.wait(5)
-            except (WorkerFailed, OSError, subprocess.TimeoutExpired):
-                self._process.kill()
-                self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._log):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except OSError:
-                    pass
-
-    def _tell(self, message: dict[str, Any]) -> None:
-        try:
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")  # type: ignore[union-attr]
-            self._process.stdin.flush()  # type: ignore[union-attr]
-        except OSError:
-            raise self._gone() from None
-
-    def _answer(self, patience: float) -> dict[str, Any]:
-        end = time.monotonic() + patience
-        out = self._process.stdout
-        assert out is not None
-        while b"\n" not in self._buffer:
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([out], [], [], left)[0]:
-                raise WorkerFailed(f"the {self.role} process did not answer within {patience:g} s")
-            data = os.read(out.fileno(), 65536)
-            if not data:
-                raise self._gone()
-            self._buffer += data
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        answer = json.loads(line)
-        if not answer["ok"]:
-            raise AeroLabError(answer["error"])
-        return answer["value"]
-
-    def _gone(self) -> WorkerFailed:
-        try:
-            code: Any = self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            code = "closed its pipes"
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        said = f": {lines[-1]}" if lines else ""
-        return WorkerFailed(f"the {self.role} process ended ({code}){said}")
+    def __init__(self, role: str, spec: dict[str, Any], fds: tuple[int, ...] = (), where: Namespace | None = None):
+        super().__init__(role, "aero_lab.experiment.worker", spec, fds, where)
 
 
 class RealRun:
@@ -124,26 +44,30 @@ class RealRun:
         digest_of: tuple[int, ...] = (),
         guest: str = "scripted",
         settings: dict[str, Any] | None = None,
+        *,
+        transport_settings: dict[str, Any] | None = None,
+        link: Link | None = None,
+        hop: str = "auto",
+        congestion: str | None = None,
     ):
-        """``settings``: of the option. ``digest_of``: sizes of downloads whose digests the services are to know before
-        they begin."""
+        """``settings``: of the option, ``transport_settings``: of the transport. ``digest_of``: sizes of downloads
+        whose digests the services are to know before they begin. ``link``: what the tunnel's own packets go through;
+        ``hop``: how, see :func:`aero_lab.hops.choose`; ``congestion``: control of the tunnel's TCP across it."""
         from ..egress.services_host import ServicesHost
         from ..engine import RealEngine
         from ..paths import get_path
-        from ..services.content import content_md5
 
         self._engine = RealEngine("aero-lab-services")
         self._workers: list[Worker] = []
+        self._services: Worker | None = None
         self._tickets: tuple = ()
+        self._pair: TunPair | None = None
         # Over shared memory a frame keeps its identity; messages of flows have none.
         self._identified = transport == "memory" or get_path(option).lan_side == "client"
         self._ordered = transport in IN_ORDER
         try:
-            services = ServicesHost()
-            self._engine.on_close(services.stop)
-            self._engine.call(services.start, self._engine.loop)
-            for size in digest_of:
-                content_md5(size)  # else the time to the first byte would be that of an MD5
+            self.hop = choose(transport, link, hop, congestion)
+            """How the link is made: ``"namespace"``, ``"relay"``, or None without one."""
             self.epoch_ns = time.time_ns() - self._engine.now()
             """Wall clock less the clock of both processes, which is what frame times have added."""
             spec = {
@@ -157,17 +81,27 @@ class RealRun:
                 "seed": seed,
                 "meta": meta,
                 "epoch_ns": self.epoch_ns,
-                "forward_tcp": _texts(services.forward_tcp),
-                "forward_udp": _texts(services.forward_udp),
+                "transport_settings": transport_settings or {},
+                "address": "127.0.0.1",
             }
-            if transport == "memory":
-                self._share_memory(spec)
+            if self.hop == "namespace":
+                assert link is not None
+                self._pair = TunPair(link, seed=seed, congestion=congestion or CONGESTION)
+                self._services = Worker("services", {"digest_of": list(digest_of)}, where=self._pair.far)
+                found = self._services.ready()
+                spec["forward_tcp"], spec["forward_udp"] = found["forward_tcp"], found["forward_udp"]
+                self._join(spec, self._pair)
             else:
-                # One after the other: the proxy says where it is.
-                self._workers.append(Worker("proxy", spec, ()))
-                url = self.proxy.ready()["url"]
-                self._workers.append(Worker("client", {**spec, "url": url}, ()))
-                self.client.ready()
+                services = ServicesHost()
+                self._engine.on_close(services.stop)
+                self._engine.call(services.start, self._engine.loop)
+                know_digests(digest_of)
+                spec["forward_tcp"] = forwards_text(services.forward_tcp)
+                spec["forward_udp"] = forwards_text(services.forward_udp)
+                if transport == "memory":
+                    self._share_memory(spec)
+                else:
+                    self._join(spec)
         except BaseException:
             self.close()
             raise
@@ -188,6 +122,28 @@ class RealRun:
                 ticket.close()
         for worker in self._workers:
             worker.ready()
+
+    def _join(self, spec: dict[str, Any], pair: TunPair | None = None) -> None:
+        """Proxy and client, one after the other: the proxy says where it is."""
+        near, far = ({}, {}) if pair is None else ({"address": pair.near_address}, {"address": pair.far_address})
+        self._workers.append(Worker("proxy", {**spec, **far}, where=pair.far if pair else None))
+        url = self.proxy.ready()["url"]
+        self._workers.append(Worker("client", {**spec, **near, "url": url}, where=pair.near if pair else None))
+        self.client.ready()
+
+    def measure(self) -> list[dict[str, Any]]:
+        """What client and proxy measured so far, see :meth:`.worker.Half.measure`. Where the link is a hop of ours it
+        has counted the bytes on the wire itself, those included that it lost."""
+        client, proxy = (worker.ask("measure") for worker in (self.client, self.proxy))
+        if self._pair is not None:
+            client["wire"] = list(self._pair.wire())
+        return [client, proxy]
+
+    def hop_about(self) -> dict[str, Any]:
+        """How the link was made and what it did so far; empty without one."""
+        if self._pair is None:
+            return {}
+        return {"hop": "namespace", "congestion": self._pair.congestion, "counters": self._pair.counters()}
 
     @property
     def proxy(self) -> Worker:
@@ -214,6 +170,10 @@ class RealRun:
         """End both processes and the services. May be called twice."""
         for worker in reversed(self._workers):
             worker.stop()
+        if self._services is not None:
+            self._services.stop()
+        if self._pair is not None:
+            self._pair.close()
         for ticket in self._tickets:
             ticket.close()
         self._engine.close()
@@ -268,7 +228,3 @@ def _tables(capture: Capture, point: str) -> list[Any]:
 def _column(tables: list[Any], name: str, direction: int) -> Any:
     rows = [table[name][(table["direction"] == direction) & (table["frame_len"] > 0)] for table in tables]
     return np.concatenate(rows) if rows else np.zeros(0, np.int64)
-
-
-def _texts(forwards: dict) -> list:
-    return [((ip_text(a), p), (ip_text(b), q)) for (a, p), (b, q) in forwards.items()]

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..capture import Recorder
@@ -76,7 +76,7 @@ class Half(ABC):
         spec = self.spec
         return Bench(
             self.engine, self.path, self.recorder, world, mtu=spec["mtu"], ack_policy=spec["ack_policy"],
-            seed=spec["seed"], **more,
+            seed=spec["seed"], address=spec["address"], transport_settings=spec["transport_settings"], **more,
         )  # fmt: skip
 
     def commands(self) -> dict[str, Callable[..., dict[str, Any]]]:
@@ -233,7 +233,45 @@ class Proxy(Half):
         return self.server
 
 
-def serve(half: Half, answer: Callable[[dict[str, Any]], None]) -> None:
+class Services:
+    """The services alone, for a run whose proxy cannot reach those of the parent."""
+
+    def __init__(self, spec: dict[str, Any]):
+        from ..egress.services_host import ServicesHost
+
+        self.engine = RealEngine("aero-lab-services")
+        self._services = ServicesHost()
+        self.engine.on_close(self._services.stop)
+        self.engine.call(self._services.start, self.engine.loop)
+        know_digests(spec["digest_of"])
+
+    def commands(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        """What the parent may ask for, by name."""
+        return {}
+
+    def about(self) -> dict[str, Any]:
+        """Where the services are."""
+        return {
+            "pid": os.getpid(),
+            "forward_tcp": forwards_text(self._services.forward_tcp),
+            "forward_udp": forwards_text(self._services.forward_udp),
+        }
+
+
+def know_digests(sizes: Iterable[int]) -> None:
+    """Work out the digests of downloads before they begin: else the time to the first byte would be that of an MD5."""
+    from ..services.content import content_md5
+
+    for size in sizes:
+        content_md5(size)
+
+
+def forwards_text(forwards: dict) -> list:
+    """A forward map as JSON can hold it."""
+    return [((ip_text(a), p), (ip_text(b), q)) for (a, p), (b, q) in forwards.items()]
+
+
+def serve(half: Half | Services, answer: Callable[[dict[str, Any]], None]) -> None:
     """Obey commands until ``stop`` or the end of standard input."""
     commands = half.commands()
     for line in sys.stdin:
@@ -247,8 +285,11 @@ def serve(half: Half, answer: Callable[[dict[str, Any]], None]) -> None:
             answer({"ok": False, "error": str(error)})
 
 
-def make_half(spec: dict[str, Any]) -> Half:
+def make_half(spec: dict[str, Any]) -> Half | Services:
     """The half that the parent asked for."""
+    if spec["role"] == "services":
+        return Services(spec)
+    load_all()
     if spec["transport"] != "memory":
         from .worker_tunnels import ClientHalf, ServerHalf
 
@@ -265,7 +306,6 @@ def main() -> None:
         out.write(json.dumps(value) + "\n")
 
     spec = json.loads(sys.stdin.readline())
-    load_all()
     try:
         half = make_half(spec)
     except AeroLabError as error:

@@ -84,6 +84,9 @@ class Bench:
     link: Link | None = None
     url: str | None = None
     """Of a proxy elsewhere."""
+    address: str = "127.0.0.1"
+    """Of this host, where sockets are between the halves: a proxy of one's own listens there, and WebRTC's candidates
+    are of it."""
     token: str | None = None
     max_segment: int = 0
     """Limit of the TCP segments' size, so that their number tells what a network would carry; 0 for none."""

@@ -20,7 +20,7 @@ from ..errors import UsageError
 from ..limits import MTU_DEFAULT
 from ..paths.base import Channel, ClientHalf, Path
 from ..transports.data_channel import DataChannelEnd
-from ..transports.peer import LOOPBACK, Description, Peer, PeerFailed, make_peer, missing
+from ..transports.peer import Description, Peer, PeerFailed, make_peer, missing
 from ..transports.tcp_info import WireCount
 from ..transports.websocket import Identities
 from ..transports.websocket_client import ConnectFailed, reason, tunnel_url
@@ -153,7 +153,7 @@ class WebRtcTunnels(WebSocketTunnels):
     def connect(self, number: int, name: str, host: Any) -> tuple[ClientHalf, Any, tuple]:
         bench = self.bench
         side = self.expect(number) if self.proxy is not None else RtcSide()
-        connection = RtcConnection(make_peer(LOOPBACK), self._offer_url(number), bench.token or self._token())
+        connection = RtcConnection(make_peer((bench.address,)), self._offer_url(number), bench.token or self._token())
         for channel in bench.path.channels(bench.mtu):
             connection.ends[channel.name] = self._channel(connection.peer, channel)
         side.near = connection.ends  # type: ignore[attr-defined]

@@ -142,7 +142,7 @@ class WebSocketTunnels(Tunnels):
             return TunnelWorld(world.for_driver(driver), bench.mtu, bench.ipv6)  # type: ignore[attr-defined]
 
         config = ServerConfig(
-            bind="127.0.0.1:0", mtu=bench.mtu, max_connections=0, dns_qps_per_ip=0, tcp_proxy_max_connections=0
+            bind=f"{bench.address}:0", mtu=bench.mtu, max_connections=0, dns_qps_per_ip=0, tcp_proxy_max_connections=0
         )  # fmt: skip
         self.proxy = proxy = Proxy(config, world_for, bench.audit, bench.recorder, bench.seed)
         proxy.on_connection = self._came
