@@ -25,6 +25,7 @@ _PUBLIC = {
     "packets": (".widgets.table", "packets"),
     "plot": (".viz", None),
     "probe": (".experiment.probe", "probe"),
+    "sweep": (".experiment.sweep", "sweep"),
     **{
         name: (".capture", name)
         for name in ("iter_capture", "read_capture", "read_pcap", "write_capture", "write_pcap", "write_pcapng")
@@ -49,6 +50,7 @@ __all__ = [
     "probe",
     "read_capture",
     "read_pcap",
+    "sweep",
     "warmup",
     "write_capture",
     "write_pcap",
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from .errors import AeroLabError, UsageError
     from .experiment.compare import compare
     from .experiment.probe import probe
+    from .experiment.sweep import sweep
     from .lab import Lab
     from .link import Link
     from .machine.machine import Machine

@@ -308,3 +308,19 @@ RTC_OPEN = 30.0
 # The simulated hop ----------------------------------------------------------------------------------------------------
 SIMULATED_QUEUE = 256 << 10
 """Bytes of a channel's connection that are looked at in one go."""
+
+# Sweeps ---------------------------------------------------------------------------------------------------------------
+SWEEP_RUNS = 1_000_000
+"""Runs of one sweep: their rows are in memory, a kilobyte or two each."""
+SWEEP_FLUSH_ROWS, SWEEP_FLUSH_SECONDS = 500, 2.0
+"""Rows, and seconds, after which a sweep's rows go to disk: what one that is killed has to do again."""
+SWEEP_PIECES = 64
+"""Files of rows after which they are joined to one."""
+SWEEP_STORES = 32
+"""Stores kept of sweeps that were given none."""
+SWEEP_AHEAD = 2
+"""Runs that a process is given at once: the one it is at and the next, so that it never waits."""
+SWEEP_ATTEMPTS = 3
+"""Times that a run is tried whose process ended on the way."""
+SWEEP_TASKS = 1_000
+"""Runs that are with a Dask scheduler at once."""

@@ -8,6 +8,7 @@ from .acks import Acks, acks, thinned
 from .bandwidth import bandwidth, by_cause
 from .display_filter import Filter, FilterError, compile_filter, filter
 from .flows import flows
+from .intervals import Interval, intervals, median_interval
 from .join import join
 from .latency import latency
 from .requests import critical_path, requests
@@ -19,6 +20,7 @@ __all__ = [
     "Acks",
     "Filter",
     "FilterError",
+    "Interval",
     "Stream",
     "acks",
     "bandwidth",
@@ -27,8 +29,10 @@ __all__ = [
     "filter",
     "critical_path",
     "flows",
+    "intervals",
     "join",
     "latency",
+    "median_interval",
     "requests",
     "rtt",
     "stalls",
