@@ -136,9 +136,7 @@ def compare_command(
 @app.command("sweep")
 def sweep_command(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="TOML file with the grid, see docs/sweep.md.")],
-    out: Annotated[
-        str | None, typer.Option("--out", metavar="FILE", help="Write the table, .parquet or .csv.")
-    ] = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the table, .parquet or .csv.")] = None,
     store: Annotated[
         Path | None, typer.Option("--store", help="Folder that keeps the rows; one that is there is gone on with.")
     ] = None,

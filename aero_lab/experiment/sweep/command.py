@@ -59,7 +59,7 @@ def sweep_file(
         typer.echo(f"{len(frame)} runs" + (f", kept in {frame.attrs['store']}" if frame.attrs["store"] else ""))
     failed = frame[~frame["ok"]]
     for error, number in failed["error"].value_counts().items():
-        typer.echo(f"aero-lab: {number} runs failed: {error}", err=True)
+        typer.echo(f"aero-lab: {number} run{'s' * (number != 1)} failed: {error}", err=True)
     return 1 if len(failed) else 0
 
 

@@ -21,6 +21,9 @@ from .rows import FAILED_WORKER, Row, failure, make_row
 
 Config = dict[str, Any]
 
+PROGRAM = ("-m", "aero_lab.experiment.sweep.worker")
+"""What Python runs in a worker."""
+
 
 def processors() -> int:
     """Processors that this process may use."""
@@ -44,7 +47,7 @@ class Worker:
         root = str(Path(__file__).resolve().parents[3])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "aero_lab.experiment.sweep.worker"],
+            [sys.executable, *PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

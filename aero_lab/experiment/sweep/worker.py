@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import sys
 import threading
 
 from .rows import make_row
@@ -21,8 +20,12 @@ def main() -> None:
     todo: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def listen() -> None:
-        for line in sys.stdin.buffer:
-            todo.put(line)
+        # Not through sys.stdin, whose lock this thread would hold when the process wants to end.
+        rest = b""
+        while data := os.read(0, 1 << 16):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                todo.put(line)
         os._exit(0)  # also in the middle of a run that nobody wants any more
 
     threading.Thread(target=listen, daemon=True).start()
