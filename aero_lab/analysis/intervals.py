@@ -2,8 +2,8 @@
 
 The interval of a median is between two of the values themselves, the ``k``-th from either end: how many of ``n`` values
 fall below the true median is a binomial count, whatever they are (Conover, *Practical Nonparametric Statistics*, 1999,
-section 3.2). Nothing is drawn at random, so a table comes out the same every time. Fewer than six values cannot give 95 %:
-then the interval is from the least to the greatest, and ``level`` says how much that is.
+section 3.2). Nothing is drawn at random, so a table comes out the same every time. Fewer than six values cannot give
+95 %: then the interval is from the least to the greatest, and ``level`` says how much that is.
 """
 
 from __future__ import annotations
@@ -76,6 +76,6 @@ def intervals(frame: pandas.DataFrame, value: str, by: Sequence[str], level: flo
     rows: list[dict[str, Any]] = []
     for key, group in frame.groupby(by, sort=False, dropna=False):
         where: Any = key if isinstance(key, tuple) else (key,)
-        numbers = pandas.to_numeric(group[value], errors="coerce").astype("float64")
-        rows.append({**dict(zip(by, where)), **median_interval(numbers, level)._asdict()})
+        numbers: Any = pandas.to_numeric(group[value], errors="coerce")
+        rows.append({**dict(zip(by, where)), **median_interval(numbers.astype("float64"), level)._asdict()})
     return pandas.DataFrame(rows, columns=[*by, *Interval._fields])

@@ -74,7 +74,7 @@ def test_what_a_cluster_lacks_is_one_line(client, monkeypatch):
         al.sweep(store=False, client=7, progress=False)
     with pytest.raises(UsageError, match="no Dask scheduler at"):
         al.sweep(store=False, client="nonsense://127.0.0.1:1", progress=False)
-    monkeypatch.setattr(cluster, "program", lambda: "other")
+    monkeypatch.setattr(cluster, "program", lambda: str(os.getpid()))
     with pytest.raises(UsageError, match="has another version of aero_lab"):
         cluster.check(client)
 

@@ -33,9 +33,9 @@ def test_a_grid_is_every_combination_and_the_seed_turns_fastest():
 
 def test_one_run_written_in_several_ways_has_one_key():
     assert keys(size="1MB", loss=0.01, rtt="40ms") == keys(rtt=40_000_000, size=1_000_000, loss="1%")
-    assert (
-        keys(link="rtt=40ms, loss=1%") == keys(link__rtt="40ms", loss=0.01) == keys(link={"rtt": "40ms", "loss": 0.01})
-    )
+    parts = {"rtt": "40ms", "loss": 0.01}
+    assert keys(link="rtt=40ms, loss=1%") == keys(link__rtt="40ms", loss=0.01) == keys(link=parts)
+    assert keys(rate="none", rtt="1ms") == keys(rate=[None], rtt="1ms")
     assert keys(link=al.Link(rtt="40ms")) == keys(rtt="40ms") != keys(rtt="41ms")
     assert keys(rtt="40ms", seeds=[7]) == keys(rtt="40ms", seeds=range(7, 8)) != keys(rtt="40ms", seeds=[8])
     assert keys() != keys(timeout=5)
@@ -47,6 +47,8 @@ def test_pairs_are_up_and_down():
     (text,) = plan_of(rate="50kbit/s:10Mbit/s").cases
     (one,) = plan_of(rate=("50kbit/s", "10Mbit/s")).cases
     assert text == one == pair
+    (up,) = plan_of(rate="none:1Mbit/s").cases
+    assert up.link.rate == (None, 1_000_000)
 
 
 def test_a_parameter_holds_for_those_that_take_it_and_the_others_run_once():

@@ -60,7 +60,7 @@ def sweep(
     -------
     A DataFrame: columns of the configuration (``option``, ``transport``, ..., ``link_rtt_ms``, ``link_loss``,
     ``workload_size``, ..., ``seed``), ``ok`` and ``error`` (failures are rows), what was measured (see
-    :func:`aero_lab.compare`), and ``capture_sha256``, the digest of the run's pcapng. Rows are in the order of the grid.
+    :func:`aero_lab.compare`), and ``capture_sha256``, the digest of the run's pcapng. Rows stand in the grid's order.
     ``attrs["left_out"]`` lists combinations that cannot be; ``attrs["store"]`` says where the rows are kept.
     """
     return run(
@@ -116,7 +116,7 @@ def run(
                 if kept is not None:
                     kept.add(row)
         finally:
-            if own:
+            if own and cluster is not None:
                 cluster.close()
         rows = [made[key] if key in made else _kept(kept, key, config) for key, config in keyed.items()]
     finally:

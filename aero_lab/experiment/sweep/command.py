@@ -57,7 +57,7 @@ def sweep_file(
     if json_file != "-":
         typer.echo(summary(frame))
         typer.echo(f"{len(frame)} runs" + (f", kept in {frame.attrs['store']}" if frame.attrs["store"] else ""))
-    failed = frame[~frame["ok"]]
+    failed: Any = frame[~frame["ok"]]
     for error, number in failed["error"].value_counts().items():
         typer.echo(f"aero-lab: {number} run{'s' * (number != 1)} failed: {error}", err=True)
     return 1 if len(failed) else 0
@@ -78,18 +78,19 @@ def write(frame: pandas.DataFrame, target: str) -> None:
 
 def document(frame: pandas.DataFrame) -> dict[str, Any]:
     """The JSON document: schema, machine, runs; what was not measured is null."""
-    runs = json.loads(frame.to_json(orient="records", double_precision=15))
+    text: Any = frame.to_json(orient="records", double_precision=15)
+    runs = json.loads(text)
     return {"schema": SCHEMA, "machine": machine(), "left_out": frame.attrs["left_out"], "runs": runs}
 
 
-def varied(frame: pandas.DataFrame) -> list[str]:
+def varied(frame: Any) -> list[str]:
     """Columns of the configuration that differ between runs."""
     first = list(frame.columns[: list(frame.columns).index("seed")])
     several = [name for name in first if name != "link" and frame[name].nunique(dropna=False) > 1]
     return several or ["option", "transport", "workload"]
 
 
-def summary(frame: pandas.DataFrame) -> str:
+def summary(frame: Any) -> str:
     """A line for each configuration: medians over the seeds, and between what they lie."""
     by = varied(frame)
     shown = [name for name in SHOWN if frame[name].notna().any()][:3]

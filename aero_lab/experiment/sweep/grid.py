@@ -116,7 +116,7 @@ def seeds_of(seeds: int | Iterable[int]) -> tuple[int, ...]:
             raise UsageError(f"seeds must be 1 or more, or a list of seeds, not {seeds}")
         return tuple(range(1, seeds + 1))
     try:
-        given = [_plain(each) for each in seeds]  # type: ignore[union-attr]
+        given: list[Any] = [_plain(each) for each in seeds]  # type: ignore[union-attr]
     except TypeError:
         given = [None]
     if not given or not all(isinstance(each, int) and not isinstance(each, bool) for each in given):
