@@ -383,8 +383,10 @@ def _link(parts: Sequence[tuple[str, Any]]) -> Link | None:
         return Link.parse(value)
     given = {}
     for name, value in parts:
-        # "50kbit/s:10Mbit/s" is up and down, as in the text of a link.
-        given[name] = tuple(value.split(":")) if isinstance(value, str) and value.count(":") == 1 else value
+        if isinstance(value, str):  # as in the text of a link: "50kbit/s:10Mbit/s" is up and down, "none" is nothing
+            ways = tuple(None if way == "none" else way for way in value.split(":"))
+            value = ways if len(ways) > 1 else ways[0]
+        given[name] = value
     return Link(**given)
 
 
