@@ -22,6 +22,8 @@ class WebRtcSettings(Settings):
 
     webrtc_addresses: Annotated[tuple[str, ...], NoDecode] = setting((), "AERO_LAB_WEBRTC_ADDRESSES")
     """Addresses of this host that peers may reach it at; by default the one that it listens on."""
+    webrtc_library: Literal["aiortc", "wrtc"] = setting("aiortc", "AERO_LAB_WEBRTC_LIBRARY")
+    """What does ICE, DTLS and SCTP: aiortc, or libwebrtc (:mod:`aero_lab.transports.peer_wrtc`)."""
     webrtc_session_connect_timeout_seconds: int = number(30, "WEBRTC_SESSION_CONNECT_TIMEOUT", least=1, most=3600)
     webrtc_tunnels: bool = setting(True, "AERO_LAB_WEBRTC_TUNNELS")
     """Whether the channels ``l2`` and ``l3`` are served."""

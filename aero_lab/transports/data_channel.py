@@ -7,8 +7,9 @@ hands messages over while less than :data:`~aero_lab.bounds.RTC_BUFFERED` bytes 
 half of them have gone.
 
 What arrives and finds :attr:`~DataChannelEnd.received` full depends on what the channel promises. On a reliable one
-it waits here, the association promises its peer that much less, and beyond its window the peer has to wait. On one
-that may lose messages it is lost, and counted, as it would be on a network.
+it waits here, the association promises its peer that much less, and beyond its window the peer has to wait; where the
+library cannot make that promise, the channel is closed beyond :data:`~aero_lab.bounds.RTC_OVERRUN`. On one that may
+lose messages it is lost, and counted, as it would be on a network.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from time import monotonic_ns
 
-from ..bounds import RTC_BUFFERED
+from ..bounds import RTC_BUFFERED, RTC_OVERRUN
 from ..limits import RING_ARENA, RING_SLOTS
 from ..rings.frame_ring import FrameRing
 from .base import TransportEnd
@@ -56,6 +57,7 @@ class DataChannelEnd(TransportEnd):
         self._lossless = channel.max_retransmits is None and channel.max_life_ms is None
         self._wake, self._buffered, self._most = wake, buffered, min(most, arena)
         self._held: deque[tuple[bytes, int]] = deque()
+        self._holding = 0
         self._stalled = False
         self._counts: Counter[str] = Counter()
         channel.on_message, channel.on_room = self._message, self._room
@@ -94,6 +96,7 @@ class DataChannelEnd(TransportEnd):
         while self._held and self.received.push(self._held[0][0], monotonic_ns(), self._held[0][1]):
             freed += len(self._held.popleft()[0])
         if freed:
+            self._holding -= freed
             self.channel.held(-freed)
             self._wake()
 
@@ -118,7 +121,7 @@ class DataChannelEnd(TransportEnd):
     @property
     def counters(self) -> dict[str, int]:
         """As every end, and what was lost here, by reason."""
-        names = ("messages_sent", "bytes_sent", "stalls", "text_messages", "too_large", "received_full")
+        names = ("messages_sent", "bytes_sent", "stalls", "text_messages", "too_large", "received_full", "overrun")
         return {
             "messages_received": self.received.given,
             "bytes_received": self.received.given_bytes,
@@ -144,7 +147,12 @@ class DataChannelEnd(TransportEnd):
             if not self._lossless:
                 self._counts["received_full"] += 1
                 return
+            if self._holding + len(message) > RTC_OVERRUN:
+                self._counts["overrun"] += 1
+                self.channel.close()
+                return
             self._held.append((message, identity))
+            self._holding += len(message)
             self.channel.held(len(message))
         self._wake()
 

@@ -176,6 +176,10 @@ def make_peer(addresses: Sequence[str] = LOOPBACK, library: str = "aiortc") -> P
     library is not installed. To be called on a running asyncio loop."""
     if (lack := missing(library)) is not None:
         raise UsageError(lack)
+    if library == "wrtc":
+        from .peer_wrtc import WrtcPeer
+
+        return WrtcPeer(addresses)
     from .peer_aiortc import AiortcPeer
 
     return AiortcPeer(addresses)

@@ -33,12 +33,12 @@ NOT_BINARY, INTERNAL = 1003, 1011
 
 def off(config: ServerConfig) -> str | None:
     """Why there is no WebRTC here."""
-    return missing()
+    return missing(config.webrtc_library)
 
 
 def new_peer(config: ServerConfig) -> Peer:
     """A peer at the addresses that the settings name."""
-    return make_peer(config.webrtc_addresses or (config.host,))
+    return make_peer(config.webrtc_addresses or (config.host,), config.webrtc_library)
 
 
 # By HTTP ------------------------------------------------------------------------------------------------------------
