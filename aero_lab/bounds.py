@@ -217,8 +217,8 @@ RTC_HELD = 1 << 20
 """Bytes of received messages that an association holds for its user; beyond them it takes no more off the network. As
 large as the window it begins with."""
 RTC_OVERRUN = 16 << 20
-"""Bytes of received messages that a channel holds for its user when its sender cannot be told to wait; beyond them it is
-closed. As many as libwebrtc keeps for a channel that nobody listens to (``kMaxQueuedReceivedDataBytes``)."""
+"""Bytes of received messages that a channel holds for its user when its sender cannot be told to wait; beyond them it
+is closed. As many as libwebrtc keeps for a channel that nobody listens to (``kMaxQueuedReceivedDataBytes``)."""
 RTC_BACKLOG = 65_536
 """Events of libwebrtc's that may wait for this thread before the connection that brings more is ended."""
 

@@ -10,6 +10,7 @@ A connection that is lost is not made again: such a guest's cable stays out.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -20,7 +21,7 @@ from ..errors import UsageError
 from ..limits import MTU_DEFAULT
 from ..paths.base import Channel, ClientHalf, Path
 from ..transports.data_channel import DataChannelEnd
-from ..transports.peer import Description, Peer, PeerFailed, make_peer, missing
+from ..transports.peer import LIBRARIES, Description, Peer, PeerFailed, make_peer, missing
 from ..transports.tcp_info import WireCount
 from ..transports.websocket import Identities
 from ..transports.websocket_client import ConnectFailed, reason, tunnel_url
@@ -29,6 +30,12 @@ from .websocket import ServerSide, WebSocketTunnels
 
 if TYPE_CHECKING:
     from ..link import Link
+
+
+def _library(settings: Mapping[str, Any]) -> str:
+    """What stands behind the peers: what was asked for, aiortc, or what there is."""
+    asked = settings.get("peer")
+    return str(asked) if asked is not None else "wrtc" if missing("aiortc") and not missing("wrtc") else "aiortc"
 
 
 class RtcSide(ServerSide):
@@ -131,8 +138,8 @@ class WebRtcTunnels(WebSocketTunnels):
     """Promises of channels that may lose messages or their order."""
 
     def __init__(self, bench: Bench):
-        if (lack := missing()) is not None:
-            raise UsageError(lack)
+        self.check_settings(bench.transport_settings)
+        self.library = _library(bench.transport_settings)
         super().__init__(bench)
 
     @classmethod
@@ -144,7 +151,18 @@ class WebRtcTunnels(WebSocketTunnels):
         if not any(not channel.ordered and channel.name != "udp" for channel in path.channels(mtu)):
             if not cls.ordered:
                 return f"option {path.letter} has no channel that may lose messages or their order, but for datagrams"
-        return missing() or ""
+        return missing(_library({})) or ""
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        for name in settings:
+            if name != "peer":
+                raise UsageError(f"the transport has no setting {name!r}; there is: peer ({' or '.join(LIBRARIES)})")
+        if (lack := missing(_library(settings))) is not None:
+            raise UsageError(lack)
+
+    def _of_proxy(self) -> dict[str, Any]:
+        return {"webrtc_library": self.library}
 
     def expect(self, number: int) -> ServerSide:
         side = self._sides[str(number)] = RtcSide()
@@ -153,7 +171,8 @@ class WebRtcTunnels(WebSocketTunnels):
     def connect(self, number: int, name: str, host: Any) -> tuple[ClientHalf, Any, tuple]:
         bench = self.bench
         side = self.expect(number) if self.proxy is not None else RtcSide()
-        connection = RtcConnection(make_peer((bench.address,)), self._offer_url(number), bench.token or self._token())
+        peer = make_peer((bench.address,), self.library)
+        connection = RtcConnection(peer, self._offer_url(number), bench.token or self._token())
         for channel in bench.path.channels(bench.mtu):
             connection.ends[channel.name] = self._channel(connection.peer, channel)
         side.near = connection.ends  # type: ignore[attr-defined]

@@ -142,12 +142,17 @@ class WebSocketTunnels(Tunnels):
             return TunnelWorld(world.for_driver(driver), bench.mtu, bench.ipv6)  # type: ignore[attr-defined]
 
         config = ServerConfig(
-            bind=f"{bench.address}:0", mtu=bench.mtu, max_connections=0, dns_qps_per_ip=0, tcp_proxy_max_connections=0
+            bind=f"{bench.address}:0", mtu=bench.mtu, max_connections=0, dns_qps_per_ip=0, tcp_proxy_max_connections=0,
+            **self._of_proxy(),
         )  # fmt: skip
         self.proxy = proxy = Proxy(config, world_for, bench.audit, bench.recorder, bench.seed)
         proxy.on_connection = self._came
         asyncio.run_coroutine_threadsafe(proxy.start(), self._engine.loop).result()
         return proxy.url
+
+    def _of_proxy(self) -> dict[str, Any]:
+        """Further settings of our own proxy."""
+        return {}
 
     def _came(self, call: Call, connection: Any) -> None:
         side = self._sides.get(call.query.get("guest", ""))

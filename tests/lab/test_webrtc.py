@@ -42,6 +42,26 @@ def test_the_same_workloads_come_to_the_same(option, transport):
         assert frames["tunnel_delay"].notna().sum() > 200
 
 
+@pytest.mark.skipif(missing("wrtc") is not None, reason=missing("wrtc") or "")
+@pytest.mark.parametrize(("option", "transport"), CELLS)
+def test_they_come_to_the_same_over_libwebrtc(option, transport):
+    with al.Lab(option=option, transport=transport, transport_settings={"peer": "wrtc"}, progress=False) as lab:
+        guest = lab.guest()
+        assert guest.run("dns").ok
+        for workload in ("download", "upload"):
+            result = guest.run(workload, size="2MB")
+            assert result.ok and result.digest_ok, (workload, result.error)
+        wire = lab._tunnels.wire  # type: ignore[attr-defined]
+        assert wire is not None and wire.bytes_out > 2_000_000 and wire.bytes_in > 2_000_000
+
+
+def test_a_peer_that_there_is_not_is_said_in_one_line():
+    with pytest.raises(al.UsageError, match="aiortc, wrtc, not 'pion'"):
+        al.Lab(transport="webrtc", transport_settings={"peer": "pion"})
+    with pytest.raises(al.UsageError, match="no setting 'pear'; there is: peer"):
+        al.Lab(transport="webrtc", transport_settings={"pear": "wrtc"})
+
+
 @pytest.mark.parametrize(
     ("option", "transport"), [("A", "webrtc"), ("B", "webrtc-unordered"), ("C", "webrtc-unordered"), ("B", "websocket")]
 )

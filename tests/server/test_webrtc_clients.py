@@ -111,12 +111,19 @@ async def test_werift_under_node():
         check(await node.run(NODE % TALK, ("werift",), r.origin, given))
 
 
+@pytest.mark.parametrize("library", ["aiortc", "wrtc"])
 @on_a_loop(patience=150)
-async def test_a_browser():
+async def test_a_browser(library):
+    if why := missing(library):
+        pytest.skip(why)
     playwright = pytest.importorskip("playwright.async_api")
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine")
-    async with playwright.async_playwright() as play, rig(**SETTINGS) as r, tcp_server(echo) as port:
+    async with (
+        playwright.async_playwright() as play,
+        rig(**SETTINGS, webrtc_library=library) as r,
+        tcp_server(echo) as port,
+    ):
         browser = await play.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:
             page = await browser.new_page()

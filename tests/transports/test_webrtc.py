@@ -138,7 +138,8 @@ async def test_a_receiver_that_takes_nothing_stops_the_sender_and_loses_nothing(
         await pair.until(stands)
         assert pair.near.stalled and len(ring) > 100
         assert pair.near.channel.buffered < RTC_BUFFERED + 1518
-        assert association.holding < RTC_HELD + 2 * 1518
+        # What came ahead of a gap is handed over at once when the gap closes: at most the window once more.
+        assert association.holding < 2 * RTC_HELD
         got: list[bytes] = []
 
         def all_there() -> bool:
