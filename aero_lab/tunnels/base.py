@@ -170,6 +170,9 @@ TRANSPORTS: dict[str, str] = {
 
 SIMULATED: dict[str, str] = {
     "websocket": "aero_lab.tunnels.simulated:SimulatedWebSocketTunnels",
+    "webrtc": "aero_lab.tunnels.simulated:SimulatedWebRtcTunnels",
+    "webrtc-unordered": "aero_lab.tunnels.simulated:SimulatedUnorderedTunnels",
+    "webrtc-lossy": "aero_lab.tunnels.simulated:SimulatedLossyTunnels",
 }
 """Those that in virtual time are another class."""
 

@@ -1,13 +1,16 @@
 """How the guests of a lab in virtual time reach the proxy: over connections of our own protocols, across a link.
 
-The names are those of the real transports, and so is what travels: WebSockets over TCP. Each guest has its own access
-line, which all its channels share. Without a link nothing takes time and nothing is lost.
+The names are those of the real transports, and so is what travels: WebSockets over TCP, data channels over SCTP, DTLS
+and UDP. Each guest has its own access line, which all its channels share. Without a link nothing takes time and nothing
+is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from ..errors import UsageError
 from ..limits import MTU_DEFAULT
@@ -15,13 +18,12 @@ from ..link import Link
 from ..link.units import byte_count
 from ..paths.base import Channel, Path
 from ..stack import TcpConfig
+from ..transports.sctp import CONSTANTS, Constants
 from ..transports.simulated import TCP, SimulatedHop
+from ..transports.simulated_rtc import SimulatedRtcHop
 from ..transports.tcp_info import WireCount
 from .base import Bench
 from .memory import Ends, MemoryTunnels
-
-if TYPE_CHECKING:
-    from ..paths.base import ClientHalf
 
 CONGESTION = {"cubic": "cubic", "reno": "newreno", "newreno": "newreno", "none": "none"}
 """Controllers by the names that users give them, and by those of the stack."""
@@ -35,10 +37,6 @@ class SimulatedTunnels(MemoryTunnels):
         self.hops: dict[int, Any] = {}
         """The access line of each guest, by number."""
 
-    def connect(self, number: int, name: str, host: Any) -> tuple[ClientHalf, Any, tuple]:
-        client, server, links = super().connect(number, name, host)
-        return client, server, links
-
     def _ends(self, number: int) -> tuple[Ends, Ends, tuple]:
         now = self.bench.engine.now()
         hop = self.hops[number] = self._hop(self.bench.link or Link(), self.bench.rng(number)("link"), now)
@@ -47,11 +45,13 @@ class SimulatedTunnels(MemoryTunnels):
             near[channel.name], far[channel.name] = self._open(hop, index, channel, now)
         return near, far, (*hop.directions, hop)
 
+    @abstractmethod
     def _hop(self, link: Link, rng: Any, now: int) -> Any:
-        raise NotImplementedError
+        """An access line with the two hosts at its ends."""
 
+    @abstractmethod
     def _open(self, hop: Any, index: int, channel: Channel, now: int) -> tuple[Any, Any]:
-        raise NotImplementedError
+        """Both ends of a channel across it."""
 
     def wire_of(self, number: int) -> WireCount | None:
         """What the connections of guest ``number`` cost on its access line so far, exactly."""
@@ -82,15 +82,95 @@ class SimulatedWebSocketTunnels(SimulatedTunnels):
         return "WebSocket, simulated"
 
 
+class SimulatedWebRtcTunnels(SimulatedTunnels):
+    """Data channels over SCTP of our own, DTLS and UDP. What a channel promises is as over real WebRTC."""
+
+    ordered, retransmits = True, None
+
+    @classmethod
+    def check_settings(cls, settings: Mapping[str, Any]) -> None:
+        sctp_of(settings)
+
+    @classmethod
+    def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
+        if path.dials:
+            return f"option {path.letter} opens a channel for each connection so: use transport='websocket'"
+        if not any(not channel.ordered and channel.name != "udp" for channel in path.channels(mtu)):
+            if not cls.ordered:
+                return f"option {path.letter} has no channel that may lose messages or their order, but for datagrams"
+        return ""
+
+    def _hop(self, link: Link, rng: Any, now: int) -> SimulatedRtcHop:
+        return SimulatedRtcHop(link, rng, now, sctp_of(self.bench.transport_settings))
+
+    def _open(self, hop: SimulatedRtcHop, index: int, channel: Channel, now: int) -> tuple[Any, Any]:
+        protocol = channel.subprotocols[0] if channel.subprotocols else ""
+        if channel.name == "udp":
+            return hop.open(channel.name, protocol, False, 0)
+        if channel.ordered:
+            return hop.open(channel.name, protocol)
+        return hop.open(channel.name, protocol, self.ordered, self.retransmits)
+
+    @property
+    def caption(self) -> str:
+        return "WebRTC, simulated"
+
+
+class SimulatedUnorderedTunnels(SimulatedWebRtcTunnels):
+    """The same, in any order."""
+
+    ordered = False
+
+    @property
+    def caption(self) -> str:
+        return "WebRTC, unordered, simulated"
+
+
+class SimulatedLossyTunnels(SimulatedUnorderedTunnels):
+    """The same, in any order and never sent again."""
+
+    retransmits = 0
+
+    @property
+    def caption(self) -> str:
+        return "WebRTC, unordered and never sent again, simulated"
+
+
+def sctp_of(settings: Mapping[str, Any]) -> Constants:
+    """The SCTP of simulated data channels, as users set it; :class:`UsageError` for what cannot be set."""
+    _known("data channel", settings, ("sctp", "congestion", "buffer"))
+    name = settings.get("sctp", "aiortc")
+    if name not in CONSTANTS:
+        raise UsageError(f"sctp must be one of {', '.join(CONSTANTS)}, not {name!r}")
+    congestion = settings.get("congestion", "sctp")
+    if congestion not in ("sctp", "none"):
+        raise UsageError(f"congestion must be sctp or none, not {congestion!r}")
+    chosen = CONSTANTS[name]
+    if congestion == "none":
+        chosen = replace(chosen, congestion=False, heed_rwnd=True)
+    if "buffer" in settings:
+        buffer = _buffer(settings["buffer"])
+        chosen = replace(chosen, send_buffer=buffer, a_rwnd=buffer)
+    return chosen
+
+
+def _known(what: str, settings: Mapping[str, Any], known: Sequence[str]) -> None:
+    if unknown := sorted(set(settings) - set(known)):
+        raise UsageError(f"a simulated {what} has no setting {unknown[0]!r}; it has {', '.join(known)}")
+
+
+def _buffer(value: Any) -> int:
+    size = byte_count(value, "buffer")
+    if not 4096 <= size <= 64 << 20:
+        raise UsageError(f"buffer must be 4 KiB to 64 MiB, not {value!r}")
+    return size
+
+
 def tcp_of(settings: Mapping[str, Any]) -> TcpConfig:
     """The TCP of simulated WebSockets, as users set it; :class:`UsageError` for what cannot be set."""
-    from dataclasses import replace
-
-    known = ("congestion", "buffer")
-    if unknown := sorted(set(settings) - set(known)):
-        raise UsageError(f"a simulated WebSocket has no setting {unknown[0]!r}; it has {', '.join(known)}")
+    _known("WebSocket", settings, ("congestion", "buffer"))
     congestion = settings.get("congestion", "cubic")
     if congestion not in CONGESTION:
         raise UsageError(f"congestion must be one of {', '.join(CONGESTION)}, not {congestion!r}")
-    buffer = byte_count(settings.get("buffer", TCP.send_buffer), "buffer")
+    buffer = _buffer(settings.get("buffer", TCP.send_buffer))
     return replace(TCP, congestion=CONGESTION[congestion], send_buffer=buffer, recv_buffer=buffer)

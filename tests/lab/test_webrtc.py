@@ -86,7 +86,7 @@ def test_what_cannot_be_is_said_in_one_line():
     assert "no channel that may lose" in why_not("webrtc-unordered", get_path("A"))
     assert not why_not("webrtc", get_path("A"))
     with pytest.raises(al.UsageError, match="sockets live in real time"):
-        al.Lab(transport="webrtc", virtual=True)
+        al.Lab(transport="datagram", virtual=True)
     with pytest.raises(al.AeroLabError, match="cannot reach http"):
         with al.Lab(proxy_url="http://127.0.0.1:1/l2", transport="webrtc", progress=False) as lab:
             lab.guest()
