@@ -132,6 +132,14 @@ TAP_BATCH = 256
 TAP_START_PATIENCE = 30.0
 """Seconds for a namespace's helper process to start, to answer and to end: some hundred times what it takes."""
 
+# Kernel far sides -----------------------------------------------------------------------------------------------------
+HOSTNET_BUFFER = 256 << 10
+"""Bytes of a connection between the kernel and the NAT, each way: what a guest's window is at our own stack."""
+HOSTNET_ACCEPTS = 64
+"""Connections, or messages of one socket, that are taken in a row."""
+HOSTNET_EVENTS, HOSTNET_STEP = 256, 4 << 20
+"""Sockets that are looked at in a step, and bytes after which the rest waits for the next."""
+
 # Frames of the user's own ---------------------------------------------------------------------------------------------
 INJECT_MOST = 65_536
 """Packets of one ``lab.send`` or ``lab.srp``: all ports of a host, or all hosts of a /16."""

@@ -32,6 +32,9 @@ def proxy_command(
     ack_policy: Annotated[
         str | None, typer.Option(help="When a guest's bytes are acknowledged: early, or mirror the far TCP.")
     ] = None,
+    far: Annotated[
+        str | None, typer.Option(help="What speaks TCP/IP to guests: lan, or kernel, in a namespace; needs root.")
+    ] = None,
     capture: Capture = None,
     audit: AuditFile = None,
     ready_stdout: Ready = False,
@@ -50,6 +53,7 @@ def proxy_command(
         mtu=mtu,
         gateway6={None: None, True: "auto", False: "off"}[ipv6],
         ack_policy=ack_policy,
+        far=far,
         capture_dir=capture,
         audit_log=audit,
     )

@@ -68,7 +68,7 @@ class Lab:
         when the far TCP acknowledged them. The column ``ack_policy`` of :attr:`flows` tells what came of it.
     progress: show a bar when kernels have to be compiled first.
     transport_settings: of the transport, see ``docs/transports.md``.
-    settings: of the option: for A see ``docs/relay.md``.
+    settings: of the option: for A see ``docs/relay.md``; B and C have ``far="kernel"``, see ``docs/hostnet.md``.
     """
 
     def __init__(
@@ -116,6 +116,11 @@ class Lab:
         self.link = Link.parse(link) if isinstance(link, str) else link
         if why := kind.why_not(self.path, virtual=virtual, link=self.link, mtu=mtu):
             raise UsageError(why)
+        if self.path.needs_kernel:
+            from .hostnet import refusal
+
+            if why := refusal(virtual=virtual, ack_policy=ack_policy, elsewhere=self._elsewhere):
+                raise UsageError(why)
         self.mtu = mtu
         self.ipv6 = ipv6
         self.seed = seed
@@ -126,7 +131,7 @@ class Lab:
         self._watcher: Lan | None = None
         warmup(progress)
         start = _start_virtual if virtual else _start_real
-        self._engine, self._world, self.services = start(policy, ack_policy)
+        self._engine, self._world, self.services = start(policy, ack_policy, self.path.needs_kernel)
         self.capture: Recorder = Recorder(
             most_bytes=capture_bytes,
             snap=capture_snap,
@@ -570,7 +575,7 @@ DATA_PATH = ("aero_lab.rings", "aero_lab.stack", "aero_lab.framing", "aero_lab.t
 """Whose kernels a frame meets on its way: loaded while the lab waits for its first guest."""
 
 
-def _start_real(policy: Policy | None, ack_policy: str) -> tuple[RealEngine, Any, dict[str, int]]:
+def _start_real(policy: Policy | None, ack_policy: str, kernel: bool) -> tuple[RealEngine, Any, dict[str, int]]:
     from .compiled.registry import unloaded
     from .egress.services_host import ServicesHost
     from .engine import RealEngine
@@ -581,7 +586,9 @@ def _start_real(policy: Policy | None, ack_policy: str) -> tuple[RealEngine, Any
         services = ServicesHost()
         engine.on_close(services.stop)
         engine.call(services.start, engine.loop)
-        world = HostWorld(engine.driver, services.forward_tcp, services.forward_udp, policy, ack_policy)
+        world = HostWorld(
+            engine.driver, services.forward_tcp, services.forward_udp, policy, ack_policy, "kernel" if kernel else "lan"
+        )
         engine.on_close(world.close)
     except BaseException:
         engine.close()
@@ -590,7 +597,7 @@ def _start_real(policy: Policy | None, ack_policy: str) -> tuple[RealEngine, Any
     return engine, world, dict(services.ports)
 
 
-def _start_virtual(policy: Policy | None, ack_policy: str) -> tuple[VirtualEngine, Any, dict[str, int]]:
+def _start_virtual(policy: Policy | None, ack_policy: str, kernel: bool) -> tuple[VirtualEngine, Any, dict[str, int]]:
     from .engine import VirtualEngine
     from .worlds import FarEndWorld
 

@@ -46,6 +46,7 @@ class HostWorld:
     forward_tcp, forward_udp: (lab address, port) -> where the services really listen.
     policy: what guests may reach beside that.
     ack_policy: when a guest's TCP hears that its bytes arrived, ``"early"`` or ``"mirror"``.
+    far: what speaks TCP/IP to the guest: ``"lan"``, a stack of ours, or ``"kernel"``, see :mod:`aero_lab.hostnet`.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class HostWorld:
         forward_udp: Mapping[Endpoint, Target],
         policy: Policy | None = None,
         ack_policy: str = "early",
+        far: str = "lan",
     ):
         self._driver = driver
+        self._far = far
         self._ack_policy = ack_policy
         self._forward_tcp, self._forward_udp = dict(forward_tcp), dict(forward_udp)
         self._policy = policy or Policy()
@@ -91,10 +94,27 @@ class HostWorld:
         self._made.append(egress)
         return egress
 
+    def make_stack(self, config: LanConfig, rng: Any, now: int) -> Any:
+        """What speaks TCP/IP to a guest, for a LAN that is here."""
+        return far_stack(self._far, config, rng, now, self._driver, self._made)
+
     def close(self) -> None:
-        for egress in self._made:
-            egress.stop()
+        for each in self._made:
+            each.stop()
         self._made.clear()
+
+
+def far_stack(far: str, config: LanConfig, rng: Any, now: int, driver: Driver, made: list[Any]) -> Any:
+    """A stack of ours, or the kernel's; what has to be stopped is added to ``made``."""
+    if far == "kernel":
+        from .hostnet.stack import KernelStack
+
+        stack = KernelStack(config, rng, now, driver)
+        made.append(stack)
+        return stack
+    from .stack import Stack
+
+    return Stack(config.stack(), rng, now)
 
 
 class FarEndWorld:

@@ -118,6 +118,11 @@ class Case:
         """Why this option does not run over this transport under these circumstances; empty when it does."""
         from ..tunnels import why_not
 
+        if self.path.needs_kernel:
+            from ..hostnet import refusal
+
+            if why := refusal(virtual=self.virtual, ack_policy=self.ack_policy):
+                return why
         return why_not(self.transport, self.path, virtual=self.virtual, link=self.link, mtu=self.mtu)
 
     def to_dict(self) -> dict[str, Any]:

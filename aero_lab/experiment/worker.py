@@ -219,7 +219,13 @@ class Proxy(Half):
         tcp, udp = (
             {(ip(a), p): (ip(b), q) for (a, p), (b, q) in self.spec[table]} for table in ("forward_tcp", "forward_udp")
         )
-        world = HostWorld(self.engine.driver, tcp, udp, ack_policy=self.spec["ack_policy"])
+        world = HostWorld(
+            self.engine.driver,
+            tcp,
+            udp,
+            ack_policy=self.spec["ack_policy"],
+            far="kernel" if self.path.needs_kernel else "lan",
+        )
         self.engine.on_close(world.close)
         return world
 

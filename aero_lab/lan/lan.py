@@ -55,6 +55,7 @@ class Lan:
     rng: seeded generator, for initial sequence numbers and the like.
     now: nanoseconds.
     audit: told of ended flows, denials, limits and drops.
+    make_stack: gives what speaks TCP/IP to the guest; a stack of ours by default.
     """
 
     name = "lan"
@@ -66,9 +67,10 @@ class Lan:
         rng: Any,
         now: int,
         audit: Source | None = None,
+        make_stack: Callable[[LanConfig, Any, int], Any] | None = None,
     ):
         self.config = config
-        self.stack = Stack(config.stack(), rng, now)
+        self.stack: Any = (make_stack or _own_stack)(config, rng, now)
         self.rx, self.tx = self.stack.rx, self.stack.tx
         self.flows = FlowTable(audit=audit)
         self._drops = Drops(audit, AUDIT_DROPS_EVERY) if audit is not None else None
@@ -161,9 +163,10 @@ class Lan:
 
     def abandon(self) -> None:
         """Let go of all sockets without a word to anyone, as a process does that dies."""
-        stop = getattr(self.egress, "stop", None)  # virtual ones hold nothing
-        if stop is not None:
-            stop()
+        for each in (self.egress, self.stack):
+            stop = getattr(each, "stop", None)  # virtual ones, and stacks of ours, hold nothing
+            if stop is not None:
+                stop()
 
     @property
     def counters(self) -> dict[str, int]:
@@ -436,6 +439,10 @@ class Lan:
 
     def accepted(self, listener: int, peer: tuple[bytes, int], now: int) -> int | None:
         return self.forwards.accepted(listener, peer, now)
+
+
+def _own_stack(config: LanConfig, rng: Any, now: int) -> Stack:
+    return Stack(config.stack(), rng, now)
 
 
 _DROPS = frozenset(

@@ -87,6 +87,7 @@ class Network:
             self.seeds("lan" + suffix),
             now,
             self.source(now),
+            getattr(self.makings, "make_stack", None),
         )
         lan.stack.number_frames(identities + 1)
         return lan

@@ -193,6 +193,11 @@ class Path(ABC):
         return False
 
     @property
+    def needs_kernel(self) -> bool:
+        """Whether a part of it is the host kernel's, which lives in real time."""
+        return getattr(self, "far", "lan") == "kernel"
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Settings that are not the default, for tables and files."""
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
@@ -235,6 +240,11 @@ def get_path(letter: str, **settings: Any) -> Path:
         if name not in allowed:
             raise UsageError(f"option {cls.letter} has no setting {name!r}; it has {', '.join(allowed) or 'none'}")
     return cls(**settings)
+
+
+FARS = ("lan", "kernel")
+"""What speaks TCP/IP to the guest where that is at the proxy: a stack of ours, or the host kernel's, see
+:mod:`aero_lab.hostnet`."""
 
 
 def one_of(name: str, value: Any, allowed: Iterable[Any]) -> None:

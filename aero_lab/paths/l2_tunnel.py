@@ -34,7 +34,7 @@ from ..limits import (
 )
 from ..rings import FrameRing
 from ..transports.base import TransportEnd
-from .base import Channel, Far, Near, Path, Tap, register
+from .base import FARS, Channel, Far, Near, Path, Tap, one_of, register
 from .l2_control import ControlChannel
 from .watch import Watch
 
@@ -268,6 +268,11 @@ class L2Tunnel(Path):
     name = "L2 tunnel"
     carries = "Ethernet frames"
     lan_side = "proxy"
+    far: str = "lan"
+    """What speaks TCP/IP to the guest: ``"lan"``, a stack of ours, or ``"kernel"``, the host kernel's behind a TAP."""
+
+    def __post_init__(self) -> None:
+        one_of("far", self.far, FARS)
 
     def channels(self, mtu: int = MTU_DEFAULT) -> tuple[Channel, ...]:
         return (Channel("l2", frame_limits(mtu).message, "/l2", (SUBPROTOCOL,)),)

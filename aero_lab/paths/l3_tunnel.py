@@ -15,7 +15,7 @@ from typing import Any
 
 from ..framing.l3_tunnel import SUBPROTOCOL
 from ..limits import MTU_DEFAULT
-from .base import Channel, Far, Near, Path, register
+from .base import FARS, Channel, Far, Near, Path, one_of, register
 from .l2_control import ControlChannel
 from .l2_tunnel import PACKETS, L2Port, L2Server
 from .watch import Watch
@@ -108,6 +108,11 @@ class L3Tunnel(Path):
     name = "L3 tunnel"
     carries = "IP packets"
     lan_side = "proxy"
+    far: str = "lan"
+    """What speaks TCP/IP to the guest: ``"lan"``, a stack of ours, or ``"kernel"``, the host kernel's behind a TUN."""
+
+    def __post_init__(self) -> None:
+        one_of("far", self.far, FARS)
 
     def channels(self, mtu: int = MTU_DEFAULT) -> tuple[Channel, ...]:
         return (Channel("l3", PACKETS.limits(mtu).message, "/l3", (SUBPROTOCOL,)),)

@@ -38,6 +38,11 @@ def serve(
     config.auths()  # a wrong mode is told before anything is compiled, and so is a wrong endpoint
     served(config)
     _ = config.tls
+    if config.far == "kernel":
+        from ..hostnet import refusal
+
+        if why := refusal(ack_policy=config.ack_policy):
+            raise UsageError(why)
     for note in notes:
         say(f"{name}: {note}")
     registry.warmup()

@@ -109,6 +109,9 @@ class ServerConfig(GatewaySettings, RelaySettings, WebRtcSettings):
     no IPv6."""
     ack_policy: str = setting("early", "AERO_L2_ACK_POLICY", pattern="^(early|mirror)$")
     """``early``: bytes of the guest are acknowledged when the proxy has them; ``mirror``: when the far TCP has."""
+    far: str = setting("lan", "AERO_L2_FAR", pattern="^(lan|kernel)$")
+    """What speaks TCP/IP to the guests: ``lan``, a stack of ours, or ``kernel``, the host's, in a namespace for each
+    tunnel."""
     allowed_tcp_ports: Annotated[frozenset[int] | None, NoDecode] = setting(None, "AERO_L2_ALLOWED_TCP_PORTS")
     allowed_udp_ports: Annotated[frozenset[int] | None, NoDecode] = setting(None, "AERO_L2_ALLOWED_UDP_PORTS")
     allowed_domains: Annotated[tuple[str, ...], NoDecode] = setting((), "AERO_L2_ALLOWED_DOMAINS")

@@ -40,6 +40,11 @@ class Makings:
     def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
         return self._world.make_egress(sink, rng, now)
 
+    @property
+    def make_stack(self) -> Any:
+        """What the world's networks speak TCP/IP with; None: a stack of ours."""
+        return getattr(self._world, "make_stack", None)
+
 
 class ByteGate:
     """Counts what passes. Implements :class:`aero_lab.transports.websocket.Gate`."""

@@ -244,7 +244,9 @@ class Session:
         config = world.lan_config(self.config.lan_mtu)
         if medium.lan != "ethernet":
             config = without_link(config)
-        lan = Lan(config, make_egress, self._rng("lan"), now, audit=self.audit)
+        lan = Lan(
+            config, make_egress, self._rng("lan"), now, audit=self.audit, make_stack=getattr(world, "make_stack", None)
+        )
         lan.stack.number_frames(first_identity(self.id) + 1)
         port = L2Port(
             f"{medium.channel}-server", lan.tx, lan.rx, self.end, "rx", self._recorder, "tunnel", self._limits,

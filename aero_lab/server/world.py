@@ -14,6 +14,7 @@ from ..lan.config import SPARE_SLOTS
 from ..limits import LAN_TCP_IDLE, MS, SECOND
 from ..stack.config import TcpConfig
 from ..wire.address import ip
+from ..worlds import far_stack
 from .config import Endpoint, ServerConfig, Target
 
 _LEAST_BUFFER, _USUAL_BUFFER = 4096, 256 << 10
@@ -88,8 +89,8 @@ def lan_config(config: ServerConfig) -> LanConfig:
 class ConfiguredWorld:
     """The world of one tunnel."""
 
-    def __init__(self, driver: Driver, lan: LanConfig, connect_timeout: int):
-        self._driver, self._lan, self._connect_timeout = driver, lan, connect_timeout
+    def __init__(self, driver: Driver, lan: LanConfig, connect_timeout: int, far: str = "lan"):
+        self._driver, self._lan, self._connect_timeout, self._far = driver, lan, connect_timeout, far
         self._made: list[Any] = []
 
     def lan_config(self, mtu: int = 0, ipv6: bool = True) -> LanConfig:
@@ -104,13 +105,17 @@ class ConfiguredWorld:
         self._made.append(egress)
         return egress
 
+    def make_stack(self, config: LanConfig, rng: Any, now: int) -> Any:
+        """What speaks TCP/IP to a guest."""
+        return far_stack(self._far, config, rng, now, self._driver, self._made)
+
     def close(self) -> None:
-        for egress in self._made:
-            egress.stop()
+        for each in self._made:
+            each.stop()
         self._made.clear()
 
 
 def configured_worlds(config: ServerConfig) -> Callable[[Driver], ConfiguredWorld]:
     """Makes the world of each tunnel, by the settings."""
     lan = lan_config(config)
-    return lambda driver: ConfiguredWorld(driver, lan, config.tcp_connect_timeout_ms * MS)
+    return lambda driver: ConfiguredWorld(driver, lan, config.tcp_connect_timeout_ms * MS, config.far)

@@ -52,6 +52,9 @@ class TunnelWorld:
     def make_egress(self, sink: EgressSink, rng: Any, now: int) -> Egress:
         return self._world.make_egress(sink, rng, now)
 
+    def make_stack(self, config: LanConfig, rng: Any, now: int) -> Any:
+        return self._world.make_stack(config, rng, now)
+
     def close(self) -> None:
         self._world.close()
 

@@ -66,7 +66,7 @@ def test_floors_import_downwards_only():
                 "stack framing capture audit",
                 "transports services analysis",
                 "egress lan",
-                "paths guests viz driver disk",
+                "paths guests hostnet viz driver disk",
                 "engine worlds keeping",
                 "widgets",
                 "server",

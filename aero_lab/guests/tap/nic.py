@@ -23,17 +23,18 @@ class TapNic:
 
     Parameters
     ----------
-    fd: the TAP's descriptor, non-blocking; it stays its owner's.
+    fd: the TAP's descriptor, non-blocking; it stays its owner's. A TUN's will do: frames are packets then.
     mtu: of the interface.
+    tx, rx: rings of frames from it and to it; rings of its own by default.
     """
 
     name = "tap"
 
-    def __init__(self, fd: int, mtu: int = MTU_DEFAULT):
+    def __init__(self, fd: int, mtu: int = MTU_DEFAULT, tx: FrameRing | None = None, rx: FrameRing | None = None):
         self.fd, self.mtu = fd, mtu
-        self.nic_tx = FrameRing(RING_SLOTS, RING_ARENA)
+        self.nic_tx = FrameRing(RING_SLOTS, RING_ARENA) if tx is None else tx
         """Frames from the guest."""
-        self.nic_rx = FrameRing(RING_SLOTS, RING_ARENA)
+        self.nic_rx = FrameRing(RING_SLOTS, RING_ARENA) if rx is None else rx
         """Frames to the guest."""
         self._largest = mtu + ETHERNET_OVERHEAD
         self._identity = 1
