@@ -15,6 +15,7 @@ import socket
 import struct
 import subprocess
 import sys
+from importlib import import_module
 from typing import Any
 
 TUNSETIFF, IFF_TUN, IFF_TAP, IFF_NO_PI = 0x400454CA, 0x0001, 0x0002, 0x1000
@@ -137,8 +138,7 @@ def build(spec: dict[str, Any], helper: Any) -> dict[str, int]:
 def main() -> None:
     spec = json.loads(sys.argv[1])
     sys.path.insert(0, spec["helper"])
-    import helper  # what makes namespaces; a file, not the package, which would take a second to import
-
+    helper: Any = import_module("helper")  # what makes namespaces: the file, as the package takes a second to import
     control = socket.socket(fileno=os.dup(0))
     try:
         fds = build(spec, helper)

@@ -61,7 +61,7 @@ def interfaces(addresses: Addresses, ethernet: bool) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def translation(addresses: Addresses, port: int) -> str:
+def translation(addresses: Addresses, port: int | str) -> str:
     """The tables for ``nft -f``; ``port`` is where redirected connections are taken."""
     to_inner = [f"ip daddr {addresses.gateway} udp dport != 67 dnat ip to {INNER4}"]
     from_inner = [f"ip saddr {INNER4} snat ip to {addresses.gateway}"]

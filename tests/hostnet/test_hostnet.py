@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -131,7 +132,7 @@ def test_over_real_transports(option, transport):
 
 def test_guests_have_kernels_of_their_own():
     with Lab(option="C", far="kernel", capture=False) as lab:
-        guests = [lab.guest() for _ in range(3)]
+        guests: list[Any] = [lab.guest() for _ in range(3)]
         for guest in guests:
             guest.wait_online(PATIENCE)
         assert len({identity(made(guest)) for guest in guests}) == 3
@@ -143,7 +144,7 @@ def test_guests_have_kernels_of_their_own():
 @pytest.mark.root
 def test_a_kernel_talks_to_a_kernel():
     with Lab(option="C", far="kernel", capture=False) as lab:
-        guest = lab.guest("tap", addresses="dhcp")
+        guest: Any = lab.guest("tap", addresses="dhcp")
         guest.wait_online(PATIENCE)
         guest.wait_online(PATIENCE, family=6)
         for family in (4, 6):
@@ -183,7 +184,7 @@ SERVE = (
 def test_programs_of_ones_own_are_reached_and_reach_the_guest():
     with echo_server() as port, Lab(option="C", far="kernel", capture=False) as lab:
         gateway = lab.open_port(port)
-        guest = lab.guest("tap")
+        guest: Any = lab.guest("tap")
         guest.wait_online(PATIENCE)
         code = f"import socket; s = socket.create_connection(({gateway!r}, {port})); s.send(b'hello'); print(s.recv(9))"
         assert guest.run([sys.executable, "-c", code]).stdout == "b'hello'\n"
