@@ -139,6 +139,22 @@ HOSTNET_ACCEPTS = 64
 """Connections, or messages of one socket, that are taken in a row."""
 HOSTNET_EVENTS, HOSTNET_STEP = 256, 4 << 20
 """Sockets that are looked at in a step, and bytes after which the rest waits for the next."""
+# Links on real sockets ------------------------------------------------------------------------------------------------
+HOP_UNDER_WAY = 8 << 20
+"""Bytes under way in one direction of a relay of streams whose line has no rate: 1.3 Gbit/s at 50 ms one way."""
+HOP_BACKLOG = 1 << 20
+"""Bytes that a relay keeps for a socket that takes nothing, beyond what its line holds; then it reads no more of that
+connection."""
+HOP_BUFFER = 64 << 10
+"""Receive buffer of a relay's sockets, and most it reads at once: what waits there waits beside the line's queue."""
+HOP_CONNECTIONS = 1024
+"""Connections of one relay of streams; further ones are closed at once."""
+HOP_PEERS = 64
+"""WebRTC connections through one relay, each with two sockets of its own; a further offer is refused."""
+HOP_DATAGRAMS = 64
+"""Datagrams a relay reads from one socket before anything else gets a turn."""
+HOP_SOCKET = 4 << 20
+"""Buffers asked for at a relay's UDP sockets: bursts wait there while the relay has its hands full."""
 
 # Frames of the user's own ---------------------------------------------------------------------------------------------
 INJECT_MOST = 65_536

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from ..capture import Capture
 from ..capture.schema import POINT_OF
 from ..guests.tap.namespace import Namespace
-from ..hops import choose
+from ..hops import Relay, choose
 from ..hops.child import Child, WorkerFailed
 from ..hops.pair import CONGESTION, TunPair
 from ..link import Link
@@ -25,7 +26,13 @@ __all__ = ["RealRun", "Worker", "WorkerFailed", "pair_by_order"]
 class Worker(Child):
     """A child process that is one part of a run, see :mod:`.worker`."""
 
-    def __init__(self, role: str, spec: dict[str, Any], fds: tuple[int, ...] = (), where: Namespace | None = None):
+    def __init__(
+        self,
+        role: str,
+        spec: dict[str, Any] | None = None,
+        fds: tuple[int, ...] = (),
+        where: Namespace | None = None,
+    ):
         super().__init__(role, "aero_lab.experiment.worker", spec, fds, where)
 
 
@@ -62,6 +69,7 @@ class RealRun:
         self._services: Worker | None = None
         self._tickets: tuple = ()
         self._pair: TunPair | None = None
+        self._relay: Relay | None = None
         # Over shared memory a frame keeps its identity; messages of flows have none.
         self._identified = transport == "memory" or get_path(option).lan_side == "client"
         self._ordered = transport in IN_ORDER
@@ -100,6 +108,9 @@ class RealRun:
                 spec["forward_udp"] = forwards_text(services.forward_udp)
                 if transport == "memory":
                     self._share_memory(spec)
+                elif self.hop == "relay":
+                    assert link is not None
+                    self._join(spec, front=lambda url: Relay(url, link, transport, seed=seed))
                 else:
                     self._join(spec)
         except BaseException:
@@ -123,27 +134,42 @@ class RealRun:
         for worker in self._workers:
             worker.ready()
 
-    def _join(self, spec: dict[str, Any], pair: TunPair | None = None) -> None:
-        """Proxy and client, one after the other: the proxy says where it is."""
+    def _join(
+        self, spec: dict[str, Any], pair: TunPair | None = None, front: Callable[[str], Relay] | None = None
+    ) -> None:
+        """Proxy and client, one after the other: the proxy says where it is, and what stands in ``front`` of it where
+        it seems to be."""
         near, far = ({}, {}) if pair is None else ({"address": pair.near_address}, {"address": pair.far_address})
-        self._workers.append(Worker("proxy", {**spec, **far}, where=pair.far if pair else None))
+        self._workers.append(Worker("proxy", where=pair.far if pair else None))
+        self._workers.append(Worker("client", where=pair.near if pair else None))
+        self.proxy.begin({**spec, **far})
         url = self.proxy.ready()["url"]
-        self._workers.append(Worker("client", {**spec, **near, "url": url}, where=pair.near if pair else None))
+        if front is not None:
+            self._relay = front(url)
+            url = self._relay.url
+        self.client.begin({**spec, **near, "url": url})
         self.client.ready()
 
     def measure(self) -> list[dict[str, Any]]:
         """What client and proxy measured so far, see :meth:`.worker.Half.measure`. Where the link is a hop of ours it
         has counted the bytes on the wire itself, those included that it lost."""
         client, proxy = (worker.ask("measure") for worker in (self.client, self.proxy))
-        if self._pair is not None:
-            client["wire"] = list(self._pair.wire())
+        wire = self._made.wire() if self._made is not None else None
+        if wire is not None:
+            client["wire"] = list(wire)
         return [client, proxy]
+
+    @property
+    def _made(self) -> TunPair | Relay | None:
+        """What makes the link."""
+        return self._pair or self._relay
 
     def hop_about(self) -> dict[str, Any]:
         """How the link was made and what it did so far; empty without one."""
-        if self._pair is None:
+        if self._made is None:
             return {}
-        return {"hop": "namespace", "congestion": self._pair.congestion, "counters": self._pair.counters()}
+        congestion = self._pair.congestion if self._pair is not None else None
+        return {"hop": self.hop, "congestion": congestion, "counters": self._made.counters()}
 
     @property
     def proxy(self) -> Worker:
@@ -172,8 +198,8 @@ class RealRun:
             worker.stop()
         if self._services is not None:
             self._services.stop()
-        if self._pair is not None:
-            self._pair.close()
+        if self._made is not None:
+            self._made.close()
         for ticket in self._tickets:
             ticket.close()
         self._engine.close()

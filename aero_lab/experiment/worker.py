@@ -295,7 +295,6 @@ def make_half(spec: dict[str, Any]) -> Half | Services:
     """The half that the parent asked for."""
     if spec["role"] == "services":
         return Services(spec)
-    load_all()
     if spec["transport"] != "memory":
         from .worker_tunnels import ClientHalf, ServerHalf
 
@@ -311,6 +310,8 @@ def main() -> None:
     def answer(value: dict[str, Any]) -> None:
         out.write(json.dumps(value) + "\n")
 
+    if sys.argv[1:] != ["services"]:
+        load_all()  # which takes longer than to learn what for
     spec = json.loads(sys.stdin.readline())
     try:
         half = make_half(spec)

@@ -29,16 +29,21 @@ class Child:
 
     Parameters
     ----------
-    role: what errors call it; told to the module too.
+    role: what errors call it; told to the module too, as its argument.
     module: its name; it reads a line that says what it shall be, answers, and obeys until ``stop`` or the end of its
         standard input.
-    spec: the rest of that first line.
+    spec: the rest of that first line; None: :meth:`begin` gives it, and the module gets ready meanwhile.
     fds: descriptors that it inherits under their numbers.
     where: a namespace to live in; None: that of this process.
     """
 
     def __init__(
-        self, role: str, module: str, spec: dict[str, Any], fds: tuple[int, ...] = (), where: Namespace | None = None
+        self,
+        role: str,
+        module: str,
+        spec: dict[str, Any] | None = None,
+        fds: tuple[int, ...] = (),
+        where: Namespace | None = None,
     ):
         self.role = role
         self._log = tempfile.TemporaryFile()
@@ -46,7 +51,7 @@ class Child:
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         environment = {**os.environ, "PYTHONPATH": path}
-        argv = [sys.executable, "-m", module]
+        argv = [sys.executable, "-m", module, role]
         self._process: Any
         self._stdin: IO[bytes]
         self._stdout: IO[bytes]
@@ -78,7 +83,12 @@ class Child:
                 os.close(theirs_in)
                 os.close(theirs_out)
         self._buffer = b""
-        self._tell({"role": role, **spec})
+        if spec is not None:
+            self.begin(spec)
+
+    def begin(self, spec: dict[str, Any]) -> None:
+        """Say what it shall be."""
+        self._tell({"role": self.role, **spec})
 
     def ready(self) -> dict[str, Any]:
         """Wait until the child stands; what it tells about itself."""

@@ -76,7 +76,12 @@ class TunHop(Hop):
 
 def make_hop(spec: dict[str, Any], driver: Driver) -> Hop:
     """The hop that the parent asked for."""
-    return {"tun": TunHop}[spec["kind"]](spec, driver)
+    if spec["kind"] == "tun":
+        return TunHop(spec, driver)
+    from .relay_streams import StreamHop
+    from .relay_webrtc import WebRtcHop
+
+    return {"stream": StreamHop, "webrtc": WebRtcHop}[spec["kind"]](spec, driver)
 
 
 def main() -> None:
