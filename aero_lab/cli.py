@@ -206,7 +206,7 @@ app.command("relay")(cli_server.relay_command)
 
 @app.command("bench")
 def bench_command(
-    name: Annotated[str, typer.Argument(help="What to measure: stack, proxy, capture, cpu, nic or guest.")],
+    name: Annotated[str, typer.Argument(help="What to measure: stack, proxy, capture, cpu, nic, guest or sim.")],
     seconds: Annotated[float, typer.Option(help="Time for each case.")] = 1.0,
     case: Annotated[list[str] | None, typer.Option("--case", help="Only cases that begin so; may be repeated.")] = None,
     no_peers: Annotated[bool, typer.Option("--no-peers", help="Leave other implementations out.")] = False,

@@ -51,8 +51,15 @@ def _guest(seconds: float, cases: Sequence[str] | None, peers: bool, progress: P
     return measure(seconds, cases, peers, progress)
 
 
+def _sim(seconds: float, cases: Sequence[str] | None, peers: bool, progress: Progress | None) -> list[Result]:
+    from .sim import measure
+
+    return measure(seconds, cases, peers, progress)
+
+
 BENCHES: dict[str, Callable[..., list[Result]]] = {
     "stack": _stack, "proxy": _proxy, "capture": _capture, "cpu": _cpu, "nic": _nic, "guest": _guest,
+    "sim": _sim,
 }  # fmt: skip
 """Benches by name: functions of ``(seconds, cases, peers, progress)``."""
 KERNELS = {"cpu": "cpu", "nic": "nic"}

@@ -6,6 +6,7 @@ configuration give one digest.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import tempfile
@@ -16,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...bounds import SWEEP_GARBAGE, SWEEP_RUN_BYTES
 from ...errors import AeroLabError
 from ..cases import Case, run_virtual
 from ..record import Run
@@ -42,6 +44,7 @@ FAILED_RUN, FAILED_WORKER = "run", "worker"
 """Whose failure it was: the run's, which would fail again, or that of the process it was made in."""
 
 _one_at_a_time = threading.Lock()
+_left = 0  # bytes of benches that are done with
 
 
 @cache
@@ -68,6 +71,7 @@ def make_row(config: Mapping[str, Any], captures: str | None = None) -> Row:
         with _one_at_a_time:
             run, capture = run_virtual(Case.from_dict(dict(config)))
             digest = _keep(capture, key, captures) if capture is not None else None
+            _sweep_up(capture)
     except AeroLabError as error:
         return failure(config, str(error))
     except Exception as error:  # a row, not the end of a sweep of thousands
@@ -79,6 +83,16 @@ def make_row(config: Mapping[str, Any], captures: str | None = None) -> Row:
     if not run.ok:
         row["failed"] = FAILED_RUN
     return row
+
+
+def _sweep_up(capture: Any) -> None:
+    """Let go of benches that are done with: they are large, and only cycles of their own hold them. Looking for those
+    takes as long as a small run."""
+    global _left
+    _left += SWEEP_RUN_BYTES + (sum(block.data.nbytes for block in capture.blocks) if capture is not None else 0)
+    if _left >= SWEEP_GARBAGE:
+        _left = 0
+        gc.collect()
 
 
 def blank(config: Mapping[str, Any]) -> Row:
