@@ -44,6 +44,8 @@ CASES = (
     Case("download/C/websocket"),
     Case("download/B/websocket", "B"),
     Case("download/A/websocket", "A"),
+    Case("download/C/webrtc", "C", "webrtc"),
+    Case("download/C/webrtc-unordered", "C", "webrtc-unordered"),
     Case("download/C/memory", "C", "memory"),
     Case("sweep/2-workers", workers=2),
 )
@@ -99,7 +101,7 @@ def _sweep(case: Case, seconds: float, peers: bool) -> Result:
     with ExitStack() as stack:
         ours = stack.enter_context(Pool(case.workers))
         one = stack.enter_context(Pool(1)) if peers else None
-        size = max(_runs_of(pool, 4 * case.workers, seeds, seconds) for pool in (ours, one) if pool is not None)
+        size = max(_runs_of(pool, 2 * case.workers, seeds, seconds) for pool in (ours, one) if pool is not None)
         for _ in range(SAMPLES):
             result.samples.append(_rate(ours, size, seeds))
             if one is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from aero_lab.bench import run, sim
@@ -16,7 +18,8 @@ def test_a_download_is_measured_in_seconds_of_the_processor(monkeypatch):
     assert len(result["samples"]) == sim.SAMPLES and result["peer"] is None and "10 MiB" in result["note"]
 
 
-def test_two_workers_stand_beside_one():
+def test_two_workers_stand_beside_one(monkeypatch):
+    monkeypatch.setattr(sim, "SWEPT", replace(sim.SWEPT, parameters={"size": 1000}))
     (result,) = run("sim", 0.01, ["sweep/"])["results"]
     assert (result["case"], result["unit"], result["peer"]) == ("sweep/2-workers", "runs/s", "1 worker")
     assert len(result["samples"]) == len(result["peer_samples"]) == sim.SAMPLES

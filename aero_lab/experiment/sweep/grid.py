@@ -384,8 +384,8 @@ def _link(parts: Sequence[tuple[str, Any]]) -> Link | None:
     given = {}
     for name, value in parts:
         if isinstance(value, str):  # as in the text of a link: "50kbit/s:10Mbit/s" is up and down, "none" is nothing
-            ways = tuple(None if way == "none" else way for way in value.split(":"))
-            value = ways if len(ways) > 1 else ways[0]
+            ways = [None if way == "none" else way for way in value.split(":")]
+            value = tuple(ways) if len(ways) > 1 else ways[0]
         given[name] = value
     return Link(**given)
 
