@@ -97,6 +97,8 @@ LISTEN_BACKLOG = 512
 """Connections the kernel holds for us; at most what ``net.core.somaxconn`` says."""
 CAPTURE_FILE_BUFFER = 256 << 10
 """Bytes of a tunnel's capture that wait to be written together."""
+PACE_BURST = 100_000_000
+"""How far behind its byte rate a tunnel that was idle may be, ns: so much it may send at once."""
 BACKPRESSURE_PATIENCE = 1_000_000_000
 """A client that takes no message for so long, with its queue full, is closed."""
 PING_REARM = 3

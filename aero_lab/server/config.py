@@ -97,6 +97,9 @@ class ServerConfig(GatewaySettings, RelaySettings, WebRtcSettings):
     max_control_payload: int = number(0, "AERO_L2_MAX_CONTROL_PAYLOAD", most=_LARGEST)
     """0: 256."""
     max_bytes_per_connection: int = number(0, "AERO_L2_MAX_BYTES_PER_CONNECTION")
+    max_bytes_per_second: int = number(0, "AERO_L2_MAX_BYTES_PER_SECOND", most=1 << 40)
+    """Of a tunnel, each way; it waits, and nothing is dropped. With a quota too: once that is used up, in place of the
+    end."""
     max_frames_per_second: int = number(0, "AERO_L2_MAX_FRAMES_PER_SECOND")
     ping_interval_ms: int = number(0, "AERO_L2_PING_INTERVAL_MS", most=DAY_MS)
     idle_timeout_ms: int = number(0, "AERO_L2_IDLE_TIMEOUT_MS", most=DAY_MS)

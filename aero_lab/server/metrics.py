@@ -62,6 +62,7 @@ COUNTERS = {
     "l2_dns_queries_total": "DNS queries of guests.",
     "l2_dns_fail_total": "DNS lookups that failed or found nothing.",
     "aero_lab_half_open_closed_total": "TCP connections closed that never became a tunnel: too slow or too many.",
+    "aero_lab_paced_total": "Times a tunnel had to wait for its byte rate.",
     "aero_lab_text_messages_total": "Text messages received and ignored.",
 }
 GAUGES = {

@@ -32,6 +32,7 @@ from ..paths.base import Far
 from ..paths.l2_tunnel import FRAMES, PACKETS, L2Server, Medium
 from ..paths.relay import Relay
 from ..transports.data_channel import DataChannelEnd
+from ..transports.paced import PacedEnd
 from ..transports.peer import Channel, Peer
 from .endpoints.datagrams import DatagramWatch
 from .metrics import from_lan
@@ -50,8 +51,10 @@ LABELS = ("l2", "l3", "udp", "mux", "dns")
 class Carried:
     """A channel and what is behind it."""
 
-    def __init__(self, end: DataChannelEnd, node: Any, part: Any = None):
+    def __init__(self, end: DataChannelEnd, node: Any, part: Any = None, paced: PacedEnd | None = None):
         self.end, self.node, self.part = end, node, part
+        self.paced = paced
+        """What keeps a tunnel to its byte rate, and is to be driven ahead of it."""
 
     @property
     def counters(self) -> dict[str, int]:
@@ -177,7 +180,7 @@ class RtcSession:
             self._bridge(end)
         else:
             self.carried[label] = carried = self._serve(label, channel, end)
-            self.driver.add(carried.node)
+            self.driver.add(*filter(None, (carried.paced, carried.node)))
         if self.on_channel is not None:
             self.on_channel(label, end)
 
@@ -221,8 +224,12 @@ class RtcSession:
         return Carried(end, relay, relay.add_mux(end, version, mux_limits(self._call)))
 
     def _tunnel(self, medium: Medium, end: DataChannelEnd) -> Carried:
-        far = Far({medium.channel: end}, self._network(lambda lan: lan), self._proxy.recorder, self._config.lan_mtu)
-        return Carried(end, L2Server.make(far, medium))
+        config, way, paced = self._config, end, None
+        if rate := config.max_bytes_per_second:
+            now, free = self.driver.now(), config.max_bytes_per_connection
+            way = paced = PacedEnd(end, rate, now, config.limits.message, free)
+        far = Far({medium.channel: way}, self._network(lambda lan: lan), self._proxy.recorder, config.lan_mtu)
+        return Carried(end, L2Server.make(far, medium), paced=paced)
 
     def _network(self, change: Any) -> Network:
         proxy, world = self._proxy, self._proxy.world_for(self.driver)
@@ -247,7 +254,7 @@ class RtcSession:
         """A channel was closed, by whichever side."""
         del self.carried[label]
         self._due = NEVER
-        self.driver.remove(carried.node)
+        self.driver.remove(*filter(None, (carried.paced, carried.node)))
         self._close(carried)
 
     def _close(self, carried: Carried) -> None:
@@ -287,7 +294,10 @@ class RtcSession:
         return dict(sums)
 
     def _sums(self, carried: Carried) -> Counter[str]:
-        return Counter(from_lan(carried.counters))
+        sums = Counter(from_lan(carried.counters))
+        if carried.paced is not None:
+            sums["aero_lab_paced_total"] = carried.paced.waits
+        return sums
 
     def tally(self) -> Counter[str]:
         """Sums of this session by metric name, and its gauges."""

@@ -26,6 +26,8 @@ from ..paths.base import Tap
 from ..paths.l2_control import ControlChannel
 from ..paths.l2_tunnel import FRAMES, L2Port, L2Server, Medium
 from ..rings import FrameRing
+from ..transports.base import TransportEnd
+from ..transports.paced import PacedEnd
 from ..transports.websocket import WebSocketEnd
 from ..worlds import World
 from .metrics import DROPS_COUNTER, Metrics, from_lan
@@ -84,16 +86,23 @@ class Session:
         self.driver = Driver(asyncio.get_running_loop(), failed=self._failed)
         self.opened_at = now = self.driver.now()
         self._limits = limits = config.limits
-        self.gate = SessionGate(
-            config.max_bytes_per_connection, config.max_frames_per_second, limits, self.driver.now, self._quota_hit
-        )
-        self._watched = bool(config.max_bytes_per_connection or config.max_frames_per_second or config.idle_timeout_ms)
+        rate = config.max_bytes_per_second
+        quota = (
+            0 if rate else config.max_bytes_per_connection
+        )  # where there is a rate, a tunnel that used it up goes on
+        self.gate = SessionGate(quota, config.max_frames_per_second, limits, self.driver.now, self._quota_hit)
+        self._watched = bool(quota or config.max_frames_per_second or config.idle_timeout_ms)
         self.end = WebSocketEnd(
             socket,
             self.driver.wake,
             queue_messages=config.ws_send_buffer,
             gate=self.gate if self._watched else None,
         )
+        self.paced: PacedEnd | None = None
+        """What keeps the tunnel to its byte rate, where it has one."""
+        if rate:
+            self.paced = PacedEnd(self.end, rate, now, limits.message, config.max_bytes_per_connection)
+        self._way: TransportEnd = self.paced or self.end
         self.control = ControlChannel(limits, self._violation, metrics.rtt)
         self._idle = config.idle_timeout_ms * MS
         self._ping_every = config.ping_interval_ms * MS
@@ -113,6 +122,8 @@ class Session:
     async def run(self) -> None:
         """Serve until the tunnel ends. Cancelling drops the connection."""
         self._task = asyncio.current_task()
+        if self.paced is not None:
+            self.driver.add(self.paced)
         self.driver.add(self)
         try:
             await self.end.run()
@@ -201,8 +212,8 @@ class Session:
         if self.server is not None:
             return min(deadline, self.server.poll_at(now))
         if self.control.waiting or len(self._replies):
-            return deadline if blocked is not None else now
-        return now if len(self.end.received) else deadline
+            return deadline if self._way.stalled else now
+        return now if len(self._way.received) else deadline
 
     def _step_network(self, now: int) -> None:
         if self.server is None:
@@ -212,7 +223,7 @@ class Session:
 
     def _talk(self, now: int) -> None:
         """Before there is a LAN: answer, until a FRAME comes. What cannot be answered yet is not read yet."""
-        received, took = self.end.received, False
+        received, took = self._way.received, False
         self._answer(now)
         while self._why is None and not self.control.waiting and (waiting := received.peek_many(1)):
             if _is_frame(waiting[0].data, self._limits):
@@ -223,12 +234,12 @@ class Session:
             self.control.message(waiting[0].data, now)
             self._answer(now)
         if took:
-            self.end.taken()
+            self._way.taken()
 
     def _answer(self, now: int) -> None:
         if self._why is None and (self.control.waiting or len(self._replies)):
             self.control.flush(self._replies, now)
-            self.end.send(self._replies, now)
+            self._way.send(self._replies, now)
 
     def _build(self, now: int) -> None:
         from ..lan import Lan
@@ -249,7 +260,7 @@ class Session:
         )
         lan.stack.number_frames(first_identity(self.id) + 1)
         port = L2Port(
-            f"{medium.channel}-server", lan.tx, lan.rx, self.end, "rx", self._recorder, "tunnel", self._limits,
+            f"{medium.channel}-server", lan.tx, lan.rx, self._way, "rx", self._recorder, "tunnel", self._limits,
             control=self.control, frames=self._capture, medium=medium,
         )  # fmt: skip
         port.adopt(self._replies)
@@ -314,6 +325,8 @@ class Session:
         dropped = {reason: control[reason] for reason in _BAD}
         dropped["message_too_large"] = int(self.end.close_code == TOO_LARGE)
         sums: Counter[str] = Counter()
+        if self.paced is not None:
+            sums["aero_lab_paced_total"] = self.paced.waits
         sums["aero_lab_text_messages_total"] = self.end.counters.get("text_messages", 0)
         if self.server is not None:
             port, lan = self.server.port, self.server.lan

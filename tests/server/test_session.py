@@ -139,6 +139,62 @@ async def test_the_byte_quota_counts_both_ways_and_websocket_pings():
         assert r.kinds("session-close")[0]["code"] == 1008
 
 
+async def pings(socket, number, size=100):
+    """Exchange so many, all sent at once; whether each was answered, in order, and the seconds it took."""
+    started = monotonic_ns()
+    for i in range(number):
+        await socket.send_bytes(encode_ping(bytes([i]) * size))
+    for i in range(number):
+        assert await next_of(socket, PONG) == bytes([i]) * size
+    return (monotonic_ns() - started) / 1e9
+
+
+@on_a_loop
+async def test_a_byte_rate_slows_a_tunnel_down_and_ends_nothing():
+    async with rig(**OPEN, max_bytes_per_second=2000) as r:
+        async with r.tunnel() as socket, r.tunnel() as other:
+            # 104 bytes each way a time, of which the first two are what an idle tunnel may send at once.
+            assert await pings(socket, 20) >= 16 * 104 / 2000
+            assert r.proxy.sessions[0].paced.waits > 0
+            await pings(other, 1)
+        await until(lambda: len(r.kinds("session-close")) == 2, "recorded")
+        assert r.kinds("quota") == [] and r.count("aero_lab_paced_total") > 0
+        assert [row["code"] for row in r.kinds("session-close")] == [1000, 1000]
+
+
+@on_a_loop
+async def test_with_a_rate_a_used_up_quota_slows_down_in_place_of_ending():
+    async with rig(**OPEN, max_bytes_per_connection=4000, max_bytes_per_second=1000) as r:
+        async with r.tunnel() as socket:
+            await pings(socket, 19)  # 3952 bytes both ways
+            session = r.proxy.sessions[0]
+            assert session.paced.waits == 0
+            assert await pings(socket, 8) >= 5 * 104 / 1000
+            assert session.paced.waits > 0
+        await until(lambda: r.kinds("session-close"), "recorded")
+        assert r.count("l2_sessions_closed_quota_bytes_total") == 0 and r.kinds("quota") == []
+
+
+@on_a_loop
+async def test_a_transfer_through_a_paced_tunnel_is_whole():
+    async with tcp_server(echo) as port:
+        forward = f"203.0.113.10:7=127.0.0.1:{port}"
+        async with rig(**OPEN, tcp_forward=forward, max_bytes_per_second=400_000) as r, guest(r) as g:
+
+            def transfer(host):
+                conn = yield from host.connect(LAB, 7)
+                data = bytes(range(256)) * 300
+                yield from conn.send(data)
+                got = yield from conn.receive_exactly(len(data))
+                yield from conn.finish()
+                return bytes(got) == data
+
+            started = monotonic_ns()
+            assert await g.run(transfer)
+            assert (monotonic_ns() - started) / 1e9 >= 76_800 / 400_000 - 0.1
+            assert r.proxy.sessions[0].paced.waits > 0
+
+
 @on_a_loop
 async def test_the_rate_quota_lets_a_second_of_messages_pass_at_once_and_refuses_the_next():
     async with rig(**OPEN, max_frames_per_second=5) as r:

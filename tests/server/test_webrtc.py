@@ -110,6 +110,21 @@ async def test_a_tunnel_over_a_channel_in_both_forms_of_the_offer():
 
 
 @on_a_loop
+async def test_a_byte_rate_slows_a_tunnel_over_a_channel_down():
+    async with rig(**OPEN, max_bytes_per_second=2000) as r, client() as peer:
+        l2 = Heard(peer.channel("l2"))
+        await connect(r, peer)
+        await l2.opened()
+        started = monotonic_ns()
+        for number in range(15):
+            l2.channel.send(encode_ping(bytes([number]) * 100))
+        for number in range(15):
+            assert decode(await l2.next()).payload == bytes([number]) * 100
+        assert (monotonic_ns() - started) / 1e9 >= 11 * 104 / 2000, "and nothing was dropped"
+        assert r.count("aero_lab_paced_total") > 0
+
+
+@on_a_loop
 async def test_a_guest_reaches_the_world_over_an_unordered_channel():
     async with (
         tcp_server(echo) as port,
