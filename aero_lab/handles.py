@@ -83,7 +83,9 @@ class Guest(ABC):
 
     @property
     def link(self) -> dict[str, dict[str, int]]:
-        """Counters of the link, by direction; empty when there is none."""
+        """Counters of the link, by direction; empty when there is none. Over real sockets all guests share one."""
+        if not self._links:
+            return self._lab._tunnels.link_counters()
         return self._call(lambda: {side: link.counters for side, link in zip(("up", "down"), self._links)})
 
     @property

@@ -55,7 +55,8 @@ class Lab:
         server on loopback and a real WebSocket for each guest, or ``"datagram"`` for UDP on loopback, which promises
         neither order nor arrival.
     proxy_url, token: a proxy elsewhere that the guests connect to instead; its networks are its own.
-    link: impairment between guest and proxy, a :class:`~aero_lab.Link` or text such as ``"rtt=40ms, loss=1%"``.
+    link: impairment between guest and proxy, a :class:`~aero_lab.Link` or text such as ``"rtt=40ms, loss=1%"``. Over
+        WebSockets and WebRTC in real time a relay on loopback makes it: delay and rate alone of TCP, all of datagrams.
     mtu: MTU of the guests' network, 576 to 65520.
     ipv6: give guests an IPv6 prefix, router and name server beside IPv4 (where the MTU is 1280 or more).
     capture: record frames at the NIC and at the tunnel; a path also writes them to that pcapng file while they come

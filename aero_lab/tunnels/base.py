@@ -149,6 +149,10 @@ class Tunnels(ABC):
         """What the connections of guest ``number`` cost on a simulated access line so far; None without one."""
         return None
 
+    def link_counters(self) -> dict[str, dict[str, int]]:
+        """Counters of a link that all guests share, by direction; empty without one. On the user's thread."""
+        return {}
+
     def wait(self) -> None:  # noqa: B027
         """On the user's thread: until the newest guest's tunnel is open and its network is there."""
 

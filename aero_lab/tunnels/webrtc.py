@@ -18,6 +18,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from ..bounds import RTC_OPEN
 from ..errors import UsageError
+from ..hops.relay import why_not as relay_why_not
 from ..limits import MTU_DEFAULT
 from ..paths.base import Channel, ClientHalf, Path
 from ..transports.data_channel import DataChannelEnd
@@ -134,6 +135,7 @@ class RtcConnection:
 class WebRtcTunnels(WebSocketTunnels):
     """Data channels to the proxy at the bench's URL, or to one that these tunnels serve themselves."""
 
+    carried = "webrtc"
     ordered, max_retransmits = True, None
     """Promises of channels that may lose messages or their order."""
 
@@ -146,8 +148,8 @@ class WebRtcTunnels(WebSocketTunnels):
     def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
         if virtual:
             return "sockets live in real time: transport='webrtc' without virtual=True"
-        if link is not None:
-            return "link= is simulated over memory so far, not over WebRTC"
+        if link is not None and (why := relay_why_not(cls.carried, link)):
+            return why
         if not any(not channel.ordered and channel.name != "udp" for channel in path.channels(mtu)):
             if not cls.ordered:
                 return f"option {path.letter} has no channel that may lose messages or their order, but for datagrams"

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ..engine import RealEngine, TimedOut
 from ..errors import UsageError
+from ..hops.relay import why_not as relay_why_not
 from ..limits import MTU_DEFAULT
 from ..paths.base import Channel, ClientHalf, Path
 from ..paths.keepalive import Keepalive
@@ -28,6 +29,7 @@ from .base import Bench, Tunnels
 if TYPE_CHECKING:
     from ..driver import Driver
     from ..egress.contract import Egress, EgressSink
+    from ..hops import Relay
     from ..lan import Lan, LanConfig
     from ..link import Link
     from ..server.call import Call
@@ -114,6 +116,9 @@ class ServerSide:
 class WebSocketTunnels(Tunnels):
     """WebSockets to the proxy at the bench's URL, or to one that these tunnels serve themselves."""
 
+    carried = "websocket"
+    """What a relay has to carry, see :class:`aero_lab.hops.Relay`."""
+
     def __init__(self, bench: Bench):
         super().__init__(bench)
         self._engine: RealEngine = bench.engine  # type: ignore[assignment]
@@ -123,16 +128,30 @@ class WebSocketTunnels(Tunnels):
         self._past_wire = WireCount()
         self._sides: dict[str, ServerSide] = {}
         self.proxy: Proxy | None = None
+        self.relay: Relay | None = None
+        """What makes the link, if there is one."""
         self.url = bench.url or self._serve()
         self._engine.on_close(self._close)
+        if bench.link is not None:
+            self._put_between(bench.link)
 
     @classmethod
     def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
         if virtual:
             return "sockets live in real time: transport='websocket' without virtual=True"
-        if link is not None:
-            return "link= is simulated over memory so far, not over a WebSocket"
-        return ""
+        return relay_why_not(cls.carried, link) if link is not None else ""
+
+    def _put_between(self, link: Link) -> None:
+        """From now on guests find the proxy behind a link."""
+        from ..hops import Relay
+
+        if link == type(link)():
+            return
+        if self.proxy is None:
+            raise UsageError("link= stands before a lab's own proxy, and this one is elsewhere")
+        self.relay = Relay(self.url, link, self.carried, seed=self.bench.seed)
+        self._engine.on_close(self.relay.close)
+        self.url = self.relay.url
 
     def _serve(self) -> str:
         from ..server.config import ServerConfig
@@ -262,6 +281,12 @@ class WebSocketTunnels(Tunnels):
             if isinstance(error, TimeoutError):
                 raise TimedOut(f"no frame of the guest reached the proxy within {LAN_PATIENCE:g} s") from None
             raise
+
+    def link_counters(self) -> dict[str, dict[str, int]]:
+        if self.relay is None:
+            return {}
+        counters = self.relay.counters()
+        return {way: counters[way] for way in ("up", "down")}
 
     @property
     def clients(self) -> list[Client]:

@@ -190,7 +190,7 @@ def test_what_does_not_go_together():
     for options, said in (
         ({"transport": "pigeon"}, "there is memory, websocket"),
         ({"transport": "websocket", "virtual": True}, "real time"),
-        ({"transport": "websocket", "link": "rtt=4ms"}, "link="),
+        ({"transport": "websocket", "link": "loss=1%"}, "a relay cannot lose"),
         ({"token": "x"}, "proxy_url"),
         ({"proxy_url": "nonsense"}, "no address of a proxy"),
     ):
