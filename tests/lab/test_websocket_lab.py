@@ -189,7 +189,7 @@ def test_a_forgotten_lab_closes_itself():
 def test_what_does_not_go_together():
     for options, said in (
         ({"transport": "pigeon"}, "there is memory, websocket"),
-        ({"transport": "websocket", "virtual": True}, "real time"),
+        ({"transport": "datagram", "virtual": True}, "real time"),
         ({"transport": "websocket", "link": "loss=1%"}, "a relay cannot lose"),
         ({"token": "x"}, "proxy_url"),
         ({"proxy_url": "nonsense"}, "no address of a proxy"),
