@@ -7,7 +7,7 @@ Sweeps, reproductions and ``compare`` are loops around it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AeroLabError, UsageError
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from ..link import Link
     from ..paths import Path
 
-GUESTS = ("scripted", "tap")
+GUESTS = ("scripted", "tap", "linux", "qemu")
 """What a run can be made with."""
+REAL = {"tap": "is a real kernel and", "qemu": "is another program and"}
+"""Guests that cannot be in virtual time, and what they are."""
 TIMEOUT = 120.0
 """Seconds, of the lab's clock, after which a run has failed unless told otherwise."""
 
@@ -45,6 +47,7 @@ class Case:
         that would never end.
     ack_policy: when the guest's TCP hears that its bytes arrived, ``"early"`` or ``"mirror"``.
     box: seconds that a transfer without a size may take (real time); None: it has a size.
+    hop: in real time, what impairs: ``"relay"``, ``"namespace"``, or ``"auto"``.
     """
 
     option: str = "C"
@@ -63,6 +66,7 @@ class Case:
     settings: dict[str, Any] = field(default_factory=dict)
     transport_settings: dict[str, Any] = field(default_factory=dict)
     box: float | None = None
+    hop: str = "auto"
 
     @property
     def mode(self) -> str:
@@ -72,7 +76,20 @@ class Case:
     def name(self) -> str:
         """Stem of this run's files."""
         guest = "" if self.guest == "scripted" else f"-{self.guest}"
-        return f"{self.option}-{self.transport}{guest}-{self.workload}-{self.mode}-seed{self.seed}-{self.repeat}"
+        told = "".join(f"-{name}={value}" for name, value in {**self.settings, **self.transport_settings}.items())
+        told = "".join(letter if letter.isalnum() or letter in "-=." else "_" for letter in told)
+        what = f"{self.option}-{self.transport}{told}{guest}-{self.workload}"
+        return f"{what}-{self.mode}-seed{self.seed}-{self.repeat}"
+
+    @property
+    def label(self) -> str:
+        """The option with its settings, as tables show it."""
+        return label(self.option, self.settings)
+
+    @property
+    def cell(self) -> Case:
+        """The same for every workload: cases with one cell can share the processes they run in."""
+        return replace(self, workload="", parameters={}, box=None)
 
     @property
     def path(self) -> Path:
@@ -96,10 +113,11 @@ class Case:
         """The part of :meth:`check` that is about single values, not about how they go together."""
         from ..guests.scripted.profiles import find as find_profile
         from ..lan.config import ACK_POLICIES
-        from ..tunnels import check_settings
 
         if self.guest not in GUESTS:
             raise UsageError(f"guest must be one of {', '.join(GUESTS)}, not {self.guest!r}")
+        if self.virtual and self.guest in REAL:
+            raise UsageError(f"a {self.guest} guest {REAL[self.guest]} lives in real time: leave --virtual or it out")
         if self.workload not in (known := workloads(self.guest)):
             raise UsageError(f"workload must be one of {', '.join(known)}, not {self.workload!r}")
         find_profile(self.profile)
@@ -112,18 +130,28 @@ class Case:
         if self.box is not None and not self.box > 0:
             raise UsageError(f"box must be above 0 seconds, not {self.box:g}")
         assert self.path.letter == self.option, "settings of the option are checked by making it"
-        check_settings(self.transport, self.transport_settings, virtual=self.virtual)
+        check_transport(self.transport, self.transport_settings, self.virtual, self.link)
 
     def why_not(self) -> str:
         """Why this option does not run over this transport under these circumstances; empty when it does."""
-        from ..tunnels import why_not
+        from .. import hops, tunnels
 
         if self.path.needs_kernel:
             from ..hostnet import refusal
 
             if why := refusal(virtual=self.virtual, ack_policy=self.ack_policy):
                 return why
-        return why_not(self.transport, self.path, virtual=self.virtual, link=self.link, mtu=self.mtu)
+        # What a real transport cannot do to its packets a hop of ours does.
+        link = self.link if self.virtual else None
+        why = tunnels.why_not(self.transport, self.path, virtual=self.virtual, link=link, mtu=self.mtu)
+        if why or self.virtual:
+            return why
+        return hops.why_not(self.transport, self.link, self.hop, self.congestion)
+
+    @property
+    def congestion(self) -> str | None:
+        """In real time: control of the kernel's TCP across the link, None for what is usual there."""
+        return None if self.virtual else self.transport_settings.get("congestion")
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, as JSON has them."""
@@ -187,12 +215,27 @@ class Case:
         )
 
 
+def check_transport(transport: str, settings: Mapping[str, Any], virtual: bool, link: Link | None) -> None:
+    """Raise :class:`UsageError` for settings that this transport does not have. Those of a real one are its own, and
+    ``congestion`` of its TCP where there is a link."""
+    from ..tunnels import check_settings
+
+    of_hop = ("congestion",) if not virtual and transport == "websocket" and link is not None else ()
+    check_settings(transport, {n: v for n, v in settings.items() if n not in of_hop}, virtual=virtual)
+
+
+def label(option: str, settings: Mapping[str, Any]) -> str:
+    """An option with its settings, as tables show it and command lines take it."""
+    return ":".join((option, *(f"{name}={value}" for name, value in settings.items())))
+
+
 def workloads(guest: str) -> tuple[str, ...]:
     """Names of what a guest of this kind can do."""
     from ..guests.scripted.workloads import WORKLOADS
+    from ..guests.shell.workloads import WORKLOADS as SCRIPTS
     from ..guests.tap.programs import WORKLOADS as PROGRAMS
 
-    return tuple(WORKLOADS if guest == "scripted" else PROGRAMS)
+    return tuple({"scripted": WORKLOADS, "tap": PROGRAMS}.get(guest, SCRIPTS))
 
 
 def run_virtual(case: Case) -> tuple[Run, Capture | None]:

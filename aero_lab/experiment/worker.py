@@ -4,7 +4,7 @@ The parent writes one JSON object a line to standard input and reads one answer 
 line says which half this is. When the parent goes away, however it ended, so does this process.
 
 Commands: ``run`` (client: one workload), ``rtt`` (client: PINGs through the tunnel), ``measure`` (CPU time, counters),
-``capture`` (write what was recorded to a file), ``stop``.
+``capture`` (write what was recorded to a file), ``clear`` (forget it), ``stop``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import json
 import os
 import pickle
 import resource
-import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -22,18 +21,18 @@ from typing import TYPE_CHECKING, Any
 
 from ..capture import Recorder
 from ..compiled.registry import load_all
-from ..engine import RealEngine, TimedOut
+from ..engine import RealEngine
 from ..errors import AeroLabError, UsageError
-from ..limits import MS, PARENT_CHECK, SECOND
+from ..limits import MS, PARENT_CHECK
 from ..paths import get_path
 from ..paths.base import Far, Path
 from ..transports.base import TransportEnd
 from ..transports.memory import SharedMemoryTransport
 from ..tunnels import Bench, seeded
 from ..wire.address import ip, ip_text
+from .worker_guests import KINDS
 
 if TYPE_CHECKING:
-    from ..guests.scripted.guest import ScriptedGuest
     from ..worlds import HostWorld
 
 RTT_PINGS, RTT_PATIENCE = 11, 5.0
@@ -81,7 +80,7 @@ class Half(ABC):
 
     def commands(self) -> dict[str, Callable[..., dict[str, Any]]]:
         """What the parent may ask for, by name."""
-        return {"measure": self.measure, "capture": self.capture}
+        return {"measure": self.measure, "capture": self.capture, "clear": self.clear}
 
     def about(self) -> dict[str, Any]:
         """What the parent has to know before it goes on."""
@@ -98,12 +97,21 @@ class Half(ABC):
     def node(self) -> Any:
         """This half of the path."""
 
-    def measure(self) -> dict[str, Any]:
-        """CPU seconds of this process so far, the clock, and counters; and where the LAN is, what the guest's bytes
-        were acknowledged for."""
+    def cpu(self) -> float:
+        """CPU seconds that this half took so far."""
         used = resource.getrusage(resource.RUSAGE_SELF)
+        return used.ru_utime + used.ru_stime
+
+    def clear(self) -> dict[str, Any]:
+        """Forget what was recorded: another workload begins."""
+        self.engine.call(self.recorder.clear)
+        return {}
+
+    def measure(self) -> dict[str, Any]:
+        """CPU seconds of this half so far, the clock, and counters; and where the LAN is, what the guest's bytes
+        were acknowledged for."""
         found = {
-            "cpu": used.ru_utime + used.ru_stime,
+            "cpu": self.cpu(),
             "now": self.engine.now(),
             "counters": {},
         }
@@ -130,28 +138,24 @@ class Client(Half):
     port: Any
 
     def build(self) -> None:
+        self.prepare()
         ends = self.attach()
         self.engine.call(self._plug_in, lambda guest: self._join(guest, ends))
 
     def commands(self) -> dict[str, Callable[..., dict[str, Any]]]:
         return {**super().commands(), "online": self.online, "run": self.run, "rtt": self.rtt}
 
-    def _plug_in(self, join: Callable[[ScriptedGuest], Any]) -> None:
-        from ..guests.scripted.guest import ScriptedGuest
+    def prepare(self) -> None:
+        """On the main thread: what of the guest takes long."""
+        self._rng = seeded(self.spec["seed"], 1, "guest")
+        self.hosted = KINDS[self.spec["guest"]](self.spec, self.engine)
+        self.hosted.prepare(self._rng)
 
-        spec, rng = self.spec, seeded(self.spec["seed"], 1, "guest")
-        self.guest: Any
-        if spec["guest"] == "tap":
-            from ..guests.tap.guest import TapGuest
-
-            self.guest = TapGuest(rng, mtu=spec["mtu"], addresses="dhcp")
-            self.engine.on_close(self.guest.close)
-            self.guest.attach(self.engine.driver)
-        else:
-            self.guest = ScriptedGuest(spec["profile"], rng, self.engine.now(), mtu=spec["mtu"])
+    def _plug_in(self, join: Callable[[Any], Any]) -> None:
+        self.guest = self.hosted.plug_in(self._rng)
         self.port = join(self.guest)
 
-    def _join(self, guest: ScriptedGuest, ends: dict[str, TransportEnd]) -> Any:
+    def _join(self, guest: Any, ends: dict[str, TransportEnd]) -> Any:
         port = self.bench().near(guest, 1, ends)
         self.engine.add(guest, port)
         return port
@@ -180,27 +184,15 @@ class Client(Half):
 
     def online(self, timeout: float) -> dict[str, Any]:
         """Wait until DHCP has given an address."""
-        limit = round(timeout * SECOND)
-        if self.spec["guest"] == "tap":
-            self.guest.configure(None, timeout)
-        else:
-            self.engine.run(lambda: self.guest.start(self.guest.wait_online(limit), "wait-online"), limit)
-        return {"address": ip_text(self.guest.address or bytes(4))}
+        self.hosted.online(timeout)
+        return {"nic": self.hosted.nic}
 
     def run(self, workload: str, parameters: dict[str, Any], timeout: float) -> dict[str, Any]:
         """Run one workload to its end."""
-        from ..guests.scripted.workloads import make
+        return self.hosted.run(workload, parameters, timeout).to_dict()
 
-        if self.spec["guest"] == "tap":
-            try:
-                return self.guest.workload(workload, timeout, parameters).to_dict()
-            except subprocess.TimeoutExpired:
-                raise TimedOut(f"not done within {timeout:g} s") from None
-
-        def start() -> Any:
-            return self.guest.start(make(workload, self.guest, **parameters), workload)
-
-        return self.engine.run(start, round(timeout * SECOND)).to_dict()
+    def cpu(self) -> float:
+        return super().cpu() - self.hosted.cpu()
 
 
 class Proxy(Half):

@@ -29,6 +29,7 @@ class ClientHalf(Client):
     """Guest, NIC and a tunnel to that server."""
 
     def build(self) -> None:
+        self.prepare()
         bench = self.bench(url=self.spec["url"], max_segment=MAX_SEGMENT)
         self._tunnels: Any = find(self.spec["transport"])(bench)
         self.engine.call(self._plug_in, lambda guest: self._tunnels.connect(1, "guest1", guest)[0])

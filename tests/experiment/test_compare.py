@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from aero_lab.errors import UsageError
-from aero_lab.experiment.compare import BOXED, compare
+from aero_lab.experiment.compare import compare
 from aero_lab.experiment.processes import RealRun, Worker, WorkerFailed
+from aero_lab.experiment.real import BOXED
 from aero_lab.experiment.record import Run
 
 CONTRACT = (
@@ -247,7 +248,7 @@ def test_a_dead_process_is_named(tmp_path):
         ({"ack_policy": "late"}, "ack_policy must be one of early, mirror, not 'late'"),
         ({"repeats": 0}, "repeats must be 1 or more"),
         ({"timeout": 0}, "timeout must be above 0"),
-        ({"link": "rtt=1ms"}, "virtual time only"),
+        ({"link": "rtt=1ms"}, "memory has no packets that a link could delay"),
         ({"out": "/dev/null/x"}, "cannot write to"),
         ({"workloads": ["ping", "dns"], "parameters": {"count": 1}}, "belong to one workload"),
         ({"parameters": {"colour": 1}, "virtual": True}, "takes .*, not 'colour'"),

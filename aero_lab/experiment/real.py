@@ -1,0 +1,152 @@
+"""Runs in real time: one pair of processes a cell, its workloads one after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import AeroLabError, UsageError
+from ..limits import HTTP_DIGEST_BYTES
+from .cases import Case
+from .measure import take_cpu, take_frames, take_result, take_rtt, take_tunnel, take_wire
+from .processes import RealRun
+from .record import Run
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+
+PILOT, BOXED = 200_000, (500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000)
+"""Bytes of the transfer that shows how fast a combination is, and sizes that one is chosen from."""
+QUIET = 0.05
+"""Seconds between two workloads for what the first left on its way."""
+SLACK = 10.0
+"""Seconds beyond its own timeout that a process may take to answer."""
+
+
+def run_real(case: Case) -> tuple[Run, Capture | None]:
+    """Make one run in real time; what fails is said in the run, what the user got wrong raises :class:`UsageError`."""
+    case.check()
+    return next(iter(run_cell([case])))
+
+
+def run_cell(cases: Sequence[Case]) -> Iterator[tuple[Run, Capture | None]]:
+    """Make the runs of one cell, in processes that they share; after one that failed the next gets new ones."""
+    with _Cell(cases) as cell:
+        for number, case in enumerate(cases):
+            run = case.blank()
+            try:
+                capture = cell.measure(case, run, number)
+            except UsageError:
+                raise
+            except AeroLabError as error:
+                run.ok, run.error = False, str(error)
+                cell.close()
+                yield run, None
+            else:
+                yield run, capture
+
+
+class _Cell:
+    """The processes of a cell, as long as they are good for another workload."""
+
+    def __init__(self, cases: Sequence[Case]):
+        self.cases = cases
+        self.halves: RealRun | None = None
+        self._nic: str | None = None
+        self._rtt: list[float] = []
+
+    def __enter__(self) -> _Cell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.halves is not None:
+            self.halves.close()
+        self.halves = None
+
+    def _ready(self, case: Case) -> RealRun:
+        """Processes with a guest that has an address, and nothing recorded that is another workload's."""
+        if self.halves is not None:
+            time.sleep(QUIET)
+            for worker in (self.halves.client, self.halves.proxy):
+                worker.ask("clear")
+            return self.halves
+        digests = {size for each in self.cases for size in _digests(each)}
+        self.halves = RealRun(
+            case.option,
+            case.profile,
+            case.mtu,
+            case.seed,
+            case.meta(),
+            case.ack_policy,
+            case.transport,
+            tuple(sorted(digests)),
+            case.guest,
+            case.settings,
+            transport_settings={n: v for n, v in case.transport_settings.items() if n != "congestion"},
+            link=case.link,
+            hop=case.hop,
+            congestion=case.congestion,
+        )
+        about = self.halves.client.ask("online", timeout=case.timeout, patience=case.timeout + SLACK)
+        self._nic = about.get("nic")
+        self._rtt = self.halves.client.ask("rtt")["rtt_ms"]
+        return self.halves
+
+    def measure(self, case: Case, run: Run, number: int) -> Capture:
+        halves = self._ready(case)
+        parameters = dict(case.parameters)
+        if case.box is not None:
+            parameters["size"] = _boxed(halves, case, case.box)
+        before = halves.measure()
+        answer = _ask(halves, case, parameters)
+        after = halves.measure()
+        take_result(run, answer)
+        take_rtt(run, self._rtt)
+        take_tunnel(run, before[0]["counters"], after[0]["counters"])
+        run.nic = self._nic
+        run.ack_policy = next((half["ack_policy"] for half in after if "ack_policy" in half), case.ack_policy)
+        take_cpu(run, *(b["cpu"] - a["cpu"] for a, b in zip(before, after)))
+        since, until = (moment[0]["now"] + halves.epoch_ns for moment in (before, after))
+        if about := halves.hop_about():
+            run.extra["hop"] = about
+        capture = halves.capture()
+        capture.meta.update(case.meta())
+        frames = capture.frames()
+        take_frames(run, frames, since, case.peer_seen_at)
+        between: Any = frames[(frames["frame_time"] >= since) & (frames["frame_time"] <= until)]
+        take_wire(run, before[0].get("wire"), after[0].get("wire"), between)
+        return capture
+
+
+def _digests(case: Case) -> tuple[int, ...]:
+    """Sizes of downloads whose digest the services are to know before they begin."""
+    if case.workload != "download":
+        return ()
+    if case.box is not None:
+        return (PILOT, *BOXED)
+    size = case.parameters.get("size", 0)
+    return (size,) if isinstance(size, int) and 0 < size <= HTTP_DIGEST_BYTES else ()
+
+
+def _ask(halves: RealRun, case: Case, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Run the workload of a case, with these parameters."""
+    return halves.client.ask(
+        "run",
+        workload=case.workload,
+        parameters=parameters,
+        timeout=case.timeout,
+        patience=case.timeout + SLACK,
+    )
+
+
+def _boxed(halves: RealRun, case: Case, box: float) -> int:
+    """The size of a transfer that fits the box, from a small one."""
+    pilot = _ask(halves, case, {**case.parameters, "size": PILOT})
+    if not pilot["ok"]:
+        raise AeroLabError(pilot["error"] or "a small transfer before the one that counts failed")
+    fits = PILOT / max(pilot["seconds"], 1e-6) * box
+    return max((each for each in BOXED if each <= fits), default=BOXED[0])
