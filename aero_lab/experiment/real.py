@@ -101,6 +101,7 @@ class _Cell:
         parameters = dict(case.parameters)
         if case.box is not None:
             parameters["size"] = _boxed(halves, case, case.box)
+        hop = halves.hop_about() or None
         before = halves.measure()
         answer = _ask(halves, case, parameters)
         after = halves.measure()
@@ -111,8 +112,8 @@ class _Cell:
         run.ack_policy = next((half["ack_policy"] for half in after if "ack_policy" in half), case.ack_policy)
         take_cpu(run, *(b["cpu"] - a["cpu"] for a, b in zip(before, after)))
         since, until = (moment[0]["now"] + halves.epoch_ns for moment in (before, after))
-        if about := halves.hop_about():
-            run.extra["hop"] = about
+        if hop is not None:
+            run.extra["hop"] = _hop(hop, halves.hop_about())
         capture = halves.capture()
         capture.meta.update(case.meta())
         frames = capture.frames()
@@ -120,6 +121,19 @@ class _Cell:
         between: Any = frames[(frames["frame_time"] >= since) & (frames["frame_time"] <= until)]
         take_wire(run, before[0].get("wire"), after[0].get("wire"), between)
         return capture
+
+
+def _hop(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """How the link was made, and what it did to packets meanwhile."""
+    did = {
+        way: {
+            name: number - before["counters"].get(way, {}).get(name, 0)
+            for name, number in counts.items()
+            if isinstance(number, int) and name != "in_flight"
+        }
+        for way, counts in after["counters"].items()
+    }
+    return {**after, "counters": {way: {n: c for n, c in counts.items() if c} for way, counts in did.items()}}
 
 
 def _digests(case: Case) -> tuple[int, ...]:
