@@ -336,10 +336,6 @@ RTC_BRIDGE_DIAL, RTC_BRIDGE_QUEUE = 5.0, 256
 RTC_OPEN = 30.0
 """Seconds in which a client must have its connection, signalling included (the original's)."""
 
-# The simulated hop ----------------------------------------------------------------------------------------------------
-SIMULATED_QUEUE = 256 << 10
-"""Bytes of a channel's connection that are looked at in one go."""
-
 # Sweeps ---------------------------------------------------------------------------------------------------------------
 SWEEP_RUNS = 1_000_000
 """Runs of one sweep: their rows are in memory, a kilobyte or two each."""

@@ -13,6 +13,7 @@ KERNEL_MODULES: dict[str, tuple[str, ...]] = {
         "aero_lab.framing.l2_tunnel",
         "aero_lab.lan.strip",
         "aero_lab.transports.memory",
+        "aero_lab.transports.simulated_stream",
         "aero_lab.backends.kernels",
         "aero_lab.stack.core",
         "aero_lab.capture.columns",

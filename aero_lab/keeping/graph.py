@@ -50,7 +50,8 @@ _ROOMS = tuple(
     audit capture.recorder causes clock compiled.records egress.acks egress.contract egress.virtual errors framing
     guests.linux.guest guests.linux.scheduled guests.replay guests.scripted handles handles_linux handles_replay
     handles_shell injection keeping lan link machine.stop paths rings services stack transports.base
-    transports.impaired transports.memory transports.simulated tunnels.base tunnels.memory wire worlds
+    transports.impaired transports.memory transports.sctp transports.simulated transports.simulated_rtc
+    transports.simulated_stream tunnels.base tunnels.memory tunnels.simulated wire worlds
     """.split()
 )
 """Whose classes a file may name."""

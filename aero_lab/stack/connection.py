@@ -30,7 +30,7 @@ _WORDS = TCB.itemsize >> 3
 _STATE, _FIN_WANTED, _LEARNING, _ISS = _AT["state"], _AT["fin_wanted"], _AT["learning"], _AT["iss"]
 _RCV_NXT, _RCV_FIN, _RCV_READ = _AT["rcv_nxt"], _AT["rcv_fin"], _AT["rcv_read"]
 _RECV_OFF, _RECV_MASK, _RECV_BASE = _AT["recv_off"], _AT["recv_mask"], _AT["recv_base"]
-_SEND_SIZE, _SND_END, _SND_UNA = _AT["send_size"], _AT["snd_end"], _AT["snd_una"]
+_SEND_SIZE, _SND_END, _SND_UNA, _CWND = _AT["send_size"], _AT["snd_end"], _AT["snd_una"], _AT["cwnd"]
 _FIRST, _LAST = int(State.SYN_SENT), int(State.CLOSE_WAIT)  # states that take data to send
 INFO = (
     "iss snd_una snd_nxt snd_end snd_wnd snd_shift irs rcv_nxt rcv_read rcv_adv rcv_shift ack_hold last_ack_sent "
@@ -144,6 +144,11 @@ class Connection:
         if self._rest is not None:
             return 0
         return max(0, self._get("snd_end") - max(self._get("snd_una"), self._get("iss") + 1))
+
+    @property
+    def cwnd(self) -> int:
+        """Congestion window, bytes."""
+        return self._cells[self._at + _CWND] if self._rest is None else 0
 
     def write(self, data: bytes | memoryview, now: int) -> int:
         """Queue bytes; returns how many were taken. When fewer than offered, ``Writable`` follows once there is

@@ -5,23 +5,26 @@
     near ends <-> stack <- packets -> link (up, down) <- packets -> stack <-> far ends
 
 All channels of one guest share the link, as they share an access line: loss and delay meet their packets, and what is
-lost is sent again by the channel's TCP, which holds up everything behind it. A message carries the header that a
-WebSocket would give it (RFC 6455 section 5.2), with a mask upwards; the handshake of TCP takes its time, that of HTTP
-does not. In virtual time two runs with one seed are the same, byte by byte, and the bytes of the hop are exact.
+lost is sent again by the channel's TCP, which holds up everything behind it. What a WebSocket puts around messages is
+on the wire too (:mod:`.simulated_stream`); what else there is before and around them, a :class:`Carrier` says. In
+virtual time two runs with one seed are the same, byte by byte, and the bytes of the hop are exact.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from ..bounds import SIMULATED_QUEUE, WS_QUEUE_MESSAGES
+from ..bounds import WS_QUEUE_MESSAGES
 from ..limits import FAR_END_ROUNDS, MTU_DEFAULT, NEVER, RING_ARENA, RING_SLOTS
 from ..rings.frame_ring import FrameRing
 from ..stack import Closed, Datagram, Established, Stack, StackConfig, SynReceived, TcpConfig
 from ..wire.address import ip
 from .base import TransportEnd
+from .simulated_stream import LEAST_ROOM, Framing, Identities
 from .tcp_info import WireCount
 
 NEAR, FAR = ip("192.0.2.1"), ip("192.0.2.2")
@@ -30,43 +33,41 @@ FIRST_PORT = 4430
 """Channel ``n`` is port ``FIRST_PORT + n`` at the far end."""
 TCP = TcpConfig(nagle=False, send_buffer=1 << 20, recv_buffer=1 << 20)
 """As large as a long hop needs: 1 MiB is 84 Mbit/s at 100 ms."""
+AHEAD_LEAST, AHEAD_WINDOWS = 87_040, 6
+"""Bytes that Linux lets be written ahead at first, and congestion windows' worth of them later: its send buffer is
+twice the window in segments, and counts some three times the bytes of each (``tcp_sndbuf_expand``)."""
+MESSAGE_MOST = 1 << 20
+"""Bytes of the largest message, unless somebody says less."""
+NOTHING = memoryview(b"")
 
 
-def header(size: int, masked: bool) -> bytes:
-    """As many bytes as a WebSocket puts before a binary message of this size; the mask is all zeros."""
-    mask, tail = (0x80, bytes(4)) if masked else (0, b"")
-    if size < 126:
-        return bytes((0x82, mask | size)) + tail
-    if size < 1 << 16:
-        return bytes((0x82, mask | 126)) + size.to_bytes(2, "big") + tail
-    return bytes((0x82, mask | 127)) + size.to_bytes(8, "big") + tail
+@dataclass(frozen=True)
+class Carrier:
+    """How channels that must lose nothing are carried."""
+
+    tcp: TcpConfig = TCP
+    tls: bool = False
+    """What they carry lies in TLS records."""
+    handshake: tuple[tuple[bool, int], ...] = ()
+    """What goes before the first message, after TCP's own: by whom (client first), and how many bytes."""
+    ahead: int | None = TCP.send_buffer
+    """Bytes written ahead of what was acknowledged; None: what Linux lets a socket that sizes its buffer by itself."""
 
 
-def read_header(raw: bytes | bytearray) -> tuple[int, int] | None:
-    """Size of the header and of the message behind it; None when there is not enough to tell."""
-    if len(raw) < 2:
-        return None
-    short, mask = raw[1] & 0x7F, 4 if raw[1] & 0x80 else 0
-    extra = {126: 2, 127: 8}.get(short, 0)
-    if len(raw) < 2 + extra:
-        return None
-    return 2 + extra + mask, int.from_bytes(raw[2 : 2 + extra], "big") if extra else short
+PLAIN = Carrier()
 
 
-class SimulatedEnd(TransportEnd):
-    """One end of one channel."""
+class HopEnd(TransportEnd):
+    """One end of one channel, and what both kinds share."""
 
-    def __init__(self, host: Host, port: int, reliable: bool, masked: bool):
+    def __init__(self, host: Host, port: int):
         self.received = FrameRing(RING_SLOTS, RING_ARENA)
-        self.reliable = reliable
         self.port = port
         self.conn: Any = None
-        self._host, self._masked = host, masked
+        self._host = host
         self._out = FrameRing(RING_SLOTS, RING_ARENA)
-        self._sending, self._at = b"", 0
-        self._coming = bytearray()
         self._waited = False
-        self._open, self._ready, self._gone = True, False, False
+        self._open, self._gone = True, False
         self._count: Counter[str] = Counter()
 
     def send(self, ring: FrameRing, now: int) -> int:
@@ -78,6 +79,19 @@ class SimulatedEnd(TransportEnd):
             self._waited = True
         self.put(now)
         return moved
+
+    @abstractmethod
+    def put(self, now: int) -> None:
+        """Messages onto the way, as far as it takes them."""
+
+    @abstractmethod
+    def get(self, now: int) -> None:
+        """What came to messages, as far as there is room."""
+
+    @property
+    @abstractmethod
+    def has_work(self) -> bool:
+        """Whether :meth:`put` or :meth:`get` would do something."""
 
     def taken(self) -> None:
         """The network looks for room by itself."""
@@ -114,55 +128,24 @@ class SimulatedEnd(TransportEnd):
     def close(self) -> None:
         self._open = False
 
-    # The network's side ---------------------------------------------------------------------------------------------
-
-    def joined(self, conn: Any) -> None:
-        """The channel has its connection."""
-        self.conn, self._ready = conn, True
-
     def ended(self) -> None:
         """The connection is over."""
         self._gone = True
 
+
+class DatagramEnd(HopEnd):
+    """An end whose messages are datagrams: each comes whole or not at all."""
+
+    reliable = False
+
     def put(self, now: int) -> None:
-        """Messages into the connection, as far as it takes them; datagrams onto the link."""
-        if not self.reliable:
-            for message in self._out.pop_many(RING_SLOTS):
-                if not self._host.send(self, message.data, now):
-                    self._count["send_full"] += 1
-            self._waited = False
-            return
-        while self._ready and not self._gone:
-            if self._at == len(self._sending):
-                message = self._out.pop()
-                if message is None:
-                    break
-                self._waited = False
-                self._sending, self._at = header(len(message.data), self._masked) + message.data, 0
-            taken = self.conn.write(memoryview(self._sending)[self._at :], now)
-            self._at += taken
-            if not taken:
-                break
+        for message in self._out.pop_many(RING_SLOTS):
+            if not self._host.send(self, message.data, now):
+                self._count["send_full"] += 1
+        self._waited = False
 
     def get(self, now: int) -> None:
-        """Bytes of the connection to messages, as far as there is room."""
-        if self.conn is None:
-            return
-        for _ in range(RING_SLOTS):
-            found = read_header(self._coming)
-            if found is not None and len(self._coming) >= sum(found):
-                first, size = found
-                if not self.received.has_room(size):
-                    return
-                self.received.push(bytes(memoryview(self._coming)[first : first + size]), now)
-                del self._coming[: first + size]
-                continue
-            part = next((part for part in self.conn.peek() if len(part)), None) if self.conn.readable else None
-            if part is None:
-                return
-            piece = part[:SIMULATED_QUEUE]
-            self._coming += piece
-            self.conn.consume(len(piece), now)
+        """Datagrams come by themselves."""
 
     def heard(self, payload: bytes, now: int) -> None:
         """A datagram came."""
@@ -171,17 +154,93 @@ class SimulatedEnd(TransportEnd):
 
     @property
     def has_work(self) -> bool:
-        """Whether :meth:`put` or :meth:`get` would do something."""
-        if not self.reliable:
-            return len(self._out) > 0
-        if not self._ready or self._gone:
+        return len(self._out) > 0
+
+
+class StreamEnd(HopEnd):
+    """An end of a WebSocket on a connection of its own."""
+
+    def __init__(self, host: Host, port: int, framing: Framing, carrier: Carrier):
+        super().__init__(host, port)
+        self.framing = framing
+        self._ahead = AHEAD_LEAST if carrier.ahead is None else carrier.ahead
+        self._sized = carrier.ahead is not None
+        self._client = host.role == "guest"
+        self._shake = list(carrier.handshake)
+        """What is left of the handshake."""
+        self._left = 0
+        """Bytes of the present flight that have not been written, or have not come."""
+        self._joined = False
+
+    def joined(self, conn: Any) -> None:
+        """The channel has its connection."""
+        self.conn, self._joined = conn, True
+        self._left = self._shake[0][1] if self._shake else 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether messages may go."""
+        return self._joined and not self._shake and not self._gone
+
+    def _room(self) -> int:
+        """Bytes that may be written now."""
+        conn = self.conn
+        room = conn.room
+        if room and not self._sized:
+            self._ahead = max(self._ahead, AHEAD_WINDOWS * conn.cwnd)
+        return min(room, self._ahead - conn.unacked)
+
+    def put(self, now: int) -> None:
+        if self._shake or not self._joined:
+            self._shake_hands(now)
+        while self.ready and len(self._out):
+            room = self._room()
+            if room < LEAST_ROOM:
+                break
+            data = self.framing.pack(self._out, room)
+            if not len(data):
+                break
+            self.conn.write(data, now)
+        if len(self._out) < WS_QUEUE_MESSAGES:
+            self._waited = False
+
+    def _shake_hands(self, now: int) -> None:
+        """The flights before the first message: only how large they are, and whose turn it is, matters."""
+        while self._joined and self._shake and not self._gone:
+            if self._shake[0][0] == self._client:
+                done = self.conn.write(bytes(self._left), now) if self._left else 0
+            else:
+                done = self.conn.consume(min(self._left, self.conn.readable), now) if self.conn.readable else 0
+            self._left -= done
+            if self._left:
+                break
+            self._shake.pop(0)
+            self._left = self._shake[0][1] if self._shake else 0
+
+    def get(self, now: int) -> None:
+        if self.conn is None or self._shake:
+            return
+        framing, conn = self.framing, self.conn
+        for _ in range(RING_SLOTS):
+            before = framing.room
+            piece = next((part for part in conn.peek() if len(part)), NOTHING)[:before]
+            framing.unpack(piece, self.received, now)
+            if len(piece):
+                conn.consume(len(piece), now)
+            elif framing.room == before:
+                return
+
+    @property
+    def has_work(self) -> bool:
+        if not self._joined or self._gone:
             return False
-        waiting = len(self._out) or self._at < len(self._sending)
-        if waiting and self.conn.room:
+        if self._shake:
+            return self._shake[0][0] == self._client and self._left > 0 or self.conn.readable > 0
+        if len(self._out) and self._room() >= LEAST_ROOM:
             return True
-        found = read_header(self._coming)
-        if found is not None and len(self._coming) >= sum(found):
-            return self.received.has_room(found[1])
+        blocked = self.framing.blocked
+        if blocked >= 0:
+            return self.received.has_room(blocked)
         return self.conn.readable > 0
 
 
@@ -192,17 +251,16 @@ class Host:
         self.own, self.other, self.role = own, other, role
         config = StackConfig(role=role, medium="ip", addresses=((own, 24),), mtu=mtu, max_connections=64, tcp=tcp)
         self.stack = Stack(config, rng, now)
-        self.ends: dict[int, SimulatedEnd] = {}
+        self.ends: dict[int, HopEnd] = {}
 
-    def open(self, port: int, reliable: bool, now: int) -> SimulatedEnd:
-        """An end of the channel at this port; towards the far host it is connected."""
-        end = self.ends[port] = SimulatedEnd(self, port, reliable, masked=self.role == "guest")
-        if reliable and self.role == "guest":
-            conn = self.stack.connect(self.other, port, now=now)
+    def add(self, end: HopEnd, now: int) -> None:
+        """An end of a channel; towards the far host it is connected."""
+        self.ends[end.port] = end
+        if isinstance(end, StreamEnd) and self.role == "guest":
+            conn = self.stack.connect(self.other, end.port, now=now)
             conn.context = end
-        return end
 
-    def send(self, end: SimulatedEnd, payload: bytes, now: int) -> bool:
+    def send(self, end: DatagramEnd, payload: bytes, now: int) -> bool:
         return self.stack.udp_send(self.own, end.port, self.other, end.port, payload, now)
 
     def work(self, now: int) -> bool:
@@ -213,7 +271,7 @@ class Host:
         for event in events:
             if isinstance(event, SynReceived):
                 end = self.ends.get(event.conn.local[1])
-                if end is None or end.conn is not None:
+                if not isinstance(end, StreamEnd) or end.conn is not None:
                     event.conn.refuse("reset", now)
                 else:
                     end.conn = event.conn
@@ -221,7 +279,7 @@ class Host:
                     event.conn.accept(now)
             elif isinstance(event, Datagram):
                 end = self.ends.get(event.dport)
-                if end is not None:
+                if isinstance(end, DatagramEnd):
                     end.heard(event.payload, now)
             elif isinstance(event, Established):
                 event.conn.context.joined(event.conn)
@@ -241,17 +299,33 @@ class SimulatedHop:
 
     name = "simulated-hop"
 
-    def __init__(self, link: Any, rng: Any, now: int, mtu: int = MTU_DEFAULT, tcp: TcpConfig = TCP):
-        self.near = Host(NEAR, FAR, "guest", rng, now, mtu, tcp)
-        self.far = Host(FAR, NEAR, "gateway", rng, now, mtu, tcp)
+    def __init__(
+        self,
+        link: Any,
+        rng: Any,
+        now: int,
+        mtu: int = MTU_DEFAULT,
+        carrier: Carrier = PLAIN,
+    ):
+        self.carrier = carrier
+        self.near = Host(NEAR, FAR, "guest", rng, now, mtu, carrier.tcp)
+        self.far = Host(FAR, NEAR, "gateway", rng, now, mtu, carrier.tcp)
         near, far = self.near.stack, self.far.stack
         self.directions: Sequence[Any] = link.build(rng, (near.tx, far.rx), (far.tx, near.rx))
         self._more = False
 
-    def open(self, number: int, reliable: bool, now: int) -> tuple[SimulatedEnd, SimulatedEnd]:
-        """Both ends of channel ``number``."""
-        far = self.far.open(FIRST_PORT + number, reliable, now)
-        return self.near.open(FIRST_PORT + number, reliable, now), far
+    def open(self, number: int, reliable: bool, now: int, most: int = MESSAGE_MOST) -> tuple[HopEnd, HopEnd]:
+        """Both ends of channel ``number``, whose messages have ``most`` bytes at most."""
+        port = FIRST_PORT + number
+        if reliable:
+            up, down, carrier = Identities(), Identities(), self.carrier
+            near: HopEnd = StreamEnd(self.near, port, Framing(most, True, carrier.tls, up, down), carrier)
+            far: HopEnd = StreamEnd(self.far, port, Framing(most, False, carrier.tls, down, up), carrier)
+        else:
+            near, far = DatagramEnd(self.near, port), DatagramEnd(self.far, port)
+        self.far.add(far, now)
+        self.near.add(near, now)
+        return near, far
 
     @property
     def wire(self) -> WireCount:

@@ -71,7 +71,7 @@ class MemoryTunnels(Tunnels):
         hop = SimulatedHop(bench.link, bench.rng(number)("link"), now)
         near, far = {}, {}
         for index, channel in enumerate(channels):
-            near[channel.name], far[channel.name] = hop.open(index, channel.ordered, now)
+            near[channel.name], far[channel.name] = hop.open(index, channel.ordered, now, channel.most)
         return near, far, (*hop.directions, hop)
 
     @property

@@ -17,10 +17,10 @@ from ..limits import MTU_DEFAULT
 from ..link import Link
 from ..link.units import byte_count
 from ..paths.base import Channel, Path
-from ..stack import TcpConfig
 from ..transports.sctp import CONSTANTS, Constants
-from ..transports.simulated import TCP, SimulatedHop
+from ..transports.simulated import TCP, Carrier, SimulatedHop
 from ..transports.simulated_rtc import SimulatedRtcHop
+from ..transports.simulated_stream import shake
 from ..transports.tcp_info import WireCount
 from .base import Bench
 from .memory import Ends, MemoryTunnels
@@ -63,7 +63,7 @@ class SimulatedWebSocketTunnels(SimulatedTunnels):
 
     @classmethod
     def check_settings(cls, settings: Mapping[str, Any]) -> None:
-        tcp_of(settings)
+        carrier_of(settings)
 
     @classmethod
     def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
@@ -72,10 +72,10 @@ class SimulatedWebSocketTunnels(SimulatedTunnels):
         return ""
 
     def _hop(self, link: Link, rng: Any, now: int) -> SimulatedHop:
-        return SimulatedHop(link, rng, now, tcp=tcp_of(self.bench.transport_settings))
+        return SimulatedHop(link, rng, now, carrier=carrier_of(self.bench.transport_settings))
 
     def _open(self, hop: SimulatedHop, index: int, channel: Channel, now: int) -> tuple[Any, Any]:
-        return hop.open(index, True, now)
+        return hop.open(index, True, now, channel.most)
 
     @property
     def caption(self) -> str:
@@ -148,7 +148,7 @@ def sctp_of(settings: Mapping[str, Any]) -> Constants:
     chosen = CONSTANTS[name]
     if congestion == "none":
         chosen = replace(chosen, congestion=False, heed_rwnd=True)
-    if "buffer" in settings:
+    if settings.get("buffer") is not None:
         buffer = _buffer(settings["buffer"])
         chosen = replace(chosen, send_buffer=buffer, a_rwnd=buffer)
     return chosen
@@ -166,11 +166,26 @@ def _buffer(value: Any) -> int:
     return size
 
 
-def tcp_of(settings: Mapping[str, Any]) -> TcpConfig:
-    """The TCP of simulated WebSockets, as users set it; :class:`UsageError` for what cannot be set."""
-    _known("WebSocket", settings, ("congestion", "buffer"))
+def carrier_of(settings: Mapping[str, Any]) -> Carrier:
+    """The TCP of simulated WebSockets and what is around it, as users set it; :class:`UsageError` for what cannot be
+    set."""
+    _known("WebSocket", settings, ("congestion", "tls", "buffer", "sack", "ecn"))
     congestion = settings.get("congestion", "cubic")
     if congestion not in CONGESTION:
         raise UsageError(f"congestion must be one of {', '.join(CONGESTION)}, not {congestion!r}")
-    buffer = _buffer(settings.get("buffer", TCP.send_buffer))
-    return replace(TCP, congestion=CONGESTION[congestion], send_buffer=buffer, recv_buffer=buffer)
+    tls = _yes_no("tls", settings.get("tls", True))
+    ahead = None
+    # Linux acknowledges the first segments of a connection at once.
+    tcp = replace(TCP, congestion=CONGESTION[congestion], quick_acks=16)
+    tcp = replace(tcp, sack=_yes_no("sack", settings.get("sack", True)), ecn=_yes_no("ecn", settings.get("ecn", False)))
+    if settings.get("buffer") is not None:
+        ahead = _buffer(settings["buffer"])
+        tcp = replace(tcp, send_buffer=ahead, recv_buffer=ahead)
+    return Carrier(tcp, tls, shake(tls), ahead)
+
+
+def _yes_no(name: str, value: Any) -> bool:
+    found = {"yes": True, "no": False, "true": True, "false": False}.get(str(value).lower())
+    if found is None:
+        raise UsageError(f"{name} is yes or no, not {value!r}")
+    return found

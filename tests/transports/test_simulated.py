@@ -10,19 +10,12 @@ from hypothesis import strategies as st
 
 import aero_lab as al
 from aero_lab.clock import Scheduler, VirtualClock
+from aero_lab.errors import UsageError
 from aero_lab.limits import SECOND
 from aero_lab.link import Link
 from aero_lab.rings import FrameRing
-from aero_lab.transports.simulated import SimulatedHop, header, read_header
-
-
-@given(st.integers(0, 1 << 21), st.booleans(), st.integers(0, 14))
-def test_headers_are_those_of_a_websocket(size, masked, cut):
-    raw = header(size, masked)
-    assert len(raw) == (2 if size < 126 else 4 if size < 65536 else 10) + 4 * masked
-    assert read_header(raw) == (len(raw), size)
-    if cut < len(raw) - 4 * masked:
-        assert read_header(raw[:cut]) is None
+from aero_lab.transports.simulated import Carrier, SimulatedHop
+from aero_lab.transports.simulated_stream import shake
 
 
 class Sender:
@@ -45,10 +38,10 @@ class Sender:
         return now if (len(self.ring) and not self.end.stalled) or len(self.other.received) else 1 << 62
 
 
-def across(link, channels, seed=1, until=60 * SECOND):
+def across(link, channels, seed=1, until=60 * SECOND, carrier=Carrier()):  # noqa: B008
     """Messages over channels (reliable or not, up and down) of one hop; what came, and the hop."""
     scheduler = Scheduler(VirtualClock())
-    hop = SimulatedHop(Link.parse(link), random.Random(seed), 0)
+    hop = SimulatedHop(Link.parse(link), random.Random(seed), 0, carrier=carrier)
     senders = []
     for number, (reliable, up, down) in enumerate(channels):
         near, far = hop.open(number, reliable, 0)
@@ -61,10 +54,14 @@ def across(link, channels, seed=1, until=60 * SECOND):
 messages = st.lists(st.binary(max_size=4000), max_size=30)
 
 
-@given(messages, messages, st.sampled_from(["rtt=10ms", "rtt=30ms, loss=3%", "rtt=5ms, reorder=20%, duplicate=5%"]))
-@settings(max_examples=25, deadline=None)
-def test_a_reliable_channel_loses_nothing(up, down, link):
-    got, hop = across(link, [(True, up, down), (True, down, up)])
+LINKS = ["rtt=10ms", "rtt=30ms, loss=3%", "rtt=5ms, reorder=20%, duplicate=5%", "rtt=10ms, corrupt=3%"]
+CARRIERS = [Carrier(), Carrier(tls=True, handshake=shake(True), ahead=None), Carrier(handshake=shake(False))]
+
+
+@given(messages, messages, st.sampled_from(LINKS), st.sampled_from(CARRIERS))
+@settings(max_examples=30, deadline=None)
+def test_a_reliable_channel_loses_nothing(up, down, link, carrier):
+    got, hop = across(link, [(True, up, down), (True, down, up)], carrier=carrier)
     assert got == [up, down, down, up]
     sent, back, *_ = hop.wire
     assert sent >= sum(map(len, up + down)) and back >= sum(map(len, up + down)), "all of it crossed the link"
@@ -138,3 +135,62 @@ def test_a_simulated_websocket_needs_no_link_and_its_fork_can_be_given_one():
             result = other.guests[0].run("download", size="100KB", timeout=60)
             assert result.digest_ok and result.seconds > 0.2
         assert guest.run("ping", count=2, timeout=60).rtt_ms == 0
+
+
+def first_at(carrier, rtt="100ms"):
+    """When the first message arrives over a link of 100 ms, in ms."""
+    for until in range(0, 1000, 10):
+        (got, *_), _ = across(f"rtt={rtt}", [(True, [b"x"], [])], until=until * SECOND // 1000 + 1, carrier=carrier)
+        if got:
+            return until
+    return None
+
+
+def test_handshakes_take_their_round_trips_and_bytes():
+    plain, http, tls = (Carrier(tls=tls, handshake=flights) for tls, flights in (
+        (False, ()), (False, shake(False)), (True, shake(True)),
+    ))  # fmt: skip
+    assert [first_at(each) for each in (plain, http, tls)] == [150, 250, 350]
+    costs = [
+        across("rtt=100ms", [(True, [b"x"], [])], until=SECOND, carrier=each)[1].wire for each in (plain, http, tls)
+    ]
+    assert costs[1].bytes_out - costs[0].bytes_out >= 363 and costs[1].bytes_in - costs[0].bytes_in >= 461
+    assert costs[2].bytes_out - costs[1].bytes_out >= 517 + 80 and costs[2].bytes_in - costs[1].bytes_in >= 2500 + 510
+
+
+def test_no_more_is_written_ahead_than_was_said():
+    """What is written ahead waits in the connection, and so does what is sent after it."""
+    bulk = [bytes(2000)] * 1000
+    waits = []
+    for carrier in (Carrier(ahead=32 << 10), Carrier(ahead=512 << 10), Carrier(ahead=None)):
+        _, hop = across("rtt=50ms, rate=1Mbit/s, queue=32KiB", [(True, bulk, [])], until=4 * SECOND, carrier=carrier)
+        waits.append(hop.near.ends[4430].conn.unacked)
+    assert waits[0] <= 32 << 10 and waits[1] > 500_000 and 80_000 < waits[2] < 512 << 10
+
+
+WRONG = [
+    ({"speed": 1}, "'speed'; it has congestion, tls, buffer"),
+    ({"congestion": "bbr"}, "congestion must be one of cubic, reno, newreno, none"),
+    ({"tls": "perhaps"}, "tls is yes or no"),
+    ({"buffer": "1KiB"}, "buffer must be 4 KiB to 64 MiB"),
+]
+
+
+@pytest.mark.parametrize("settings, message", WRONG)
+def test_wrong_settings_name_themselves(settings, message):
+    with pytest.raises(UsageError, match=message):
+        al.Lab(virtual=True, transport="websocket", transport_settings=settings)
+
+
+def test_settings_make_a_difference():
+    def run(**settings):
+        with al.Lab(virtual=True, transport="websocket", link="rtt=60ms, loss=1%", progress=False,
+                    transport_settings=settings) as lab:  # fmt: skip
+            result = lab.guest().run("download", size="300KB", timeout=120)
+            assert result.digest_ok
+            return result.seconds, lab.guests[0].wire.bytes_in
+
+    usual = run()
+    assert run(tls="no")[1] < usual[1]
+    assert run(congestion="none")[0] < usual[0]
+    assert run(congestion="reno") != usual and run(buffer="8KiB")[0] > usual[0]
