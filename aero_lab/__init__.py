@@ -25,6 +25,7 @@ _PUBLIC = {
     "packets": (".widgets.table", "packets"),
     "plot": (".viz", None),
     "probe": (".experiment.probe", "probe"),
+    "reproduce": (".experiment.reproduce", "reproduce"),
     "sweep": (".experiment.sweep", "sweep"),
     **{
         name: (".capture", name)
@@ -50,6 +51,7 @@ __all__ = [
     "probe",
     "read_capture",
     "read_pcap",
+    "reproduce",
     "sweep",
     "warmup",
     "write_capture",
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
     from .errors import AeroLabError, UsageError
     from .experiment.compare import compare
     from .experiment.probe import probe
+    from .experiment.reproduce import reproduce
     from .experiment.sweep import sweep
     from .lab import Lab
     from .link import Link

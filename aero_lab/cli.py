@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import cli_guest, cli_server
+from . import cli_guest, cli_reproduce, cli_server
 from .bounds import PROBE_BYTES, PROBE_STEP
 from .errors import AeroLabError, UsageError
 
@@ -202,6 +202,7 @@ def probe_command(
 
 app.command("proxy")(cli_server.proxy_command)
 app.command("relay")(cli_server.relay_command)
+app.command("reproduce")(cli_reproduce.reproduce_command)
 
 
 @app.command("bench")

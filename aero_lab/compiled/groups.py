@@ -23,8 +23,14 @@ KERNEL_MODULES: dict[str, tuple[str, ...]] = {
     ),
     "cpu": ("aero_lab.cpu.kernels", "aero_lab.machine.kernels"),
     "nic": ("aero_lab.nic.kernels",),
+    "reproduce": ("aero_lab.experiment.reproduce.race",),
 }
 """Modules whose kernels :func:`~.registry.warmup` compiles, by group: one group pays nothing for another."""
 
-ROOMS = {"aero_lab.cpu.": "cpu", "aero_lab.machine.": "cpu", "aero_lab.nic.": "nic"}
+ROOMS = {
+    "aero_lab.cpu.": "cpu",
+    "aero_lab.machine.": "cpu",
+    "aero_lab.nic.": "nic",
+    "aero_lab.experiment.": "reproduce",
+}
 """Rooms whose kernels are of another group than ``network``."""

@@ -365,6 +365,21 @@ TWINS: dict[str, dict[str, str]] = {
     "tests/cpu/test_x87_transcendental.py::test_powers_of_two": {
         "aero_lab.cpu.x87_trans": "exp2_minus_1",
     },
+    "tests/experiment/test_reproduce.py::test_a_back_off_that_is_kept_costs_what_it_should": {
+        "aero_lab.experiment.reproduce.race": "after_step",
+    },
+    "tests/experiment/test_reproduce.py::test_going_back_sends_everything_again_and_arrives": {
+        "aero_lab.experiment.reproduce.race": "before_step go_back known",
+    },
+    "tests/experiment/test_reproduce.py::test_means_are_those_of_a_window_in_flight": {
+        "aero_lab.experiment.reproduce.race": "measure",
+    },
+    "tests/experiment/test_reproduce.py::test_readers_that_say_and_remember_less": {
+        "aero_lab.experiment.reproduce.race": "refused",
+    },
+    "tests/experiment/test_reproduce.py::test_the_compiled_race_is_the_plain_one": {
+        "aero_lab.experiment.reproduce.race": "race read",
+    },
     "tests/framing/test_l2_tunnel.py::test_decap_is_its_twin": {
         "aero_lab.framing.l2_tunnel": "decap",
     },

@@ -73,7 +73,7 @@ def test_floors_import_downwards_only():
                 "tunnels hops",
                 "handles handles_linux handles_qemu handles_replay handles_shell "
                 "injection forward lab forking experiment bench",
-                "cli cli_guest cli_server",
+                "cli cli_guest cli_reproduce cli_server",
             ]
         )
         for name in names.split()

@@ -1,0 +1,46 @@
+"""Published figures, reproduced in virtual time: theirs, ours, their ratio, a verdict.
+
+One module each; ``reproduce(name)`` runs one, ``names()`` lists them. See docs/reproductions.md.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from ...compiled.registry import warmup
+from ...errors import UsageError
+from .base import Progress, Report, Row, silent
+
+CATALOGUE = {
+    "smoltcp": "smoltcp",
+    "stop-and-wait": "stop_and_wait",
+}
+"""Names, and the modules that have ``TITLE``, ``SOURCE`` and ``run(seeds, quick, progress)``."""
+SEEDS_MAX = 10_000
+
+
+def names() -> dict[str, str]:
+    """Every reproduction by name, with its title."""
+    return {name: import_module(f".{module}", __name__).TITLE for name, module in CATALOGUE.items()}
+
+
+def check(name: str, seeds: int | None) -> None:
+    """Refuse what cannot be run, before anything runs."""
+    if name not in CATALOGUE:
+        raise UsageError(f"no reproduction {name!r}; there are {', '.join(CATALOGUE)}")
+    if seeds is not None and not 1 <= seeds <= SEEDS_MAX:
+        raise UsageError(f"seeds must be 1 to {SEEDS_MAX}, not {seeds}")
+
+
+def reproduce(name: str, quick: bool = False, seeds: int | None = None, progress: Progress = silent) -> Report:
+    """Run the reproduction ``name`` in virtual time.
+
+    ``quick`` runs a part of its cases with few seeds, in seconds; ``seeds`` sets how many there are, where anything is
+    random. The report has the rows, the notes and :attr:`~.base.Report.verdict`.
+    """
+    check(name, seeds)
+    warmup(True, "reproduce")
+    return import_module(f".{CATALOGUE[name]}", __name__).run(seeds, quick, progress)
+
+
+__all__ = ["CATALOGUE", "Report", "Row", "check", "names", "reproduce"]

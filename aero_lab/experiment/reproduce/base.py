@@ -1,0 +1,153 @@
+"""What a reproduction is, and what it reports: rows of *theirs* and *ours*, and a verdict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...tables import html_table, text_table
+
+if TYPE_CHECKING:
+    import pandas
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Progress = Callable[[int, int, str], None]
+"""Called with how many runs are done, how many there are, and what is running."""
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """No progress shown."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One published figure beside ours."""
+
+    case: str
+    theirs: float | None
+    ours: float | None
+    """The mean over the seeds."""
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    """The least and the greatest of our seeds, where there are several."""
+    ok: bool | None = None
+    """Whether ours holds theirs; None where nothing is judged."""
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours over theirs."""
+        return self.ours / self.theirs if self.theirs and self.ours is not None else None
+
+
+@dataclass
+class Report:
+    """What :func:`reproduce` returns: shows itself in a notebook and prints itself in a terminal."""
+
+    name: str
+    title: str
+    source: str
+    """Where the published figures stand."""
+    rows: list[Row]
+    notes: list[str] = field(default_factory=list)
+    """What explains the rows, one sentence or two each."""
+    quick: bool = False
+    seeds: int = 1
+
+    @property
+    def verdict(self) -> bool:
+        """Whether everything that is judged holds."""
+        judged = [row.ok for row in self.rows if row.ok is not None]
+        return bool(judged) and all(judged)
+
+    @property
+    def last_line(self) -> str:
+        """``verdict: yes`` or ``verdict: no``."""
+        return f"verdict: {'yes' if self.verdict else 'no'}"
+
+    def frame(self) -> pandas.DataFrame:
+        """One row a figure."""
+        import pandas
+
+        return pandas.DataFrame([{**asdict(row), "ratio": row.ratio} for row in self.rows])
+
+    def document(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "schema": 1,
+            "reproduction": self.name,
+            "title": self.title,
+            "source": self.source,
+            "quick": self.quick,
+            "seeds": self.seeds,
+            "verdict": self.verdict,
+            "rows": [{**asdict(row), "ratio": row.ratio} for row in self.rows],
+            "notes": self.notes,
+        }
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        spread = any(row.low is not None for row in self.rows)
+        head = ["case", "theirs", "ours", "ratio", *(["our seeds"] if spread else []), "unit", "holds", "note"]
+        body = []
+        for row in self.rows:
+            ratio = "" if row.ratio is None else f"{row.ratio:.3f}"
+            between = "" if row.low is None or row.high is None else f"{number(row.low)} to {number(row.high)}"
+            holds = "" if row.ok is None else "yes" if row.ok else "no"
+            cells = [row.case, number(row.theirs), number(row.ours), ratio, *([between] if spread else [])]
+            body.append([*cells, row.unit, holds, row.note])
+        return head, body
+
+    def text(self) -> str:
+        """As a terminal shows it, the verdict in the last line."""
+        head, body = self._cells()
+        table = text_table(head, body, right=range(1, len(head) - 3))
+        return "\n".join(
+            [self.title, f"theirs: {self.source}", f"ours: {self._ours()}", "", table, "", *self.notes, self.last_line]
+        )
+
+    def _ours(self) -> str:
+        seeds = "one seed" if self.seeds == 1 else f"{self.seeds} seeds"
+        return f"virtual time, {seeds}{', the quick form' if self.quick else ''}"
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        head, body = self._cells()
+        return html_table(head, body, f"{self.title} ({self._ours()}; {self.last_line})")
+
+
+def number(value: float | None) -> str:
+    """Four digits that matter, or nothing."""
+    if value is None:
+        return ""
+    if value == 0 or 0.001 <= abs(value) < 1e6:
+        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:.3g}"
+
+
+def spread(case: str, theirs: float, values: Sequence[float], unit: str, note: str = "") -> Row:
+    """A row that holds when the published figure lies among ours."""
+    low, high = min(values), max(values)
+    return Row(case, theirs, sum(values) / len(values), unit, low, high, low <= theirs <= high, note)
+
+
+def within(case: str, theirs: float, ours: float, tolerance: float, unit: str, note: str = "") -> Row:
+    """A row that holds when ours is as theirs, give or take ``tolerance`` of it."""
+    return Row(case, theirs, ours, unit, ok=abs(ours - theirs) <= tolerance * abs(theirs), note=note)
+
+
+def each(run: Callable[[Item], Result], items: Iterable[Item], progress: Progress, what: str) -> list[Result]:
+    """``run`` of every item, in order, on as many threads as there are processors: the compiled loop holds no lock."""
+    todo = list(items)
+    out: list[Result] = []
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for result in pool.map(run, todo):
+            out.append(result)
+            progress(len(out), len(todo), what)
+    return out

@@ -1,0 +1,236 @@
+"""The compiled scheduler of :class:`~.pair.Pair`: two stacks, the two directions of a link, a sender and a reader.
+
+One turn steps the sender's stack, lets its program write, steps the reader's, lets its program read, and moves both
+directions of the link; then time jumps to the next deadline of the four. So a transfer of millions of segments is one
+call. The programs are the plainest there are: one keeps its send buffer full until ``total`` bytes are written, the
+other reads whatever has come, at once.
+"""
+
+from __future__ import annotations
+
+from ...compiled.memory import u8, u32_field
+from ...compiled.registry import BYTES, I64, READ_ONLY, entry, kernel, types
+from ...limits import NEVER
+from ...link import pipe
+from ...rings.frame_ring import count, descriptor, frame_len, frame_off, release
+from ...stack import core
+from ...stack.recovery import RECOVERY_TIMEOUT
+from ...stack.states import State
+from ...stack.tcp_output import send_ack, tcp_output
+from ...stack.world import C_T, SEG_RETRANSMITTED, SEGS_T, TCBS_T, W_T, WORLDS_T, rearm, unwrap
+
+u32 = u32_field(0)
+NUMBERS = types.Array(types.int64, 1, "C")
+AREAS = types.Array(types.float64, 1, "C")
+
+# Words of the control array.
+NOW, TOTAL, WRITTEN, READ, TURNS, DEADLINE, SLOT_A, SLOT_B = range(8)
+KEPT_BACKOFF, GO_BACK_N, FAST_BACKOFF, BATCHED_ACK, DUPLICATE_LIMIT, HOLES = range(8, 14)
+RTO_KEPT, TIMEOUTS_SEEN, DUPLICATES_SEEN, DUPLICATE_AT, SENT_TO, REWOUND = range(14, 20)
+LAST_AT, FROM, FIRST_READ_AT, SHORT_READ, REFUSED = range(20, 25)
+WORDS = 32
+AREA_CWND, AREA_FLIGHT = range(2)
+DONE, OUT_OF_TIME, BROKEN = 1, 2, 3
+TURNS_AT_ONCE = 1 << 22
+"""Turns of one call; between calls the interpreter may be interrupted."""
+TCP_SEQ, TCP_ACK, TCP_OFFSET = 24, 28, 32
+"""Where a bare IPv4 packet without options has TCP's numbers and data offset."""
+
+
+@kernel(I64(W_T, C_T, SEGS_T, BYTES, BYTES, NUMBERS, I64, I64))
+def go_back(W, c, segs, heap, tx, z, longer, now):
+    """Forget what was sent and send it again from the first unacknowledged byte, cut anew; if it must be ``longer``,
+    the RTO doubles."""
+    if longer:
+        z[RTO_KEPT] = min(2 * z[RTO_KEPT], W.tcp_rto_max)
+    z[SENT_TO] = max(z[SENT_TO], c.snd_nxt)
+    z[REWOUND] = z[SENT_TO]
+    c.rto = z[RTO_KEPT]
+    c.backoff = 0
+    c.t_rto = NEVER
+    c.tail = c.head
+    c.lost_bytes = 0
+    c.sacked_bytes = 0
+    c.snd_nxt = c.snd_una
+    tcp_output(W, c, segs, heap, tx, now)
+    return rearm(W, c)
+
+
+@kernel(I64(W_T, C_T, SEGS_T, I64, I64))
+def known(W, c, segs, ack, now):
+    """Data that was forgotten has arrived after all: it counts as sent, so that its acknowledgement is believed."""
+    s = segs[c.slot * W.segq + (c.tail & W.segq_mask)]
+    s.seq = c.snd_nxt
+    s.end = ack
+    s.xmit_at = now
+    s.flags = SEG_RETRANSMITTED
+    c.tail = c.tail + 1
+    c.snd_nxt = ack
+    return 0
+
+
+@kernel(I64(W_T, C_T, SEGS_T, BYTES, BYTES, BYTES, NUMBERS, I64))
+def before_step(W, c, segs, heap, rx, tx, z, now):
+    """Go-back-N: take the retransmission timer and the recovery out of our hands."""
+    c.recovery = RECOVERY_TIMEOUT
+    c.recovery_point = NEVER
+    z[DUPLICATES_SEEN] = c.dup_acks
+    for i in range(count(rx)):
+        ack = unwrap(u32(rx, frame_off(rx, descriptor(rx, i)) + TCP_ACK), c.snd_una)
+        if ack > c.snd_nxt and ack <= z[SENT_TO] and c.tail - c.head < W.segq - 4:
+            known(W, c, segs, ack, now)
+    if c.t_rto <= now and count(rx) == 0 and c.snd_nxt > c.snd_una:
+        c.timeouts = c.timeouts + 1
+        go_back(W, c, segs, heap, tx, z, 1, now)
+    return 0
+
+
+@kernel(I64(W_T, C_T, SEGS_T, BYTES, BYTES, NUMBERS, I64))
+def after_step(W, c, segs, heap, tx, z, now):
+    """Back-off that is kept, and the third duplicate of those that go back."""
+    z[RTO_KEPT] = c.rto  # a sample has changed it, or nothing has
+    if z[GO_BACK_N]:
+        if z[DUPLICATES_SEEN] < 3 and c.dup_acks >= 3:
+            go_back(W, c, segs, heap, tx, z, z[FAST_BACKOFF], now)
+        if c.snd_una < z[REWOUND]:
+            for k in range(c.head, c.tail):
+                s = segs[c.slot * W.segq + (k & W.segq_mask)]
+                if s.end <= z[REWOUND] and s.flags & SEG_RETRANSMITTED == 0:
+                    s.flags = s.flags | SEG_RETRANSMITTED
+                    c.retransmits = c.retransmits + 1
+        z[SENT_TO] = max(z[SENT_TO], c.snd_nxt)
+    elif c.timeouts != z[TIMEOUTS_SEEN]:
+        z[TIMEOUTS_SEEN] = c.timeouts
+        z[RTO_KEPT] = min(2 * z[RTO_KEPT], W.tcp_rto_max)
+        c.rto = z[RTO_KEPT]
+        c.backoff = 0
+        if c.t_rto < NEVER:
+            c.t_rto = now + c.rto
+        rearm(W, c)
+    return 0
+
+
+@kernel(I64(C_T, BYTES, NUMBERS, I64))
+def refused(c, rx, z, now):
+    """Whether a reader with other habits throws the next packet away: the duplicate that it would only answer, or data
+    behind one hole more than it remembers."""
+    at = frame_off(rx, descriptor(rx, 0))
+    size = frame_len(rx, descriptor(rx, 0)) - 20 - (u8(rx, at + TCP_OFFSET) >> 4) * 4
+    if size <= 0:
+        return 0
+    seq = unwrap(u32(rx, at + TCP_SEQ), c.rcv_nxt)
+    if z[DUPLICATE_LIMIT] and seq + size <= c.rcv_nxt:
+        if now < z[DUPLICATE_AT]:
+            return 1
+        z[DUPLICATE_AT] = now + z[DUPLICATE_LIMIT]
+    if z[HOLES] and seq > c.rcv_nxt and c.blocks >= z[HOLES]:
+        for i in range(c.blocks):
+            if seq <= c.block_r[i] and seq + size >= c.block_l[i]:
+                return 0
+        return 1
+    return 0
+
+
+@kernel(I64(WORLDS_T, TCBS_T, BYTES, BYTES, NUMBERS, I64))
+def read(world, tcb, heap, tx, z, now):
+    """The reader's program takes all there is. With *batched* acknowledgements one is sent for all that has come at an
+    instant when it is more than a segment, and another when reading has doubled the window."""
+    W, c = world[0], tcb[z[SLOT_B]]
+    come = c.rcv_nxt - c.rcv_read
+    if z[BATCHED_ACK] == 0:
+        if come > 0:
+            core.consume(world, tcb, heap, tx, z[SLOT_B], come, now)
+    else:
+        if c.rcv_nxt - c.last_ack_sent > c.peer_mss:
+            send_ack(W, c, heap, tx, now)
+            rearm(W, c)
+        if come > 0:
+            c.rcv_read = c.rcv_nxt
+            if c.blocks == 0:
+                c.recv_base = c.rcv_nxt
+            if core.furthest_edge(c) - c.rcv_nxt >= 2 * (c.rcv_adv - c.rcv_nxt):
+                send_ack(W, c, heap, tx, now)
+                rearm(W, c)
+    z[READ] = z[READ] + come
+    return come
+
+
+@kernel(I64(C_T, NUMBERS, AREAS, I64))
+def measure(c, z, areas, now):
+    """Areas under the congestion window and the flight, in byte seconds, from the moment when FROM bytes were read."""
+    if z[READ] >= z[FROM]:
+        past = (now - z[LAST_AT]) * 1e-9
+        areas[AREA_CWND] = areas[AREA_CWND] + past * c.cwnd
+        areas[AREA_FLIGHT] = areas[AREA_FLIGHT] + past * (c.snd_nxt - c.snd_una)
+        if z[FIRST_READ_AT] == 0:
+            z[FIRST_READ_AT] = now
+            z[SHORT_READ] = z[READ]
+    z[LAST_AT] = now
+    return 0
+
+
+@entry
+@kernel(
+    I64(
+        *(WORLDS_T, TCBS_T, SEGS_T, BYTES, BYTES, BYTES, BYTES, core.REASMS_T, BYTES),
+        *(WORLDS_T, TCBS_T, SEGS_T, BYTES, BYTES, BYTES, BYTES, core.REASMS_T, BYTES),
+        *(BYTES, BYTES, BYTES, BYTES, BYTES, BYTES),
+        *(READ_ONLY, NUMBERS, AREAS, I64),
+    )
+)
+def race(
+    a_world, a_tcb, a_segs, a_heap, a_rx, a_tx, a_up, a_reasm, a_arena,
+    b_world, b_tcb, b_segs, b_heap, b_rx, b_tx, b_up, b_reasm, b_arena,
+    there, there_in, there_out, back, back_in, back_out,
+    data, z, areas, most,
+):  # fmt: skip
+    """Up to ``most`` turns. 0 when there is more to do, DONE, OUT_OF_TIME, or BROKEN when a connection is gone or
+    nothing is due any more."""
+    a, b = a_tcb[z[SLOT_A]], b_tcb[z[SLOT_B]]
+    A = a_world[0]
+    careful = z[DUPLICATE_LIMIT] or z[HOLES]
+    now = z[NOW]
+    for _ in range(most):
+        z[TURNS] = z[TURNS] + 1
+        if core.next_due(a_world, a_reasm, a_rx, a_tx, now) <= now:
+            if z[GO_BACK_N]:
+                before_step(A, a, a_segs, a_heap, a_rx, a_tx, z, now)
+            core.step(a_world, a_tcb, a_segs, a_heap, a_rx, a_tx, a_up, a_reasm, a_arena, 64, now)
+            if z[KEPT_BACKOFF]:
+                after_step(A, a, a_segs, a_heap, a_tx, z, now)
+        left = z[TOTAL] - z[WRITTEN]
+        if left > 0:
+            room = min(left, a.send_size - (a.snd_end - max(a.snd_una, a.iss + 1)), len(data))
+            if room > 0:
+                z[WRITTEN] = z[WRITTEN] + core.write(a_world, a_tcb, a_segs, a_heap, a_tx, z[SLOT_A], data[:room], now)
+        if careful:
+            for _ in range(count(b_rx)):
+                if refused(b, b_rx, z, now):
+                    z[REFUSED] = z[REFUSED] + 1
+                    release(b_rx, 1)
+                else:
+                    core.step(b_world, b_tcb, b_segs, b_heap, b_rx, b_tx, b_up, b_reasm, b_arena, 1, now)
+        if core.next_due(b_world, b_reasm, b_rx, b_tx, now) <= now:
+            core.step(b_world, b_tcb, b_segs, b_heap, b_rx, b_tx, b_up, b_reasm, b_arena, 64, now)
+        read(b_world, b_tcb, b_heap, b_tx, z, now)
+        if z[READ] >= z[TOTAL]:
+            z[NOW] = now
+            return DONE
+        if a.state != State.ESTABLISHED or b.state != State.ESTABLISHED:
+            z[NOW] = now
+            return BROKEN
+        pipe.step(there, there_in, there_out, now)
+        pipe.step(back, back_in, back_out, now)
+        due = min(core.next_due(a_world, a_reasm, a_rx, a_tx, now), core.next_due(b_world, b_reasm, b_rx, b_tx, now))
+        due = min(due, pipe.poll_at(there, there_in, there_out, now), pipe.poll_at(back, back_in, back_out, now))
+        if due >= NEVER:
+            z[NOW] = now
+            return BROKEN
+        if due > now:
+            if due > z[DEADLINE]:
+                z[NOW] = now
+                return OUT_OF_TIME
+            measure(a, z, areas, due)
+            now = due
+    z[NOW] = now
+    return 0

@@ -1,0 +1,101 @@
+"""smoltcp's network simulation: how fast one flow is over buffer size and loss, without congestion control."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ...limits import MS, SECOND
+from ...link.stages import Delay, Loss
+from ...stack import TcpConfig
+from .base import Progress, Report, Row, each, number, spread, within
+from .pair import OURS, Habits, Outcome, Pair
+
+TITLE = "smoltcp netsim: one flow over buffer size and loss, no congestion control"
+SOURCE = "smoltcp (0BSD), tests/snapshots/netsim__netsim.snap, commit 5393f8853a9e"
+BYTES = 10 << 20
+LOSS = (0.0, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+SINGLE_FLOW: dict[int, tuple[float, ...]] = {
+    128: (1279.98, 1255.76, 1054.15, 886.36, 538.66, 227.84, 33.99, 7.18),
+    256: (2559.91, 2507.27, 2100.03, 1770.30, 1070.71, 468.24, 66.71, 14.35),
+    512: (5119.63, 5011.95, 4172.36, 3531.57, 2098.73, 942.38, 144.73, 29.45),
+    1024: (10238.50, 10023.19, 8340.90, 7084.25, 4003.34, 1869.94, 290.74, 60.92),
+    2048: (17535.11, 17171.82, 14093.50, 11963.68, 7399.06, 3416.41, 690.50, 126.57),
+    4096: (35062.41, 33859.80, 26937.41, 21886.99, 14073.67, 7870.66, 1603.60, 401.79),
+    8192: (77374.28, 72992.18, 58490.74, 46527.73, 29421.45, 15515.23, 3737.20, 710.80),
+    16384: (161842.28, 159310.62, 127090.53, 104233.16, 55319.33, 27269.28, 7654.51, 1277.32),
+    32768: (322944.88, 314779.73, 219670.76, 166587.86, 76626.48, 37774.62, 6079.34, 1156.40),
+}
+"""Bytes a second: 10 MiB one way, RTT 100 ms split evenly, MTU 1514 with the Ethernet header, unlimited rate,
+independent random loss each way, equal send and receive buffers, ACK delay 10 ms, RTO initially and at least 1 s."""
+TCP = TcpConfig(
+    mss=1460,
+    timestamps=False,
+    sack=False,
+    congestion="none",
+    rto_initial=SECOND,
+    rto_min=SECOND,
+    data_retries=0,
+    syn_retries=1000,
+    delack_time=10 * MS,
+)
+KEPT = Habits(kept_backoff=True)
+BACK_N = replace(KEPT, go_back_n=True, fast_backoff=True)
+BATCHED = replace(BACK_N, batched_ack=True)
+THEIRS = replace(BATCHED, duplicate_limit=SECOND, holes=4)
+SWITCHES = (
+    ("kept back-off", KEPT),
+    ("and go-back-N", BACK_N),
+    ("and one ACK for what came at once", BATCHED),
+    ("and one answer a second to duplicates, four holes", THEIRS),
+)
+"""Habits of smoltcp's that ours has not, switched on one after the other."""
+LOSSLESS = 0.01
+SEEDS, SEEDS_SMALL, SMALL = 20, 8, 2048
+"""Seeds for buffers of SMALL and more, and below: there a run has ten times the round trips and scatters less."""
+
+
+def run_flow(buffer: int, loss: float, seed: int = 1, habits: Habits = OURS, size: int = BYTES) -> Outcome:
+    """One cell, one seed."""
+    stages = [Loss(loss), Delay(50 * MS)] if loss else [Delay(50 * MS)]
+    tcp = replace(TCP, send_buffer=buffer, recv_buffer=buffer)
+    return Pair(stages, stages, tcp, seed=seed, habits=habits).run(size)
+
+
+def rates(buffer: int, loss: float, seeds: int, habits: Habits = OURS) -> list[float]:
+    """Bytes a second of each seed; without loss they are all the same."""
+    return [run_flow(buffer, loss, 1 + s, habits).bytes_per_second for s in range(seeds if loss else 1)]
+
+
+def cell(buffer: int, loss: float, seeds: int) -> Row:
+    """Ours beside theirs; when that does not hold, the first switch that makes it hold, or what all of them give."""
+    theirs = SINGLE_FLOW[buffer][LOSS.index(loss)]
+    case = f"{buffer} bytes, loss {loss:.1%}"
+    mine = rates(buffer, loss, seeds)
+    if not loss:
+        return within(case, theirs, mine[0], LOSSLESS, "B/s")
+    row = spread(case, theirs, mine, "B/s")
+    if row.ok:
+        return row
+    for name, habits in SWITCHES:
+        values = rates(buffer, loss, seeds, habits)
+        between = f"{number(min(values))} to {number(max(values))}"
+        if min(values) <= theirs <= max(values):
+            return replace(row, ok=True, note=f"{name}: {between}")
+    return replace(row, note=f"with all switches {between}")
+
+
+def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
+    """The table. The quick form has a few of its cells."""
+    many = seeds or (3 if quick else SEEDS)
+    few = min(many, SEEDS_SMALL)
+    buffers = (2048, 4096, 16384) if quick else tuple(SINGLE_FLOW)
+    losses = (0.0, 0.001, 0.01) if quick else LOSS
+    cells = [(buffer, loss, many if buffer >= SMALL else few) for buffer in buffers for loss in losses]
+    rows = each(lambda c: cell(*c), cells, progress, "cells")
+    notes = [
+        "Without loss a flow is stopped by its buffer and by Nagle's rule: a buffer that is no whole number of "
+        "segments goes out in turns, one round trip with the whole segments, the next with all of it.",
+        "A cell holds when theirs lies among our seeds; where it does not, the note names the habit of theirs that "
+        "brings it there when switched on in ours, and our seeds with it.",
+    ]
+    return Report("smoltcp", TITLE, SOURCE, rows, notes, quick, many)

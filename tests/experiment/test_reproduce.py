@@ -1,0 +1,143 @@
+"""Reproductions: the compiled race against a plain one, the habits of other TCPs, the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from aero_lab import cli
+from aero_lab.errors import UsageError
+from aero_lab.experiment.reproduce import names, reproduce
+from aero_lab.experiment.reproduce.base import Report, Row
+from aero_lab.experiment.reproduce.pair import Habits, Pair
+from aero_lab.experiment.reproduce.smoltcp import BYTES, LOSS, SINGLE_FLOW, run_flow
+from aero_lab.limits import MS, NEVER, SECOND
+from aero_lab.link.stages import Delay, Loss, Rate
+from aero_lab.stack import TcpConfig
+
+VECTORS = Path("/work/shared/vectors/smoltcp-netsim.json")
+MIX = [
+    TcpConfig(send_buffer=4096, recv_buffer=4096, rto_min=SECOND, sack=False, congestion="none"),
+    TcpConfig(send_buffer=1 << 16, recv_buffer=1 << 16, congestion="cubic"),
+    TcpConfig(send_buffer=1 << 15, recv_buffer=1 << 15, congestion="newreno", rack=False, delack_segments=1),
+]
+
+
+def plain_race(pair: Pair, total: int) -> tuple[int, int, int]:
+    """The same turns by the calls of the socket layer: time, segments out, acknowledgements out."""
+    near = pair.sender._connections
+    a = next(iter(near.values()))
+    b = next(iter(pair.reader._connections.values()))
+    written = read = 0
+    for _ in range(1_000_000):
+        now = pair.now
+        if pair.sender.poll_at(now) <= now:
+            pair.sender.step(now)
+        if written < total:
+            written += a.write(bytes(min(a.room, total - written)), now)
+        if pair.reader.poll_at(now) <= now:
+            pair.reader.step(now)
+        come = b.readable
+        if come:
+            read += come
+            b.consume(come, now)
+        if read >= total:
+            return now, a.info()["segs_out"], b.info()["segs_out"]
+        pair.there.step(now)
+        pair.back.step(now)
+        due = min(node.poll_at(now) for node in (pair.sender, pair.reader, pair.there, pair.back))
+        assert due < NEVER
+        pair.now = max(now, due)
+    raise AssertionError("it never ends")
+
+
+@pytest.mark.parametrize("tcp", MIX)
+@pytest.mark.parametrize("loss", [0.0, 0.03])
+def test_the_compiled_race_is_the_plain_one(tcp, loss):
+    stages = [Rate(20_000_000, 30_000), Loss(loss), Delay(10 * MS)]
+    outcome = Pair(stages, stages, tcp, seed=5).run(200_000)
+    assert outcome.ok and outcome.bytes == 200_000
+    assert plain_race(Pair(stages, stages, tcp, seed=5), 200_000) == (outcome.ns, outcome.segments, outcome.acks)
+
+
+def test_a_back_off_that_is_kept_costs_what_it_should():
+    ours, kept = (run_flow(512, 0.2, 3, habits, 100_000) for habits in (Habits(), Habits(kept_backoff=True)))
+    assert (ours.lost, ours.timeouts) == (kept.lost, kept.timeouts)  # with one segment in flight it meets the same
+    assert kept.ns > 1.5 * ours.ns
+
+
+def test_going_back_sends_everything_again_and_arrives():
+    habits = Habits(kept_backoff=True, go_back_n=True, fast_backoff=True)
+    ours, back = (run_flow(32768, 0.02, 3, h, 400_000) for h in (Habits(kept_backoff=True), habits))
+    assert back.ok and back.bytes == ours.bytes
+    assert back.retransmissions > 5 * ours.retransmissions
+    assert run_flow(4096, 0.3, 2, habits, 50_000).ok  # timeouts, and data acknowledged that was forgotten
+
+
+def test_readers_that_say_and_remember_less():
+    habits = Habits(kept_backoff=True, go_back_n=True, fast_backoff=True)
+    back = run_flow(32768, 0.1, 3, habits, 400_000)
+    batched = run_flow(32768, 0.0, 1, Habits(batched_ack=True), 400_000)
+    assert batched.acks < 0.4 * run_flow(32768, 0.0, 1, Habits(), 400_000).acks
+    silent = run_flow(32768, 0.1, 3, Habits(True, True, True, duplicate_limit=SECOND), 400_000)
+    assert silent.ok and silent.refused > 10 and silent.acks < back.acks
+    forgetful = run_flow(32768, 0.1, 3, Habits(True, True, True, holes=1), 400_000)
+    assert forgetful.ok and forgetful.refused > 10 and back.refused == 0
+
+
+def test_means_are_those_of_a_window_in_flight():
+    tcp = TcpConfig(mss=1000, timestamps=False, congestion="none", send_buffer=10_000, delack_segments=1)
+    outcome = Pair([Delay(50 * MS)], [Delay(50 * MS)], tcp).run(1_000_000, settle=100_000)
+    assert outcome.mean_flight == pytest.approx(10, rel=0.02)
+    assert outcome.settled_rate == pytest.approx(100_000, rel=0.01)
+
+
+def test_figures_carried_are_those_of_the_vectors():
+    if not VECTORS.exists():
+        pytest.skip("the vectors are not here")
+    table = json.loads(VECTORS.read_text())["single_flow"]
+    assert table["loss"] == list(LOSS)
+    assert {int(k): tuple(v) for k, v in table["rows"].items()} == SINGLE_FLOW
+
+
+@pytest.mark.parametrize("buffer", SINGLE_FLOW)
+def test_without_loss_ours_is_theirs_within_a_percent(buffer):
+    assert run_flow(buffer, 0.0, size=BYTES).bytes_per_second == pytest.approx(SINGLE_FLOW[buffer][0], rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["stop-and-wait"])
+def test_quick_forms_hold(name):
+    report = reproduce(name, quick=True)
+    assert report.verdict, report.text()
+    assert report.text().splitlines()[-1] == "verdict: yes"
+
+
+def test_a_verdict_needs_rows_that_hold():
+    def report(*held: bool | None) -> Report:
+        return Report("n", "t", "s", [Row("c", 1.0, 1.0, "u", ok=ok) for ok in held])
+
+    assert not report().verdict and not report(None).verdict and not report(True, False).verdict
+    assert report(True, None).verdict
+    assert report(False).last_line == "verdict: no"
+    assert "<td>no</td>" in report(False)._repr_html_()
+
+
+def test_command(capsys, monkeypatch):
+    assert cli.run(["reproduce", "--list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(names())
+    assert cli.run(["reproduce", "stop-and-wait", "--quick", "--json", "-"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["verdict"] is True and document["rows"][0]["ratio"] == pytest.approx(1, rel=0.02)
+    monkeypatch.setattr("aero_lab.experiment.reproduce.stop_and_wait.TOLERANCE", 1e-9)
+    assert cli.run(["reproduce", "stop-and-wait", "--quick"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "verdict: no"
+
+
+@pytest.mark.parametrize("line", [["reproduce"], ["reproduce", "nothing"], ["reproduce", "smoltcp", "--seeds", "0"]])
+def test_mistakes_are_one_line(line, capsys):
+    assert cli.run(line) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    with pytest.raises(UsageError):
+        reproduce("nothing")
