@@ -70,10 +70,11 @@ def test_a_back_off_that_is_kept_costs_what_it_should():
 
 def test_going_back_sends_everything_again_and_arrives():
     habits = Habits(kept_backoff=True, go_back_n=True, fast_backoff=True)
-    ours, back = (run_flow(32768, 0.02, 3, h, 400_000) for h in (Habits(kept_backoff=True), habits))
+    ours, back = (run_flow(32768, 0.1, 4, h, 100_000) for h in (Habits(kept_backoff=True), habits))
     assert back.ok and back.bytes == ours.bytes
-    assert back.retransmissions > 5 * ours.retransmissions
-    assert run_flow(4096, 0.3, 2, habits, 50_000).ok  # timeouts, and data acknowledged that was forgotten
+    assert back.retransmissions > 2 * ours.retransmissions
+    # What exactly happens is a matter of every rule: three duplicates, timeouts, forgotten data that had arrived.
+    assert (back.retransmissions, back.timeouts, back.ns // MS) == (41, 4, 7010)
 
 
 def test_readers_that_say_and_remember_less():
