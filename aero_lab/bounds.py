@@ -353,3 +353,22 @@ SWEEP_ATTEMPTS = 3
 """Times that a run is tried whose process ended on the way."""
 SWEEP_TASKS = 1_000
 """Runs that are with a Dask scheduler at once."""
+# The simulated hop ----------------------------------------------------------------------------------------------------
+SIMULATED_QUEUE = 256 << 10
+"""Bytes of a channel's connection that are looked at in one go."""
+
+# Links ----------------------------------------------------------------------------------------------------------------
+AQM_QUEUE = 1000 * 1514
+"""Bytes of a managed queue when none are named: Linux' 1000 packets (CoDel, PIE) of Ethernet's largest."""
+AQM_FLOWS, AQM_FLOWS_MOST = 1024, 4096
+"""Queues of FQ-CoDel (RFC 8290 section 5.2.3), and most of them."""
+AQM_QUANTUM, AQM_QUANTUM_LEAST = 1514, 256
+"""Bytes that a flow may send in a round (RFC 8290 section 5.2.4), and the fewest."""
+AQM_INTERVAL_LEAST = 1_000_000
+"""Nanoseconds between two looks at a managed queue, at least."""
+OUTAGE_MOST = 3600 * 10**9
+"""Nanoseconds that an outage may last or be waited for."""
+TRACE_MOST, TRACE_BYTES = 1_000_000, 16 << 20
+"""Entries of a recording of loss or rate, and bytes of its file."""
+TRACE_SHOWN = 64
+"""Characters of a recording without a name that a line about a link shows as they are."""

@@ -6,6 +6,39 @@ two frame rings, out of the stages in :mod:`.stages`.
 
 from .direction import LinkDirection
 from .link import Link
-from .stages import Corrupt, Delay, Duplicate, Hold, Loss, Rate, Reorder, Stage
+from .stages import (
+    Corrupt,
+    Delay,
+    Duplicate,
+    GilbertElliott,
+    Hold,
+    Line,
+    Loss,
+    Outage,
+    Rate,
+    RecordedLoss,
+    Reorder,
+    Stage,
+    Stall,
+)
+from .traces import LossTrace, RateTrace
 
-__all__ = ["Corrupt", "Delay", "Duplicate", "Hold", "Link", "LinkDirection", "Loss", "Rate", "Reorder", "Stage"]
+__all__ = [
+    "Corrupt",
+    "Delay",
+    "Duplicate",
+    "GilbertElliott",
+    "Hold",
+    "Line",
+    "Link",
+    "LinkDirection",
+    "Loss",
+    "LossTrace",
+    "Outage",
+    "Rate",
+    "RateTrace",
+    "RecordedLoss",
+    "Reorder",
+    "Stage",
+    "Stall",
+]

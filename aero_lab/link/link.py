@@ -5,39 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from ..bounds import AQM_QUEUE
 from ..errors import UsageError
 from ..limits import LINK_BYTES, LINK_BYTES_MAX, LINK_BYTES_MIN, LINK_QUEUE, MS, SECOND
 from ..rings.frame_ring import FrameRing
 from .direction import LinkDirection, Random
+from .knobs import KNOBS, UP_DOWN, yes_no
 from .profiles import PROFILES
-from .stages import Corrupt, Delay, Duplicate, Hold, Loss, Rate, Reorder, Stage
-from .units import bits_per_second, byte_count, nanoseconds, probability, rate_text, size_text, time_text
+from .stages import (
+    Corrupt,
+    Delay,
+    Duplicate,
+    GilbertElliott,
+    Hold,
+    Line,
+    Loss,
+    Rate,
+    RecordedLoss,
+    Reorder,
+    Stage,
+    Stall,
+)
+from .units import nanoseconds
 
+NOTHING = "no impairment"
 REORDER_BY = 1 * MS
 """How long a reordered frame is held back when the link names neither a time nor a delay."""
-
-_UP_DOWN = {
-    "loss": probability,
-    "rate": bits_per_second,
-    "queue": byte_count,
-    "duplicate": probability,
-    "reorder": probability,
-    "corrupt": probability,
-    "jitter": nanoseconds,
-}
-_KEYS = {
-    "rtt": "rtt_ns",
-    "loss": "loss",
-    "rate": "rate_bits_per_s",
-    "queue": "queue_bytes",
-    "duplicate": "duplicate",
-    "reorder": "reorder",
-    "corrupt": "corrupt",
-    "jitter": "jitter_ns",
-    "reorder_by": "reorder_by_ns",
-    "ordered": "ordered",
-}
-_YES_NO = {"yes": True, "true": True, "no": False, "false": False}
 
 
 @dataclass(frozen=True)
@@ -60,6 +53,23 @@ class Link:
     jitter: most that a frame's delay deviates from half the RTT, uniform; order is kept.
     ordered: frames come out in the order in which they went in, so that one that ``reorder`` holds back holds up all
         behind it: the head-of-line blocking of a reliable transport, where what is lost comes later instead of never.
+    aqm: who looks after the queue before the line: ``codel``, ``fq_codel``, ``pie``, or nobody (None, ``droptail``).
+        ``queue`` is then its limit (1000 packets' worth when not given).
+    ecn: mark packets in place of dropping them, where their sender takes part in that.
+    aqm_target, aqm_interval: the delay aimed at (5 ms, PIE 15 ms); how long it may be exceeded (100 ms), or PIE's time
+        between updates (15 ms).
+    aqm_flows, aqm_quantum: queues of FQ-CoDel (1024), and the bytes each may send in a round (1514).
+    loss_burst: frames that are lost in a row, on average; ``loss`` stays the share of all that are lost.
+    gilbert: losses by the model of Gilbert and Elliott: ``"1%/30%/100%/0%"`` are the chances of good to bad and bad to
+        good after each frame, and of loss in the bad and in the good state (100% and 0% when left away).
+    loss_trace: which frames are lost: a file of 0 and 1, or such digits; from the start again at its end.
+    rate_trace: the line's capacity, recorded, in place of ``rate``: a file in mahimahi's format (each line the
+        millisecond at which 1504 bytes may leave), or milliseconds: ``"1/3/3/7"``. From the start again at its end.
+    jitter_model: ``uniform``; ``normal``, where ``jitter`` is the standard deviation; ``exponential`` or ``pareto``,
+        where it is the mean of what comes on top.
+    outage: nothing passes: ``"5s/200ms/10s"`` from 5 s on, for 200 ms, every 10 s (once, when left away);
+        ``"random/30s/2s"`` after 30 s on average for 2 s on average.
+    outage_mode: what comes meanwhile is lost (``lose``) or waits for the end (``hold``).
     """
 
     rtt: Any = 0
@@ -72,30 +82,55 @@ class Link:
     jitter: Any = 0
     reorder_by: Any = None
     ordered: Any = False
+    aqm: Any = None
+    ecn: Any = False
+    aqm_target: Any = None
+    aqm_interval: Any = None
+    aqm_flows: Any = None
+    aqm_quantum: Any = None
+    loss_burst: Any = None
+    gilbert: Any = None
+    loss_trace: Any = None
+    rate_trace: Any = None
+    jitter_model: Any = "uniform"
+    outage: Any = None
+    outage_mode: Any = "lose"
 
     def __post_init__(self) -> None:
         keep = object.__setattr__
         keep(self, "rtt", nanoseconds(self.rtt, "rtt"))
         if self.reorder_by is not None:
             keep(self, "reorder_by", nanoseconds(self.reorder_by, "reorder_by"))
-        for name, read in _UP_DOWN.items():
+        for name, knob in UP_DOWN.items():
             value = getattr(self, name)
             if isinstance(value, (tuple, list)):
                 if len(value) != 2:
                     raise UsageError(f"{name} takes one value or a pair (up, down), not {value!r}")
-                pair = tuple(None if each is None else read(each, name) for each in value)
+                pair = tuple(None if each is None else knob.read(each, name) for each in value)
                 value = pair[0] if pair[0] == pair[1] else pair
             elif value is not None:
-                value = read(value, name)
+                value = knob.read(value, name)
             keep(self, name, value)
-        ordered = _YES_NO.get(self.ordered) if isinstance(self.ordered, str) else self.ordered
-        if not isinstance(ordered, bool):
-            raise UsageError(f"ordered is yes or no, not {self.ordered!r}")
-        keep(self, "ordered", ordered)
+        keep(self, "ordered", yes_no(self.ordered, "ordered"))
         for side in (0, 1):
-            if self._of("queue", side) is not None and self._of("rate", side) is None:
-                raise UsageError("a queue needs a rate to fill it: give rate= too")
+            self._agrees(side)
             self.stages(side)  # refuses what cannot be built, here and not at the first frame
+
+    def _agrees(self, side: int) -> None:
+        """Parameters that mean nothing without others, or contradict them."""
+        rate, trace, aqm = (self._of(name, side) for name in ("rate", "rate_trace", "aqm"))
+        if rate is not None and trace is not None:
+            raise UsageError("rate and rate_trace are two answers to one question: give one of them")
+        line = rate is not None or trace is not None
+        if self._of("queue", side) is not None and not line:
+            raise UsageError("a queue needs a rate to fill it: give rate= too")
+        if aqm is not None and not line:
+            raise UsageError("aqm looks after a queue, which needs a rate to fill it: give rate= or rate_trace= too")
+        for name in ("ecn", "aqm_target", "aqm_interval", "aqm_flows", "aqm_quantum"):
+            if self._of(name, side) and aqm is None:
+                raise UsageError(f"{name} says how a queue is looked after: give aqm= too")
+        if 0 in (self._of("aqm_target", side), self._of("aqm_interval", side)):
+            raise UsageError("aqm_target and aqm_interval must be above 0")
 
     @classmethod
     def parse(cls, text: str) -> Link:
@@ -105,6 +140,8 @@ class Link:
         :data:`~aero_lab.link.profiles.PROFILES`.
         """
         text = PROFILES.get(text.strip(), text)
+        if text == NOTHING:
+            text = ""
         names = {f.name for f in fields(cls)}
         given: dict[str, Any] = {}
         for part in filter(None, (part.strip() for part in text.split(","))):
@@ -121,19 +158,21 @@ class Link:
     def to_dict(self) -> dict[str, Any]:
         """Parameters in base units under names that say so, fit for JSON; a pair is a list ``[up, down]``."""
         out = {}
-        for name, key in _KEYS.items():
+        defaults = {f.name: f.default for f in fields(self)}
+        for name, knob in KNOBS.items():
             value = getattr(self, name)
-            if name != "ordered" or value:  # the files of links that are as they always were stay as they were
-                out[key] = list(value) if isinstance(value, tuple) else value
+            if knob.always or value != defaults[name]:  # files of links that are as they always were stay as they were
+                saved = [None if each is None else knob.save(each) for each in _ways(value)]
+                out[knob.key] = saved if len(saved) > 1 else saved[0]
         return out
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Link:
         """The inverse of :meth:`to_dict`."""
-        unknown = set(values) - set(_KEYS.values())
+        unknown = set(values) - {knob.key for knob in KNOBS.values()}
         if unknown:
             raise UsageError(f"a link has no {', '.join(sorted(unknown))}")
-        return cls(**{name: values[key] for name, key in _KEYS.items() if key in values})
+        return cls(**{name: values[knob.key] for name, knob in KNOBS.items() if knob.key in values})
 
     def _of(self, name: str, side: int) -> Any:
         value = getattr(self, name)
@@ -146,20 +185,56 @@ class Link:
     def stages(self, side: int) -> tuple[Stage, ...]:
         """The stages of one direction (0 up, 1 down), in the order of :data:`~aero_lab.link.stages.STAGES`."""
         row: list[Stage] = []
-        rate, queue = self._of("rate", side), self._of("queue", side)
-        if rate is not None:
-            row.append(Rate(rate, LINK_QUEUE if queue is None else queue))
-        for name, make in (("loss", Loss), ("duplicate", Duplicate), ("corrupt", Corrupt)):
+        outage, hold = self._of("outage", side), self._of("outage_mode", side) == "hold"
+        if outage is not None and hold:
+            row.append(Stall(outage.first_ns, outage.lasts_ns, outage.every_ns, outage.random))
+        if (line := self._line(side)) is not None:
+            row.append(line)
+        if outage is not None and not hold:
+            row.append(outage)
+        row += self._losses(side)
+        for name, make in (("duplicate", Duplicate), ("corrupt", Corrupt)):
             p = self._of(name, side)
             if p:
                 row.append(make(p))
         if self.delay(side) or self._of("jitter", side):
-            row.append(Delay(self.delay(side), self._of("jitter", side) or 0))
+            row.append(Delay(self.delay(side), self._of("jitter", side) or 0, self._of("jitter_model", side)))
         if self._of("reorder", side):
             row.append((Hold if self.ordered else Reorder)(self._of("reorder", side), self._hold_back()))
         for stage in row:
             stage.cells()
         return tuple(row)
+
+    def _line(self, side: int) -> Stage | None:
+        rate, trace, aqm = (self._of(name, side) for name in ("rate", "rate_trace", "aqm"))
+        if trace is None and aqm is None:
+            return None if rate is None else Rate(rate, self._queue(side))
+        given = {
+            "target_ns": self._of("aqm_target", side),
+            "interval_ns": self._of("aqm_interval", side),
+            "flows": self._of("aqm_flows", side),
+            "quantum": self._of("aqm_quantum", side),
+        }
+        settings = {name: value for name, value in given.items() if value is not None}
+        ecn = bool(self._of("ecn", side))
+        return Line(rate or 0, trace, self._queue(side), aqm or "droptail", ecn=ecn, **settings)
+
+    def _queue(self, side: int) -> int:
+        queue = self._of("queue", side)
+        if queue is not None:
+            return queue
+        return LINK_QUEUE if self._of("aqm", side) is None else AQM_QUEUE
+
+    def _losses(self, side: int) -> list[Stage]:
+        row: list[Stage] = []
+        loss, burst = self._of("loss", side), self._of("loss_burst", side)
+        if loss:
+            row.append(Loss(loss) if burst is None else GilbertElliott.of(loss, burst))
+        for name, make in (("gilbert", _plain), ("loss_trace", RecordedLoss)):
+            value = self._of(name, side)
+            if value is not None:
+                row.append(make(value))
+        return row
 
     def _hold_back(self) -> int:
         if self.reorder_by is not None:
@@ -168,11 +243,12 @@ class Link:
 
     def in_flight_bytes(self, side: int) -> int:
         """Memory for frames in flight: what rate, delay and queue can hold, or a bound when there is no rate."""
-        rate, queue = self._of("rate", side), self._of("queue", side)
+        rate, queue = self._of("rate", side), self._queue(side)
         if rate is None:
-            return LINK_BYTES
+            trace = self._of("rate_trace", side) is not None
+            return min(max(LINK_BYTES, 2 * queue if trace else 0), LINK_BYTES_MAX) & ~7
         time = self.delay(side) + (self._of("jitter", side) or 0) + self._hold_back()
-        need = 2 * (rate * time // (8 * SECOND) + (LINK_QUEUE if queue is None else queue))
+        need = 2 * (rate * time // (8 * SECOND) + queue)
         return min(max(need, LINK_BYTES_MIN), LINK_BYTES_MAX) & ~7
 
     def build(
@@ -180,6 +256,8 @@ class Link:
         rng: Random,
         up: tuple[FrameRing, FrameRing] | None = None,
         down: tuple[FrameRing, FrameRing] | None = None,
+        medium: str = "message",
+        start: int = 0,
     ) -> tuple[LinkDirection, LinkDirection]:
         """The two directions, up and down, as nodes for a scheduler.
 
@@ -188,32 +266,32 @@ class Link:
         rng: seeded generator; two numbers are drawn from it, whatever the parameters.
         up, down: rings ``(input, output)`` to stand between, for instance ``(guest.tx, far.rx)`` and
             ``(far.tx, guest.rx)``, which saves copying. Made when absent.
+        medium: what frames begin with: an ``ip`` or an ``ethernet`` header, which FQ-CoDel sorts by and ECN marks, or
+            nothing that a router could read (``message``): they are then sorted by the flow their descriptor names.
+        start: the time, in nanoseconds, from which recordings and outages count.
         """
         made = []
         for side, rings in enumerate((up, down)):
             source, target = rings if rings is not None else (None, None)
             name = f"link {'down' if side else 'up'}"
             arena = self.in_flight_bytes(side)
-            made.append(LinkDirection(self.stages(side), rng, source, target, arena=arena, name=name))
+            stages = self.stages(side)
+            made.append(LinkDirection(stages, rng, source, target, arena=arena, name=name, medium=medium, start=start))
         return made[0], made[1]
 
     def __str__(self) -> str:
-        show = {
-            "rtt": time_text,
-            "jitter": time_text,
-            "reorder_by": time_text,
-            "rate": rate_text,
-            "queue": size_text,
-        }
         words = []
         for f in fields(self):
             value = getattr(self, f.name)
-            if value == f.default:
-                continue
-            if f.name == "ordered":
-                words.append("ordered=yes")
-                continue
-            one = show.get(f.name, lambda p: f"{100 * p:g}%")
-            pair = value if isinstance(value, tuple) else (value,)
-            words.append(f"{f.name}={':'.join('none' if each is None else one(each) for each in pair)}")
-        return ", ".join(words) or "no impairment"
+            if value != f.default:
+                show = KNOBS[f.name].show
+                words.append(f"{f.name}={':'.join('none' if each is None else show(each) for each in _ways(value))}")
+        return ", ".join(words) or NOTHING
+
+
+def _ways(value: Any) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _plain(value: Stage) -> Stage:
+    return value

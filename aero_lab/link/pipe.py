@@ -2,23 +2,22 @@
 
 Theory of operation
 -------------------
-A *pipe* is one byte array: a header, a table of stages, entries for the frames in flight, a heap of the moments they
-wait for, and an arena with their bytes. A frame is taken from the input ring into an entry and advanced through the
-stages at the present time. A stage acts at once (loses, copies, corrupts) or makes it wait: its entry goes on the
-heap with a due time and the number of the stage that comes next. When the heap's top is due it is advanced from there,
-*at its due time*, so a late driver changes nothing. Past the last stage the frame waits for room in the output ring.
+A *pipe* is one byte array (:mod:`.cells`): a header, a table of stages, entries for the frames in flight, a heap of the
+moments they wait for, and an arena with their bytes (:mod:`.flight`). A frame is taken from the input ring into an
+entry and advanced through the stages at the present time. A stage acts at once (loses, copies, corrupts) or makes it
+wait: its entry goes on the heap with a due time and the number of the stage that comes next. When the heap's top is due
+it is advanced from there, *at its due time*, so a late driver changes nothing. Past the last stage the frame waits for
+room in the output ring.
 
-Frames due at the same moment leave in the order in which they began to wait. Entries and arena are used as a ring whose
-ends move in over freed entries; when no slot is free, frames wait in the input ring.
-
-Random numbers: each stage has a small generator (sfc32, four words of 32 bits, by C. Doty-Humphrey), which needs only
-additions, shifts and masks, and so gives the same numbers compiled and in plain Python.
+Frames due at the same moment leave in the order in which they began to wait. When no slot is free, frames wait in the
+input ring. A line with a managed queue (:mod:`.line`) has a timer beside the heap; what both are due for at the same
+moment, the line does first.
 """
 
 from __future__ import annotations
 
 from ..causes import Cause
-from ..compiled.memory import copy, i64_native, i64_native_field, put_i64_native, put_i64_native_field, put_u8, u8
+from ..compiled.memory import copy, i64_native, put_u8, u8
 from ..compiled.registry import BYTES, I64, VOID, entry, kernel
 from ..limits import NEVER
 from ..rings.frame_ring import (
@@ -37,222 +36,137 @@ from ..rings.frame_ring import (
     frame_off,
     release,
 )
-from .stages import CORRUPT, DELAY, DUPLICATE, HOLD, LOSS, RATE, REORDER
-
-MASK32 = 0xFFFFFFFF
-CAUSE_DUPLICATE = int(Cause.DUPLICATE)
-
-# Header.
-STAGE_COUNT, SLOTS, ARENA_SIZE, ENTRIES, HEAP, ARENA = 0, 8, 16, 24, 32, 40
-HEAD, TAIL, ARENA_HEAD, ARENA_TAIL, HEAP_SIZE, ORDER = 64, 72, 80, 88, 96, 104
-FRAMES_IN, BYTES_IN, FRAMES_OUT, BYTES_OUT, OVERSIZE, COPIES_REFUSED, IN_FLIGHT = 128, 136, 144, 152, 160, 168, 176
-stage_count, slots, arena_size = i64_native_field(STAGE_COUNT), i64_native_field(SLOTS), i64_native_field(ARENA_SIZE)
-entries_at, heap_at, arena_at = i64_native_field(ENTRIES), i64_native_field(HEAP), i64_native_field(ARENA)
-get_head, put_head = i64_native_field(HEAD), put_i64_native_field(HEAD)
-get_tail, put_tail = i64_native_field(TAIL), put_i64_native_field(TAIL)
-get_arena_head, put_arena_head = i64_native_field(ARENA_HEAD), put_i64_native_field(ARENA_HEAD)
-get_arena_tail, put_arena_tail = i64_native_field(ARENA_TAIL), put_i64_native_field(ARENA_TAIL)
-get_heap_size, put_heap_size = i64_native_field(HEAP_SIZE), put_i64_native_field(HEAP_SIZE)
-get_order, put_order = i64_native_field(ORDER), put_i64_native_field(ORDER)
-
-# A stage.
-STAGE_TABLE, STAGE_SIZE = 256, 128
-STAGE_KEPT = 48
-"""Where in a stage its parameters end, and what it keeps in mind begins."""
-STAGE_CELLS = {
-    "kind": 0,
-    "p": 8,
-    "ns": 16,
-    "spread": 24,
-    "rate": 32,
-    "limit": 40,
-    "random": 72,
-    "hits": 104,
-    "bytes": 112,
-}
-get_kind, get_p, get_ns, get_spread = (
-    i64_native_field(0),
-    i64_native_field(8),
-    i64_native_field(16),
-    i64_native_field(24),
+from .cells import (
+    BYTES_IN,
+    BYTES_OUT,
+    COPIES_REFUSED,
+    FRAMES_IN,
+    FRAMES_OUT,
+    OVERSIZE,
+    SLOT_BITS,
+    STAGE_SIZE,
+    STAGE_TABLE,
+    arena_size,
+    get_busy_until,
+    get_cause,
+    get_due,
+    get_flags,
+    get_flow,
+    get_heap_size,
+    get_id,
+    get_interval,
+    get_key,
+    get_kind,
+    get_last_due,
+    get_leave,
+    get_len,
+    get_limit,
+    get_ns,
+    get_off,
+    get_p,
+    get_p_bad,
+    get_rate,
+    get_remainder,
+    get_spread,
+    get_stage,
+    get_start,
+    get_state,
+    get_table,
+    get_table_size,
+    get_timer,
+    get_until,
+    heap_at,
+    line_at,
+    put_busy_until,
+    put_cause,
+    put_flags,
+    put_flow,
+    put_id,
+    put_last_due,
+    put_remainder,
+    put_stage,
+    put_state,
+    put_until,
+    stage_count,
 )
-get_rate, get_limit = i64_native_field(32), i64_native_field(40)
-get_busy_until, put_busy_until = i64_native_field(48), put_i64_native_field(48)
-get_remainder, put_remainder = i64_native_field(56), put_i64_native_field(56)
-get_last_due, put_last_due = i64_native_field(64), put_i64_native_field(64)
-get_a, put_a = i64_native_field(72), put_i64_native_field(72)
-get_b, put_b = i64_native_field(80), put_i64_native_field(80)
-get_c, put_c = i64_native_field(88), put_i64_native_field(88)
-get_d, put_d = i64_native_field(96), put_i64_native_field(96)
-get_hits, put_hits = i64_native_field(104), put_i64_native_field(104)
-get_hit_bytes, put_hit_bytes = i64_native_field(112), put_i64_native_field(112)
+from .flight import add, allocate, draw, drop_top, entry_at, find_space, free, hit, wait
+from .line import enqueue, serve
+from .stages import (
+    CORRUPT,
+    DELAY,
+    DUPLICATE,
+    GILBERT,
+    HOLD,
+    LINE,
+    LOSS,
+    LOSS_TRACE,
+    OUTAGE,
+    QUANTILE_BITS,
+    RATE,
+    REORDER,
+    STALL,
+)
 
-# An entry: a frame in flight.
-ENTRY_SIZE = 72
-FREED = -1
-get_off, put_off = i64_native_field(0), put_i64_native_field(0)
-get_len, put_len = i64_native_field(8), put_i64_native_field(8)
-get_id, put_id = i64_native_field(16), put_i64_native_field(16)
-get_flow, put_flow = i64_native_field(24), put_i64_native_field(24)
-get_cause, put_cause = i64_native_field(32), put_i64_native_field(32)
-get_flags, put_flags = i64_native_field(40), put_i64_native_field(40)
-ENTRY_STAGE = 48
-get_stage, put_stage = i64_native_field(ENTRY_STAGE), put_i64_native_field(ENTRY_STAGE)
-get_arena_end, put_arena_end = i64_native_field(56), put_i64_native_field(56)
-get_arena_begin, put_arena_begin = i64_native_field(64), put_i64_native_field(64)
-
-# A place on the heap: due time, then order of arrival and slot in one number.
-PLACE_SIZE = 16
-SLOT_BITS = 16
-get_due, put_due = i64_native_field(0), put_i64_native_field(0)
-get_key, put_key = i64_native_field(8), put_i64_native_field(8)
+CAUSE_DUPLICATE = int(Cause.DUPLICATE)
+TOGGLES = 10_000
+"""Times a random outage begins or ends between two frames; beyond that it begins anew."""
 
 
-@kernel(VOID(BYTES, I64, I64))
-def add(pipe, cell, number):
-    """Add to a counter of the header."""
-    put_i64_native(pipe, cell, i64_native(pipe, cell) + number)
+@kernel(I64(BYTES, I64, I64))
+def quantile(pipe, s, most):
+    """A number by chance out of the distribution whose quantiles the stage at ``s`` brought along, times ``most``."""
+    bits = draw(pipe, s)
+    rest = 32 - QUANTILE_BITS
+    at = get_table(pipe, s) + 8 * (bits >> rest)
+    low = i64_native(pipe, at)
+    value = low + (((i64_native(pipe, at + 8) - low) * (bits & ((1 << rest) - 1))) >> rest)
+    if most < 1 << 36:
+        return (value * most) >> 20
+    return (value * (most >> 12)) >> 8
 
 
-@kernel(I64(BYTES, I64))
-def draw(pipe, s):
-    """The next 32 random bits of the stage at ``s``."""
-    a, b, c, d = get_a(pipe, s), get_b(pipe, s), get_c(pipe, s), get_d(pipe, s)
-    out = (a + b + d) & MASK32
-    put_d(pipe, s, (d + 1) & MASK32)
-    put_a(pipe, s, b ^ (b >> 9))
-    put_b(pipe, s, (c + (c << 3)) & MASK32)
-    put_c(pipe, s, ((((c << 21) | (c >> 11)) & MASK32) + out) & MASK32)
-    return out
-
-
-@kernel(I64(BYTES, I64))
-def entry_at(pipe, slot):
-    """Offset of the entry in slot ``slot``."""
-    return entries_at(pipe, 0) + ENTRY_SIZE * slot
-
-
-@kernel(VOID(BYTES, I64, I64))
-def wait(pipe, slot, due):
-    """Put a slot on the heap until ``due``."""
-    order = get_order(pipe, 0)
-    put_order(pipe, 0, order + 1)
-    key = (order << SLOT_BITS) | slot
-    base = heap_at(pipe, 0)
-    at = get_heap_size(pipe, 0)
-    put_heap_size(pipe, 0, at + 1)
-    while at > 0:
-        parent = (at - 1) >> 1
-        p = base + PLACE_SIZE * parent
-        # A new key is the largest there is: at equal times the newcomer stays below.
-        if get_due(pipe, p) <= due:
-            break
-        put_due(pipe, base + PLACE_SIZE * at, get_due(pipe, p))
-        put_key(pipe, base + PLACE_SIZE * at, get_key(pipe, p))
-        at = parent
-    put_due(pipe, base + PLACE_SIZE * at, due)
-    put_key(pipe, base + PLACE_SIZE * at, key)
-
-
-@kernel(VOID(BYTES))
-def drop_top(pipe):
-    """Take the top off the heap."""
-    base = heap_at(pipe, 0)
-    size = get_heap_size(pipe, 0) - 1
-    put_heap_size(pipe, 0, size)
-    last = base + PLACE_SIZE * size
-    due, key = get_due(pipe, last), get_key(pipe, last)
-    at = 0
-    while 2 * at + 1 < size:
-        child = 2 * at + 1
-        c = base + PLACE_SIZE * child
-        if child + 1 < size:
-            other = c + PLACE_SIZE
-            if get_due(pipe, other) < get_due(pipe, c) or (
-                get_due(pipe, other) == get_due(pipe, c) and get_key(pipe, other) < get_key(pipe, c)
-            ):
-                child += 1
-                c = other
-        if get_due(pipe, c) > due or (get_due(pipe, c) == due and get_key(pipe, c) > key):
-            break
-        put_due(pipe, base + PLACE_SIZE * at, get_due(pipe, c))
-        put_key(pipe, base + PLACE_SIZE * at, get_key(pipe, c))
-        at = child
-    put_due(pipe, base + PLACE_SIZE * at, due)
-    put_key(pipe, base + PLACE_SIZE * at, key)
+@kernel(I64(BYTES, I64, I64))
+def up_again(pipe, s, now):
+    """When the stage at ``s`` lets frames through again: ``now``, or the end of the outage under way."""
+    if get_table(pipe, s) > 0:  # by chance: ns are the mean time up, spread the mean time down
+        if get_until(pipe, s) == 0:
+            put_until(pipe, s, get_start(pipe, s) + quantile(pipe, s, get_ns(pipe, s)))
+        turns = 0
+        while get_until(pipe, s) <= now and turns < TOGGLES:
+            put_state(pipe, s, 1 - get_state(pipe, s))
+            lasts = get_spread(pipe, s) if get_state(pipe, s) else get_ns(pipe, s)
+            put_until(pipe, s, get_until(pipe, s) + 1 + quantile(pipe, s, lasts))
+            turns += 1
+        if get_until(pipe, s) <= now:
+            put_state(pipe, s, 0)
+            put_until(pipe, s, now + 1 + quantile(pipe, s, get_ns(pipe, s)))
+        return get_until(pipe, s) if get_state(pipe, s) else now
+    since = now - get_start(pipe, s) - get_ns(pipe, s)
+    if since >= 0 and get_interval(pipe, s) > 0:
+        since %= get_interval(pipe, s)
+    return now - since + get_spread(pipe, s) if 0 <= since < get_spread(pipe, s) else now
 
 
 @kernel(I64(BYTES, I64))
-def find_space(pipe, size):
-    """Arena cursor for a frame of ``size`` bytes, or -1 when too much is in flight."""
-    in_flight = get_tail(pipe, 0) - get_head(pipe, 0)
-    if in_flight >= slots(pipe, 0):
-        return -1
-    capacity = arena_size(pipe, 0)
-    start = get_arena_tail(pipe, 0)
-    at = start % capacity
-    if at + size > capacity:
-        start += capacity - at
-    if in_flight > 0 and start + size - get_arena_head(pipe, 0) > capacity:
-        return -1
-    return start
+def bursts(pipe, s):
+    """Whether a Gilbert-Elliott stage loses this frame; then the state changes, perhaps."""
+    bad = get_state(pipe, s)
+    lost = 1 if draw(pipe, s) < (get_p_bad(pipe, s) if bad else get_p(pipe, s)) else 0
+    if draw(pipe, s) < (get_leave(pipe, s) if bad else get_ns(pipe, s)):
+        put_state(pipe, s, 1 - bad)
+    return lost
 
 
 @kernel(I64(BYTES, I64))
-def allocate(pipe, size):
-    """A slot with ``size`` bytes of arena, or -1; the caller fills in the entry."""
-    start = find_space(pipe, size)
-    if start < 0:
-        return -1
-    tail = get_tail(pipe, 0)
-    slot = tail & (slots(pipe, 0) - 1)
-    e = entry_at(pipe, slot)
-    end = start + ((size + 7) & ~7)
-    put_off(pipe, e, arena_at(pipe, 0) + start % arena_size(pipe, 0))
-    put_len(pipe, e, size)
-    put_arena_begin(pipe, e, get_arena_tail(pipe, 0))
-    put_arena_end(pipe, e, end)
-    put_arena_tail(pipe, 0, end)
-    put_tail(pipe, 0, tail + 1)
-    add(pipe, IN_FLIGHT, 1)
-    return slot
-
-
-@kernel(VOID(BYTES, I64))
-def free(pipe, slot):
-    """Give a slot and its bytes back."""
-    put_stage(pipe, entry_at(pipe, slot), FREED)
-    add(pipe, IN_FLIGHT, -1)
-    head, tail, mask = get_head(pipe, 0), get_tail(pipe, 0), slots(pipe, 0) - 1
-    while head < tail:
-        e = entry_at(pipe, head & mask)
-        if get_stage(pipe, e) != FREED:
-            break
-        put_arena_head(pipe, 0, get_arena_end(pipe, e))
-        head += 1
-    while head < tail:  # the newest are freed again at once when a stage drops what just came
-        e = entry_at(pipe, (tail - 1) & mask)
-        if get_stage(pipe, e) != FREED:
-            break
-        put_arena_tail(pipe, 0, get_arena_begin(pipe, e))
-        tail -= 1
-    put_head(pipe, 0, head)
-    put_tail(pipe, 0, tail)
-    if head == tail:
-        # Begin again at the start: a link with little in flight then stays within the processor's caches.
-        put_arena_head(pipe, 0, 0)
-        put_arena_tail(pipe, 0, 0)
-
-
-@kernel(VOID(BYTES, I64, I64))
-def hit(pipe, s, size):
-    """Count a frame that the stage at ``s`` acted on."""
-    put_hits(pipe, s, get_hits(pipe, s) + 1)
-    put_hit_bytes(pipe, s, get_hit_bytes(pipe, s) + size)
+def recorded(pipe, s):
+    """Whether a recording loses this frame."""
+    at = get_state(pipe, s)
+    put_state(pipe, s, at + 1 if at + 1 < get_table_size(pipe, s) else 0)
+    return u8(pipe, get_table(pipe, s) + at)
 
 
 @kernel(I64(BYTES, I64, I64, I64))
-def line(pipe, s, size, now):
+def sent_at(pipe, s, size, now):
     """Time at which the line at ``s`` has sent ``size`` bytes that come at ``now``, or -1 when its queue is full."""
     start = get_busy_until(pipe, s)
     rest = get_remainder(pipe, s)
@@ -302,7 +216,10 @@ def advance(pipe, slot, now):
             spread = get_spread(pipe, s)
             due = now + get_ns(pipe, s)
             if spread > 0:
-                due += ((draw(pipe, s) * (2 * spread + 1)) >> 32) - spread
+                if get_table(pipe, s) > 0:
+                    due = max(now, due + quantile(pipe, s, spread))
+                else:
+                    due += ((draw(pipe, s) * (2 * spread + 1)) >> 32) - spread
             due = max(due, get_last_due(pipe, s))
             put_last_due(pipe, s, due)
         elif kind == HOLD:
@@ -312,8 +229,25 @@ def advance(pipe, slot, now):
             due = max(due, get_last_due(pipe, s))
             put_last_due(pipe, s, due)
         elif kind == RATE:
-            due = line(pipe, s, size, now)
+            due = sent_at(pipe, s, size, now)
             if due < 0:
+                hit(pipe, s, size)
+                free(pipe, slot)
+                return
+        elif kind == LINE:
+            put_stage(pipe, e, stage)
+            enqueue(pipe, s, slot, now)
+            return
+        elif kind == STALL:
+            due = up_again(pipe, s, now)
+            if due > now:
+                hit(pipe, s, size)
+        elif kind == OUTAGE or kind == GILBERT or kind == LOSS_TRACE:
+            if kind == OUTAGE:
+                gone = up_again(pipe, s, now) > now
+            else:
+                gone = (bursts(pipe, s) if kind == GILBERT else recorded(pipe, s)) == 1
+            if gone:
                 hit(pipe, s, size)
                 free(pipe, slot)
                 return
@@ -339,6 +273,13 @@ def advance(pipe, slot, now):
     wait(pipe, slot, due)
 
 
+@kernel(I64(BYTES))
+def next_due(pipe):
+    """When the line has something to do next, or NEVER."""
+    s = line_at(pipe, 0)
+    return get_timer(pipe, s) if s > 0 else NEVER
+
+
 @kernel(I64(BYTES, BYTES, I64))
 def drain(pipe, output, now):
     """Advance or deliver all that is due; stops at a full output. Returns how many frames were delivered."""
@@ -346,8 +287,15 @@ def drain(pipe, output, now):
     size_out = 0
     base = heap_at(pipe, 0)
     last = stage_count(pipe, 0)
-    while get_heap_size(pipe, 0) > 0 and get_due(pipe, base) <= now:
-        due = get_due(pipe, base)
+    blocked = False
+    while True:
+        due = get_due(pipe, base) if get_heap_size(pipe, 0) > 0 else NEVER
+        timer = next_due(pipe)
+        if timer <= now and (timer <= due or blocked):
+            serve(pipe, line_at(pipe, 0), timer)
+            continue
+        if due > now or blocked:
+            break
         slot = get_key(pipe, base) & ((1 << SLOT_BITS) - 1)
         e = entry_at(pipe, slot)
         if get_stage(pipe, e) < last:
@@ -357,7 +305,8 @@ def drain(pipe, output, now):
         size = get_len(pipe, e)
         at = find_room(output, size)
         if at < 0:
-            break
+            blocked = True  # the line goes on: what it sends waits behind this one
+            continue
         copy(output, at, pipe, get_off(pipe, e), size)
         commit(output, at, size, due, get_id(pipe, e), get_flow(pipe, e), get_cause(pipe, e), get_flags(pipe, e))
         drop_top(pipe)
@@ -416,13 +365,14 @@ def poll_at(pipe, source, output, now):
         size = frame_len(source, descriptor(source, 0))
         if fits(pipe, output, size) == 0 or find_space(pipe, size) >= 0:
             return now
-    if get_heap_size(pipe, 0) == 0:
-        return NEVER
+    timer = next_due(pipe)
+    if get_heap_size(pipe, 0) == 0 or timer <= now:
+        return timer
     top = heap_at(pipe, 0)
     due = get_due(pipe, top)
     if due > now:
-        return due
+        return min(due, timer)
     e = entry_at(pipe, get_key(pipe, top) & ((1 << SLOT_BITS) - 1))
     if get_stage(pipe, e) < stage_count(pipe, 0) or find_room(output, get_len(pipe, e)) >= 0:
         return now
-    return NEVER  # the head of the line waits for room; whoever makes it is asked again afterwards
+    return timer  # the head of the line waits for room; whoever makes it is asked again afterwards

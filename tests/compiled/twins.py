@@ -402,9 +402,19 @@ TWINS: dict[str, dict[str, str]] = {
         "aero_lab.link.pipe": "duplicate",
     },
     "tests/link/test_direction.py::test_same_as_the_plain_twin": {
-        "aero_lab.link.pipe": """
-            add advance allocate drain draw drop_top entry_at find_space fits free hit line poll_at step wait
-        """,
+        "aero_lab.link.flight": "add allocate draw drop_top entry_at find_space free hit wait",
+        "aero_lab.link.pipe": "advance drain fits poll_at sent_at step",
+    },
+    "tests/link/test_line.py::test_a_managed_line_is_its_plain_twin": {
+        "aero_lab.link.codel": "above codel control_law enlist fair relieve",
+        "aero_lab.link.headers": "flow_hash ip_at mark_ce mix",
+        "aero_lab.link.line": "enqueue first_after moment seize send serve take",
+        "aero_lab.link.pie": "catch_up control early",
+        "aero_lab.link.pipe": "next_due",
+        "aero_lab.link.queues": "chain discard mark unchain",
+    },
+    "tests/link/test_losses.py::test_losses_and_outages_are_their_plain_twins": {
+        "aero_lab.link.pipe": "bursts quantile recorded up_again",
     },
     "tests/machine/test_machine.py::test_a_busy_guest_is_interrupted_at_the_instruction_where_the_deadline_falls": {
         "aero_lab.machine.run": "icount_at",
