@@ -119,7 +119,8 @@ class VirtualEgress:
         self.link = link
         self._directions: tuple[Any, ...] = ()
         if link is not None:
-            self._directions = link.build(rng, (self.stack.tx, self.far_end.rx), (self.far_end.tx, self.stack.rx))
+            up, down = (self.stack.tx, self.far_end.rx), (self.far_end.tx, self.stack.rx)
+            self._directions = link.build(rng, up, down, medium="ip", start=now)
         self._rng = rng
         self._flows: dict[int, _Flow] = {}
         self._by_port: dict[int, _Flow] = {}

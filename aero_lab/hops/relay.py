@@ -6,14 +6,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import UsageError
-from ..link import Corrupt, Duplicate, Link, Loss, Reorder
+from ..link import Corrupt, Duplicate, GilbertElliott, Line, Link, Loss, Outage, RecordedLoss, Reorder
 from ..transports.tcp_info import WireCount
 from .child import Child
 from .pair import wire_of
 
 KINDS = {"websocket": "stream", "webrtc": "webrtc", "webrtc-unordered": "webrtc", "webrtc-lossy": "webrtc"}
 """What a relay does with each transport's packets."""
-_UNFIT = {Loss: "lose", Duplicate: "double", Corrupt: "corrupt", Reorder: "reorder"}
+_UNFIT = {
+    Loss: "lose", GilbertElliott: "lose", RecordedLoss: "lose", Outage: "lose",
+    Line: "drop from a queue", Duplicate: "double", Corrupt: "corrupt", Reorder: "reorder",
+}  # fmt: skip
 
 
 def why_not(transport: str, link: Link) -> str:

@@ -124,7 +124,8 @@ class StreamHop(Hop):
             stages = tuple(never_full if stage is line else stage for stage in stages)
         name = "relay down" if side else "relay up"
         arena = self.link.in_flight_bytes(side)
-        return _Way(LinkDirection(stages, self.rng, arena=arena, name=name), capacity, piece)
+        start = self.driver.now()
+        return _Way(LinkDirection(stages, self.rng, arena=arena, name=name, start=start), capacity, piece)
 
     async def start(self) -> dict[str, Any]:
         listener = self._listener = socket.socket()

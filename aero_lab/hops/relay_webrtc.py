@@ -59,7 +59,7 @@ class WebRtcHop(Hop):
 
     def __init__(self, spec: dict[str, Any], driver: Driver):
         super().__init__(spec, driver)
-        self.directions = self.link.build(self.rng)
+        self.directions = self.link.build(self.rng, start=driver.now())
         self._peers: list[_Peers] = []
         self._counts: Counter[str] = Counter()
         target = urlsplit(spec["target"])

@@ -63,8 +63,9 @@ class TunHop(Hop):
         super().__init__(spec, driver)
         self.near, self.far = (TapNic(fd, spec["mtu"]) for fd in spec["fds"])
         self.directions = self.link.build(
-            self.rng, (self.near.nic_tx, self.far.nic_rx), (self.far.nic_tx, self.near.nic_rx)
-        )
+            self.rng, (self.near.nic_tx, self.far.nic_rx), (self.far.nic_tx, self.near.nic_rx),
+            medium="ip", start=driver.now(),
+        )  # fmt: skip
         for nic in (self.near, self.far):
             nic.attach(driver)
         driver.add(self.near, self.far, *self.directions)

@@ -80,11 +80,11 @@ class LinkEnd(TransportEnd):
 
 
 def impaired_pair(
-    link: Link, rng: Random, slots: int = RING_SLOTS, arena: int = RING_ARENA
+    link: Link, rng: Random, slots: int = RING_SLOTS, arena: int = RING_ARENA, start: int = 0
 ) -> tuple[LinkEnd, LinkEnd, tuple[LinkDirection, LinkDirection]]:
     """The guest's end, the world's end, and the two directions (up, down), which are nodes to be driven as well."""
     rings = [FrameRing(slots, arena) for _ in range(4)]
-    directions = link.build(rng, (rings[0], rings[1]), (rings[2], rings[3]))
+    directions = link.build(rng, (rings[0], rings[1]), (rings[2], rings[3]), start=start)
     near, far = LinkEnd(rings[0], rings[3]), LinkEnd(rings[2], rings[1])
     near._peer, far._peer = far, near
     return near, far, directions

@@ -311,7 +311,7 @@ class SimulatedHop:
         self.near = Host(NEAR, FAR, "guest", rng, now, mtu, carrier.tcp)
         self.far = Host(FAR, NEAR, "gateway", rng, now, mtu, carrier.tcp)
         near, far = self.near.stack, self.far.stack
-        self.directions: Sequence[Any] = link.build(rng, (near.tx, far.rx), (far.tx, near.rx))
+        self.directions: Sequence[Any] = link.build(rng, (near.tx, far.rx), (far.tx, near.rx), medium="ip", start=now)
         self._more = False
 
     def open(self, number: int, reliable: bool, now: int, most: int = MESSAGE_MOST) -> tuple[HopEnd, HopEnd]:

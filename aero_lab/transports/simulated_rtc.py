@@ -318,7 +318,7 @@ class SimulatedRtcHop:
         self.far = RtcHost(False, constants, rng, RING_SLOTS, RING_ARENA)
         self.near.peer, self.far.peer = self.far, self.near
         near, far = self.near, self.far
-        self.directions: Sequence[Any] = link.build(rng, (near.tx, far.rx), (far.tx, near.rx))
+        self.directions: Sequence[Any] = link.build(rng, (near.tx, far.rx), (far.tx, near.rx), medium="ip", start=now)
         self._more = False
 
     def open(

@@ -58,7 +58,9 @@ class MemoryTunnels(Tunnels):
                 near[channel.name], far[channel.name] = memory_pair()
             else:
                 rng = self.bench.rng(number)("link")
-                near[channel.name], far[channel.name], links = impaired_pair(self.bench.link, rng)
+                near[channel.name], far[channel.name], links = impaired_pair(
+                    self.bench.link, rng, start=self.bench.engine.now()
+                )
         return near, far, links
 
     def _across(self, number: int, channels: tuple[Channel, ...]) -> tuple[Ends, Ends, tuple]:
@@ -104,7 +106,7 @@ class DatagramTunnels(MemoryTunnels):
                 driver.watch(end.wake_fd, end.clear_wake)
             near[channel.name], far[channel.name] = one, other
             if link is not None:
-                guest, middle, links = impaired_pair(link, self.bench.rng(number)("link"))
+                guest, middle, links = impaired_pair(link, self.bench.rng(number)("link"), start=driver.now())
                 self.bench.engine.on_close(one.close)
                 near[channel.name] = guest
                 nodes = (*links, Splice(middle, one))
