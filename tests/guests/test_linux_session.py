@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from aero_lab.errors import AeroLabError, UsageError
-from aero_lab.guests.linux.session import PROMPT, NoAnswer, Session, printable
+from aero_lab.guests.linux.session import INTERRUPT, PROMPT, NoAnswer, Session, printable
 
 from .linux_line import PtyLine
 
@@ -70,6 +70,21 @@ def test_what_takes_too_long_is_ended_and_the_next_command_runs(session):
         session.run("echo before; sleep 1000", timeout=5)
     assert raised.value.output == "before\n"
     assert session.run("echo next", timeout=30).output == "next\n"
+
+
+def test_an_interrupt_that_went_unheard_is_repeated(session, monkeypatch):
+    line, unheard = session._line, []
+
+    def write(data, through=line.write):
+        if data == INTERRUPT and len(unheard) < 2:
+            unheard.append(data)
+        else:
+            through(data)
+
+    monkeypatch.setattr(line, "write", write)
+    with pytest.raises(NoAnswer, match="not done after 1 s"):
+        session.run("sleep 1000", timeout=1)
+    assert len(unheard) == 2 and session.run("echo next", timeout=30).output == "next\n"
 
 
 def test_what_was_typed_and_not_sent_is_forgotten(session):

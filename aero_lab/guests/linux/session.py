@@ -24,6 +24,8 @@ COMMAND_MOST = 1 << 20
 """Bytes of a command."""
 ANSWER_PATIENCE = 20.0
 """Seconds for the shell to take a command, and to show its prompt again."""
+INTERRUPTS = 10
+"""How often a command is interrupted in that time before it is left alone."""
 
 
 class NoAnswer(AeroLabError):
@@ -137,8 +139,11 @@ class Session:
     def recover(self) -> None:
         """End what runs on the console, and get the shell's prompt back with a sane terminal."""
         start = self._line.mark()
-        self._line.write(INTERRUPT)
-        self._line.wait(PROMPT, start, ANSWER_PATIENCE)
+        for _ in range(INTERRUPTS):
+            # One that comes while the shell changes from its own terminal mode to the command's goes unheard.
+            self._line.write(INTERRUPT)
+            if self._line.wait(PROMPT, start, ANSWER_PATIENCE / INTERRUPTS):
+                break
         start = self._line.mark()
         self._line.write(KILL_LINE + b"stty sane\n")
         self._line.wait(PROMPT, start, ANSWER_PATIENCE)
