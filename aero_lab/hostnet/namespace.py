@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PLACE = "PORT"
 """What stands in the rules for the port that is not known before it is bound."""
 PROGRAMS = ("ip", "nft")
+PURPOSE = "kernel far side"
 
 
 class Unavailable(UsageError):
@@ -38,13 +39,13 @@ class Unavailable(UsageError):
 
 def unavailable() -> str | None:
     """Why no kernel far side can run here, as far as can be told without trying; None when nothing speaks against."""
-    if why := no_namespace():
-        return why.replace("a tap guest", 'far="kernel"')
+    if why := no_namespace(PURPOSE):
+        return why
     missing = [
         each for each in PROGRAMS if not shutil.which(each, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     ]
     if missing:
-        return f'far="kernel" needs {" and ".join(missing)}, not installed here'
+        return f"a {PURPOSE} needs {' and '.join(missing)}, not installed here"
     return None
 
 
@@ -106,9 +107,9 @@ class RouterNamespace:
             "port": PLACE,
         }
         try:
-            self._namespace = Namespace(tap=False)
+            self._namespace = Namespace(tap=False, purpose=PURPOSE)
         except NoNamespace as error:
-            raise Unavailable(str(error).replace("no tap guest can run here", 'far="kernel" cannot run here')) from None
+            raise Unavailable(str(error)) from None
         self.interfaces: dict[str, int] = {}
         """Descriptors: ``guest``, a TAP or TUN, and ``uplink``, a TUN."""
         self.sockets: dict[str, socket.socket] = {}
@@ -127,7 +128,7 @@ class RouterNamespace:
         if answer is None or not answer["ok"]:
             self.close()
             why = answer["error"] if answer else "its program in the namespace ended"
-            raise Unavailable(f'far="kernel" cannot run here: {why}')
+            raise Unavailable(f"no {PURPOSE} can run here: {why}")
         found = dict(zip(answer["names"], fds))
         self.interfaces = {name: found.pop(name) for name in ("guest", "uplink")}
         self.sockets = {name: socket.socket(fileno=fd) for name, fd in found.items()}

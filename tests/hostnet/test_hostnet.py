@@ -306,15 +306,15 @@ def test_cases_tell_too():
 
 def test_what_is_missing_is_told_in_one_line(monkeypatch):
     monkeypatch.setattr(module.shutil, "which", lambda name, path=None: None if name == "nft" else f"/sbin/{name}")
-    assert hostnet.why_not() == 'far="kernel" needs nft, not installed here'
-    monkeypatch.setattr(module, "no_namespace", lambda: "a tap guest needs /dev/net/tun, which is not there")
-    assert hostnet.why_not() == 'far="kernel" needs /dev/net/tun, which is not there'
+    assert hostnet.why_not() == "a kernel far side needs nft, not installed here"
+    monkeypatch.setattr(module, "no_namespace", lambda purpose: f"a {purpose} needs /dev/net/tun, which is not there")
+    assert hostnet.why_not() == "a kernel far side needs /dev/net/tun, which is not there"
 
 
 def test_a_kernel_without_translation_is_told(monkeypatch):
     monkeypatch.setattr(module.rules, "translation", lambda addresses, port: "table inet aero { nonsense }\n")
     why = hostnet.why_not()
-    assert why is not None and why.startswith('far="kernel" cannot run here: nft was refused: ') and "\n" not in why
+    assert why is not None and why.startswith("no kernel far side can run here: nft was refused: ") and "\n" not in why
 
 
 def test_off_unless_asked_for():
