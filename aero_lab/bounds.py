@@ -333,6 +333,10 @@ RTC_GATHER = 2.0
 """Seconds that an answer waits for candidates (the original's)."""
 RTC_BRIDGE_DIAL, RTC_BRIDGE_QUEUE = 5.0, 256
 """Seconds to reach the backend of a bridge, and messages that wait in front of it (the original's)."""
+RTC_UNDER_WAY = 65_536
+"""Messages of an unordered channel that are remembered until they arrive, each by a number that its bytes give."""
+LOST_AFTER = 2_000_000_000
+"""When one of several equal messages has been under way for so long, ns, on a channel that may lose, it never comes."""
 RTC_OPEN = 30.0
 """Seconds in which a client must have its connection, signalling included (the original's)."""
 

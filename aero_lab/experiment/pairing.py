@@ -1,9 +1,9 @@
 """Frames that two processes saw, known again: which row at the guest's NIC is which row in the tunnel.
 
-No message carries an identity, so in the capture of one run the two recorders' rows have to be joined afterwards. Over a
-transport that delivers all in order, the n-th frame of a direction here is the n-th there. Where it does not, or where
-not all that the NIC sees travels (option B keeps its link layer to itself), a frame is known by its bytes: by those of
-its packet, which are the same with and without an Ethernet header. Equal ones are taken in their order.
+No message carries an identity, so in the capture of a run the rows of both recorders have to be joined afterwards.
+Over a transport that delivers all in order, the n-th frame of a direction here is the n-th there. Where it does not, or
+where not all that the NIC sees travels (option B keeps its link layer to itself), a frame is known by its bytes: by
+those of its packet, which are the same with and without an Ethernet header. Equal ones are taken in their order.
 """
 
 from __future__ import annotations

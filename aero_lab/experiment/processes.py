@@ -9,18 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..capture import Capture
-from ..capture.schema import POINT_OF
 from ..guests.tap.namespace import Namespace
 from ..hops import Relay, choose
 from ..hops.child import Child, WorkerFailed
 from ..hops.pair import CONGESTION, TunPair
 from ..link import Link
+from .pairing import pair as pair_frames
 from .worker import forwards_text, know_digests
 
-__all__ = ["RealRun", "Worker", "WorkerFailed", "pair_by_order"]
+__all__ = ["RealRun", "Worker", "WorkerFailed"]
 
 
 class Worker(Child):
@@ -72,7 +70,7 @@ class RealRun:
         self._relay: Relay | None = None
         # Over shared memory a frame keeps its identity; messages of flows have none.
         self._identified = transport == "memory" or get_path(option).lan_side == "client"
-        self._ordered = transport in IN_ORDER
+        self._ordered, self._lossless = transport in IN_ORDER, transport not in LOSSY
         try:
             self.hop = choose(transport, link, hop, congestion)
             """How the link is made: ``"namespace"``, ``"relay"``, or None without one."""
@@ -189,7 +187,7 @@ class RealRun:
                 with path.open("rb") as file:
                     parts.append(pickle.load(file))  # written a moment ago by a child of ours, in a folder of ours
             if not self._identified:
-                pair_by_order(*parts, ordered=self._ordered)
+                pair_frames(*parts, ordered=self._ordered, lossless=self._lossless)
             return Capture.merged(*parts)
 
     def close(self) -> None:
@@ -213,44 +211,5 @@ class RealRun:
 
 IN_ORDER = ("websocket", "webrtc")
 """Transports that deliver all, in order."""
-
-
-def pair_by_order(client: Capture, proxy: Capture, ordered: bool = True) -> bool:
-    """Give frames that two processes saw one identity, where the tunnel between them carried none.
-
-    A WebSocket delivers all, in order (``ordered``; not every data channel does): the n-th frame of a direction at the
-    guest's NIC is the n-th in the tunnel. When lengths say otherwise (something was not recorded, or the tunnel was
-    made anew) no frame is paired. Either way the identities of the two recorders, which began to count at the same
-    number, are told apart. Returns whether all is paired as it should be.
-    """
-    sides = [_tables(client, "nic"), _tables(proxy, "tunnel")]
-    sound = True
-    for direction in range(2):
-        lengths = [_column(tables, "frame_len", direction) for tables in sides]
-        common = min(map(len, lengths))
-        same = ordered and bool((lengths[0][:common] == lengths[1][:common]).all())
-        sound = sound and same
-        for side, tables in enumerate(sides):
-            first = (1 + direction + (0 if same else 2 * side)) << PAIR_BITS
-            for table in tables:
-                rows = (table["direction"] == direction) & (table["frame_len"] > 0)
-                number = int(rows.sum())
-                table["frame_id"][rows] = np.arange(first, first + number)
-                first += number
-    return sound
-
-
-PAIR_BITS = 40
-"""Room for as many frames of one direction."""
-
-
-def _tables(capture: Capture, point: str) -> list[Any]:
-    wanted = POINT_OF[point]
-    tables = [block.descriptors() for block in capture.blocks]
-    assert all((table["point"] == wanted).all() for table in tables)
-    return tables
-
-
-def _column(tables: list[Any], name: str, direction: int) -> Any:
-    rows = [table[name][(table["direction"] == direction) & (table["frame_len"] > 0)] for table in tables]
-    return np.concatenate(rows) if rows else np.zeros(0, np.int64)
+LOSSY = ("webrtc-lossy",)
+"""Transports that do not deliver all."""

@@ -23,6 +23,7 @@ from ..limits import RING_ARENA, RING_SLOTS
 from ..rings.frame_ring import FrameRing
 from .base import TransportEnd
 from .peer import Channel
+from .sightings import Unordered
 from .websocket import Identities
 
 
@@ -49,12 +50,13 @@ class DataChannelEnd(TransportEnd):
     ):
         self.received = FrameRing(slots, arena)
         self.reliable = channel.reliable  # type: ignore[misc]
-        self.identities: Identities | None = None
-        """As :attr:`aero_lab.transports.websocket.WebSocketEnd.identities`; of reliable channels alone."""
+        self.identities: Identities | Unordered | None = None
+        """As :attr:`aero_lab.transports.websocket.WebSocketEnd.identities`; by content where order tells nothing."""
         self.heard_at = monotonic_ns()
         """When the last message came."""
         self.channel = channel
-        self._lossless = channel.max_retransmits is None and channel.max_life_ms is None
+        self.lossless = channel.max_retransmits is None and channel.max_life_ms is None
+        """Whether all arrives, in whatever order."""
         self._wake, self._buffered, self._most = wake, buffered, min(most, arena)
         self._held: deque[tuple[bytes, int]] = deque()
         self._holding = 0
@@ -88,8 +90,8 @@ class DataChannelEnd(TransportEnd):
             return
         self._counts["messages_sent"] += 1
         self._counts["bytes_sent"] += len(message)
-        if self.identities is not None and self.reliable:
-            self.identities.going.append(identity)
+        if self.identities is not None:
+            self.identities.sent(message, identity, monotonic_ns())
 
     def taken(self) -> None:
         freed = 0
@@ -136,15 +138,13 @@ class DataChannelEnd(TransportEnd):
         if isinstance(message, str):
             self._counts["text_messages"] += 1
             return
-        identity = 0
-        if self.identities is not None and self.reliable and self.identities.coming:
-            identity = self.identities.coming.popleft()
+        identity = self.identities.came(message, monotonic_ns()) if self.identities is not None else 0
         if len(message) > self._most:
             self._counts["too_large"] += 1
             self._wake()
             return
         if self._held or not self.received.push(message, monotonic_ns(), identity):
-            if not self._lossless:
+            if not self.lossless:
                 self._counts["received_full"] += 1
                 return
             if self._holding + len(message) > RTC_OVERRUN:

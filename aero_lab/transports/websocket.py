@@ -86,6 +86,14 @@ class Identities:
         up, down = deque(), deque()
         return Identities(down, up), Identities(up, down)
 
+    def sent(self, message: bytes, identity: int, now: int) -> None:
+        """A message goes out."""
+        self.going.append(identity)
+
+    def came(self, message: bytes, now: int) -> int:
+        """The identity of one that came; 0 when it is not known."""
+        return self.coming.popleft() if self.coming else 0
+
 
 @dataclass(frozen=True)
 class _Ending:

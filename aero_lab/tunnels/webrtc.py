@@ -23,6 +23,7 @@ from ..limits import MTU_DEFAULT
 from ..paths.base import Channel, ClientHalf, Path
 from ..transports.data_channel import DataChannelEnd
 from ..transports.peer import LIBRARIES, Description, Peer, PeerFailed, make_peer, missing
+from ..transports.sightings import Unordered
 from ..transports.tcp_info import WireCount
 from ..transports.websocket import Identities
 from ..transports.websocket_client import ConnectFailed, reason, tunnel_url
@@ -58,8 +59,9 @@ class RtcSide(ServerSide):
 
     def _joined(self, label: str, end: DataChannelEnd) -> None:
         """Both ends are in this process: the identities of frames, which no message carries, go along."""
-        if end.reliable and label in self.near:
-            self.near[label].identities, end.identities = Identities.pair()
+        if label in self.near:
+            near = self.near[label]
+            near.identities, end.identities = Identities.pair() if end.reliable else Unordered.pair(end.lossless)
 
 
 class RtcConnection:

@@ -128,7 +128,7 @@ def test_over_a_websocket_frames_are_paired(websocket):
 
 def test_frames_that_do_not_match_are_not_paired():
     from aero_lab.capture import Recorder
-    from aero_lab.experiment.processes import pair_by_order
+    from aero_lab.experiment.pairing import pair_by_order
 
     for lost, sound in ((None, True), (1, False)):
         near, far = Recorder(points=("nic",)), Recorder(points=("tunnel",))
