@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import aero_lab as al
@@ -45,7 +47,7 @@ def test_the_same_workloads_come_to_the_same(option, transport):
         for column in ("tcp_seq", "tcp_ack", "ip_id", "ip_len", "udp_length"):
             if f"{column}_nic" in both:
                 assert both[f"{column}_nic"].equals(both[f"{column}_tunnel"]), column
-        delays = frames["tunnel_delay"].dropna()
+        delays: Any = frames["tunnel_delay"].dropna()
         assert len(delays) == len(both) and (delays >= 0).all()
 
 
