@@ -68,7 +68,7 @@ class TunPair:
             settings.setdefault("net.ipv6.conf.tun0.disable_ipv6", 1)  # else it asks for neighbours and routers
         try:
             for address in (NEAR, FAR):
-                end = Namespace(kind="tun", purpose=PURPOSE, mtu=mtu, sysctls=settings)
+                end = Namespace(kind="tun", resolv=False, purpose=PURPOSE, mtu=mtu, sysctls=settings)
                 self._ends.append(end)
                 try:
                     end.configure(address, PREFIX, congestion=congestion)

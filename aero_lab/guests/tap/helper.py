@@ -77,13 +77,16 @@ def mount(source: str, target: str, kind: str | None, flags: int) -> None:
     check(libc.mount(source.encode(), target.encode(), encoded, ctypes.c_ulong(flags), None), f"mount {target}")
 
 
-def own_files() -> int | None:
-    """A ``/proc`` of this process namespace, and a file of our own as resolv.conf: its descriptor, None without one."""
+def own_files(resolv: bool) -> int | None:
+    """A ``/proc`` of this process namespace, and if wanted a file of our own as resolv.conf: its descriptor, None
+    without one."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     try:
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError:
         pass  # containers may forbid it; then ps shows nothing sensible, and all else works
+    if not resolv:
+        return None
     fd, path = tempfile.mkstemp(prefix="resolv-")
     try:
         os.fchmod(fd, 0o644)
@@ -204,7 +207,7 @@ class Server:
 
     def __init__(self, control: socket.socket, spec: dict[str, Any], mode: str):
         self.control, self.spec = control, spec
-        self.resolv = own_files()
+        self.resolv = own_files(spec["resolv"])
         Interface("lo").up()
         fds = []
         # Those of the namespace come before the interface, whose settings begin with the namespace's defaults.

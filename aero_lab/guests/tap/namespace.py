@@ -118,6 +118,8 @@ class Namespace:
     sysctls: settings of the namespace, by name: ``{"net.ipv4.tcp_congestion_control": "cubic"}``.
     queue: frames that wait in the kernel while nobody reads the TAP; then it drops.
     tap: make the interface; without it the namespace has a loopback alone.
+    resolv: have a resolv.conf of its own, which :meth:`configure` writes; a namespace inside this one can then have
+        none, because nothing can be mounted over a file that is gone.
     kind: of interface: ``"tap"`` carries Ethernet frames, ``"tun"`` IP packets.
     purpose: what it is for, as errors name it.
     up: turn the interface on at once; otherwise when it is configured.
@@ -131,6 +133,7 @@ class Namespace:
         sysctls: Mapping[str, Any] | None = None,
         queue: int = TAP_QUEUE,
         tap: bool = True,
+        resolv: bool = True,
         kind: str = "tap",
         purpose: str = PURPOSE,
         up: bool = False,
@@ -140,6 +143,7 @@ class Namespace:
         spec = {
             "name": INTERFACES[kind],
             "kind": kind,
+            "resolv": resolv,
             "tap": tap,
             "mtu": mtu,
             "mac": mac,
