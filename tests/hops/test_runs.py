@@ -46,47 +46,42 @@ def still(run: RealRun) -> tuple[list[int], list[int]]:
 
 @pytest.mark.root
 @needs_pair
-def test_the_hop_counts_what_the_kernel_counts():
-    with made("C", "websocket", Link(rtt="6ms")) as run:
-        assert run.hop == "namespace"
-        run.client.ask("online", timeout=60)
-        assert min(run.client.ask("rtt")["rtt_ms"]) >= 6
-        before = still(run)
-        workload(run, "download", size=200_000)
-        after = still(run)
-        about = run.hop_about()
-    own, hop = ([b - a for a, b in zip(*pair)] for pair in zip(before, after))
-    assert own == hop, "bytes and segments, both ways, exactly"
-    assert hop[1] > 200_000
-    assert about["congestion"] == "cubic" and about["counters"]["down"]["lost"] == 0
-
-
-@pytest.mark.root
-@needs_pair
 @pytest.mark.parametrize(
     ("option", "transport", "guest"),
     [
         pytest.param("C", "websocket", "tap"),
         pytest.param("A", "websocket", "scripted", marks=long),
         pytest.param("B", "websocket", "scripted", marks=long),
-        pytest.param("B", "webrtc-unordered", "scripted", marks=needs_webrtc),
+        pytest.param("B", "webrtc-unordered", "scripted", marks=[needs_webrtc, long]),
         pytest.param("B", "webrtc-lossy", "tap", marks=[needs_webrtc, long]),
         pytest.param("C", "webrtc-unordered", "tap", marks=[needs_webrtc, long]),
         pytest.param("C", "webrtc-lossy", "scripted", marks=[needs_webrtc, long]),
         pytest.param("A", "webrtc", "tap", marks=[needs_webrtc, long]),
     ],
 )
-def test_real_packets_are_lost_and_out_of_order_and_every_byte_arrives(option, transport, guest):
-    with made(option, transport, ROUGH, guest=guest, congestion="reno") as run:
+def test_every_packet_is_counted_and_lost_ones_change_no_byte(option, transport, guest):
+    with made(option, transport, Link(rtt="6ms"), guest=guest, congestion="reno") as run:
+        assert run.hop == "namespace"
         run.client.ask("online", timeout=60)
+        assert min(run.client.ask("rtt")["rtt_ms"]) >= 6
+        before = still(run)
+        workload(run, "download", size=200_000)
+        after = still(run)
+        own, hop = ([b - a for a, b in zip(*two)] for two in zip(before, after))
+        # Names of option A go over HTTP, whose connections the client does not count.
+        assert own == hop or (option, transport) == ("A", "websocket"), "bytes and packets, both ways, exactly"
+        assert hop[1] > 200_000
+        about = run.hop_about()
+        assert about["congestion"] == "reno" and about["counters"]["down"]["lost"] == 0
+
+        run._pair.change(ROUGH)  # type: ignore[union-attr]
         for name in ("download", "upload"):
             workload(run, name, size=200_000)
-        own, hop = still(run)
-        about = run.hop_about()
+        last, about = still(run), run.hop_about()
     for way in ("up", "down"):
         for what in ("lost", "reordered", "duplicated"):
             assert about["counters"][way][what] > 0, (way, what)
-    assert about["congestion"] == "reno"
+    own, hop = ([b - a for a, b in zip(*two)] for two in zip(after, last))
     assert hop[0] >= own[0], "what the client sent was on the wire, with the blocks of its selective acknowledgements"
     assert hop[1] > 200_000 and own[1] > 200_000
 
