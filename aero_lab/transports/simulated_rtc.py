@@ -230,8 +230,7 @@ class RtcHost:
             return
         self._ready = True
         self._consent_at, self._willing_until = now + self._consent, now + CONSENT_LOST
-        if self.near:
-            self.association.connect(now)
+        self.association.connect(now)  # both do (RFC 8841 section 9.3)
 
     # Datagrams out ----------------------------------------------------------------------------------------------------
 
