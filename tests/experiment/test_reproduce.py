@@ -11,6 +11,7 @@ from aero_lab import cli
 from aero_lab.errors import UsageError
 from aero_lab.experiment.reproduce import names, reproduce
 from aero_lab.experiment.reproduce.base import Report, Row
+from aero_lab.experiment.reproduce.mathis import constant
 from aero_lab.experiment.reproduce.pair import Habits, Pair
 from aero_lab.experiment.reproduce.smoltcp import BYTES, LOSS, SINGLE_FLOW, run_flow
 from aero_lab.limits import MS, NEVER, SECOND
@@ -108,7 +109,18 @@ def test_without_loss_ours_is_theirs_within_a_percent(buffer):
     assert run_flow(buffer, 0.0, size=BYTES).bytes_per_second == pytest.approx(SINGLE_FLOW[buffer][0], rel=0.01)
 
 
-@pytest.mark.parametrize("name", ["stop-and-wait"])
+def test_a_window_opened_by_acknowledgements_opens_half_as_fast():
+    by_bytes, by_acks = (constant("periodic", 2, 300, 1, counting, 60) for counting in (False, True))
+    assert by_bytes / by_acks == pytest.approx(2**0.5, rel=0.1)
+
+
+def test_each_so_many_th_segment_is_lost():
+    tcp = TcpConfig(mss=1000, congestion="none", send_buffer=10_000)
+    outcome = Pair([Delay(MS)], [Delay(MS)], tcp, lose_each=10).run(100_000)
+    assert outcome.ok and outcome.refused == 11 and outcome.retransmissions >= 11
+
+
+@pytest.mark.parametrize("name", ["stop-and-wait", "rfc9438", "mathis", "rfc3449", "nagle"])
 def test_quick_forms_hold(name):
     report = reproduce(name, quick=True)
     assert report.verdict, report.text()

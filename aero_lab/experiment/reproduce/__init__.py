@@ -13,7 +13,11 @@ from .base import Progress, Report, Row, silent
 
 CATALOGUE = {
     "smoltcp": "smoltcp",
+    "rfc9438": "rfc9438",
+    "mathis": "mathis",
+    "rfc3449": "rfc3449",
     "stop-and-wait": "stop_and_wait",
+    "nagle": "nagle",
 }
 """Names, and the modules that have ``TITLE``, ``SOURCE`` and ``run(seeds, quick, progress)``."""
 SEEDS_MAX = 10_000

@@ -13,7 +13,7 @@ from ...errors import AeroLabError
 from ...limits import MTU_DEFAULT, NEVER, SECOND
 from ...link.direction import LinkDirection
 from ...link.stages import Stage
-from ...stack import Stack, StackConfig, TcpConfig
+from ...stack import Connection, Stack, StackConfig, TcpConfig
 from ...wire.address import ip
 from . import race
 
@@ -42,6 +42,8 @@ class Habits:
     """ns; data that had come before is answered at most once in this time."""
     holes: int = 0
     """Ranges behind a hole that the reader remembers; what would be one more is thrown away. 0: as many as ours."""
+    ack_counting: bool = False
+    """NewReno opens its window by acknowledgements, not by bytes acknowledged (RFC 3465 has changed that)."""
 
 
 OURS = Habits()
@@ -84,7 +86,8 @@ class Outcome:
 class Pair:
     """A sender and a reader joined by the stages of a link, one row of them for each direction.
 
-    Packets are bare IP. ``run`` sends ``total`` bytes one way and may be called once.
+    Packets are bare IP. ``run`` sends ``total`` bytes one way and may be called once. With ``lose_each`` exactly every
+    so many-th packet with data is lost.
     """
 
     def __init__(
@@ -97,7 +100,8 @@ class Pair:
         mtu: int = MTU_DEFAULT,
         habits: Habits = OURS,
         frames: int = 1 << 14,
-        arena: int = 16 << 20,
+        arena: int = 32 << 20,
+        lose_each: int = 0,
     ):
         rng = random.Random(seed)
         config = StackConfig(role="guest", medium="ip", addresses=((SENDER, 24),), mtu=mtu, max_connections=1, tcp=tcp)
@@ -109,6 +113,7 @@ class Pair:
         self.there = LinkDirection(there, rng, self.sender.tx, self.reader.rx, frames=frames, arena=arena, name="there")
         self.back = LinkDirection(back, rng, self.reader.tx, self.sender.rx, frames=frames, arena=arena, name="back")
         self.habits = habits
+        self.lose_each = lose_each
         self.now = 0
         self._open()
 
@@ -135,6 +140,17 @@ class Pair:
             self.now = max(self.now, due)
         raise AeroLabError("the two stacks found no connection")
 
+    def end_slow_start_at(self, segments: int) -> None:
+        """Slow start ends at this window: a flow that has been on for long would not begin beyond it."""
+        row = self.sender._tcb[0]
+        self.sender._set(row, "ssthresh", segments * self._of(self.sender, "mss"))
+
+    def ends(self) -> tuple[Connection, Connection]:
+        """The connection as the sender and as the reader has it, for programs of one's own and :meth:`turn`."""
+        return self.sender._connections[self._of(self.sender, "id")], self.reader._connections[
+            self._of(self.reader, "id")
+        ]
+
     @staticmethod
     def _parts(stack: Stack) -> tuple[Any, ...]:
         return (
@@ -156,6 +172,8 @@ class Pair:
         z[race.KEPT_BACKOFF], z[race.GO_BACK_N] = habits.kept_backoff, habits.go_back_n
         z[race.FAST_BACKOFF], z[race.BATCHED_ACK] = habits.fast_backoff, habits.batched_ack
         z[race.DUPLICATE_LIMIT], z[race.HOLES] = habits.duplicate_limit, habits.holes
+        z[race.ACK_COUNTING], z[race.PERIOD] = habits.ack_counting, self.lose_each
+        z[race.ACKED_TO], z[race.ACKS_SEEN] = self._of(self.sender, "snd_una"), self._of(self.sender, "segs_in")
         areas = np.zeros(2)
         z[race.RTO_KEPT], z[race.TIMEOUTS_SEEN] = self._of(self.sender, "rto"), self._of(self.sender, "timeouts")
         data = np.zeros(self.sender.config.tcp.send_buffer, np.uint8)

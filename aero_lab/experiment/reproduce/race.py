@@ -28,6 +28,7 @@ NOW, TOTAL, WRITTEN, READ, TURNS, DEADLINE, SLOT_A, SLOT_B = range(8)
 KEPT_BACKOFF, GO_BACK_N, FAST_BACKOFF, BATCHED_ACK, DUPLICATE_LIMIT, HOLES = range(8, 14)
 RTO_KEPT, TIMEOUTS_SEEN, DUPLICATES_SEEN, DUPLICATE_AT, SENT_TO, REWOUND = range(14, 20)
 LAST_AT, FROM, FIRST_READ_AT, SHORT_READ, REFUSED = range(20, 25)
+PERIOD, ARRIVED, ACK_COUNTING, ACKED_TO, ACKS_SEEN = range(25, 30)
 WORDS = 32
 AREA_CWND, AREA_FLIGHT = range(2)
 DONE, OUT_OF_TIME, BROKEN = 1, 2, 3
@@ -110,14 +111,31 @@ def after_step(W, c, segs, heap, tx, z, now):
     return 0
 
 
+@kernel(I64(C_T, NUMBERS))
+def count_acks(c, z):
+    """Congestion avoidance that counts acknowledgements, not bytes (RFC 5681 before RFC 3465): what one acknowledged
+    beyond a segment has not opened the window."""
+    acked = c.snd_una - z[ACKED_TO]
+    acks = c.segs_in - z[ACKS_SEEN]
+    z[ACKED_TO] = c.snd_una
+    z[ACKS_SEEN] = c.segs_in
+    if c.cwnd > c.ssthresh and c.recovery == 0:
+        c.cwnd_acc = c.cwnd_acc - max(acked - acks * c.mss, 0)
+    return 0
+
+
 @kernel(I64(C_T, BYTES, NUMBERS, I64))
 def refused(c, rx, z, now):
-    """Whether a reader with other habits throws the next packet away: the duplicate that it would only answer, or data
-    behind one hole more than it remembers."""
+    """Whether the next packet is lost: each PERIOD-th with data, counted as they come; or whether a reader with other
+    habits throws it away: the duplicate that it would only answer, or data behind one hole more than it remembers."""
     at = frame_off(rx, descriptor(rx, 0))
     size = frame_len(rx, descriptor(rx, 0)) - 20 - (u8(rx, at + TCP_OFFSET) >> 4) * 4
     if size <= 0:
         return 0
+    if z[PERIOD]:
+        z[ARRIVED] = z[ARRIVED] + 1
+        if z[ARRIVED] % z[PERIOD] == 0:
+            return 1
     seq = unwrap(u32(rx, at + TCP_SEQ), c.rcv_nxt)
     if z[DUPLICATE_LIMIT] and seq + size <= c.rcv_nxt:
         if now < z[DUPLICATE_AT]:
@@ -188,7 +206,7 @@ def race(
     nothing is due any more."""
     a, b = a_tcb[z[SLOT_A]], b_tcb[z[SLOT_B]]
     A = a_world[0]
-    careful = z[DUPLICATE_LIMIT] or z[HOLES]
+    careful = z[DUPLICATE_LIMIT] or z[HOLES] or z[PERIOD]
     now = z[NOW]
     for _ in range(most):
         z[TURNS] = z[TURNS] + 1
@@ -196,6 +214,8 @@ def race(
             if z[GO_BACK_N]:
                 before_step(A, a, a_segs, a_heap, a_rx, a_tx, z, now)
             core.step(a_world, a_tcb, a_segs, a_heap, a_rx, a_tx, a_up, a_reasm, a_arena, 64, now)
+            if z[ACK_COUNTING]:
+                count_acks(a, z)
             if z[KEPT_BACKOFF]:
                 after_step(A, a, a_segs, a_heap, a_tx, z, now)
         left = z[TOTAL] - z[WRITTEN]
