@@ -145,7 +145,11 @@ class KernelStack:
             connection.drop()
         self._connections.clear()
         if self.namespace is not None:
-            self.namespace.close()
+            # Not here: its processes take their time to end, and others are served on this loop.
+            try:
+                threading.Thread(target=self.namespace.close, name="aero-lab-hostnet-end").start()
+            except RuntimeError:  # the interpreter is ending and starts no more threads
+                self.namespace.close()
 
     # The node -------------------------------------------------------------------------------------------------------
 

@@ -212,6 +212,85 @@ def test_programs_of_ones_own_are_reached_and_reach_the_guest():
             server.wait(20)
 
 
+FAR = """
+import hashlib, socket, struct, sys, time
+lines = []
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+for _ in range(4):
+    sock, _ = listener.accept()
+    what = sock.recv(1)
+    if what == b"u":  # takes nothing at first, then all, and answers when all is there
+        time.sleep(1)
+        digest = hashlib.sha256()
+        while data := sock.recv(1 << 16):
+            digest.update(data)
+        sock.sendall(digest.digest())
+    elif what == b"d":
+        sock.sendall(bytes(range(256)) * (1 << 15))
+    elif what == b"r":
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    elif what == b"g":  # the guest resets
+        try:
+            while sock.recv(1 << 16):
+                pass
+            print("end", flush=True)
+        except ConnectionResetError:
+            print("reset", flush=True)
+    sock.close()
+"""
+NEAR = """
+import hashlib, socket, struct, sys, time
+def connect(what):
+    sock = socket.create_connection((sys.argv[1], int(sys.argv[2])), 60)
+    sock.sendall(what)
+    return sock
+whole = bytes(range(256)) * (1 << 15)
+with connect(b"u") as sock:
+    sock.sendall(whole)
+    sock.shutdown(socket.SHUT_WR)
+    print(sock.recv(99, socket.MSG_WAITALL) == hashlib.sha256(whole).digest())
+with connect(b"d") as sock:
+    time.sleep(1)
+    got = b""
+    while data := sock.recv(1 << 16):
+        got += data
+    print(got == whole)
+with connect(b"r") as sock:
+    try:
+        print(sock.recv(9))
+    except ConnectionResetError:
+        print("reset")
+with connect(b"g") as sock:
+    sock.sendall(bytes(100_000))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+"""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("option", ["B", "C"])
+def test_slow_sides_halves_and_resets(option):
+    """8 MiB to one who does not take them yet, and back: what waits, waits in windows. Ends and resets are passed on."""
+    with subprocess.Popen([sys.executable, "-c", FAR], stdout=subprocess.PIPE, text=True) as far:
+        assert far.stdout is not None
+        try:
+            port = int(far.stdout.readline())
+            with Lab(option=option, far="kernel", capture=False) as lab:
+                gateway = lab.open_port(port)
+                guest: Any = lab.guest("tap")
+                guest.wait_online(PATIENCE)
+                said = guest.run([sys.executable, "-c", NEAR, gateway, str(port)], timeout=2 * PATIENCE)
+                assert (said.stdout.split(), said.stderr) == (["True", "True", "reset"], "")
+                assert far.stdout.readline() == "reset\n"
+                assert eventually(lambda: all(row["reason"] for row in lab.flows))
+                rows = [row for row in lab.flows if row["target"] == f"{gateway}:{port}"]
+                reasons = [row["reason"] for row in rows]
+                assert reasons == ["closed", "closed", "reset-by-far-side", "reset-by-guest"]
+                assert (rows[0]["bytes_up"], rows[1]["bytes_down"]) == ((8 << 20) + 1, 8 << 20)
+        finally:
+            far.kill()
+
+
 def test_nonsense_from_the_guest_does_no_harm():
     with Lab(option="C", far="kernel", capture=False) as lab:
         guest = lab.guest()

@@ -62,10 +62,10 @@ async def upgraded(port, path):
 
 
 async def many(number, make):
-    """So many, some at a time: the kernel's queue of connections is not endless."""
+    """So many, some at a time: a server that is busy with others has seconds for each to ask."""
     made = []
-    for at in range(0, number, 200):
-        made += await asyncio.gather(*(make() for _ in range(min(200, number - at))))
+    for at in range(0, number, 50):
+        made += await asyncio.gather(*(make() for _ in range(min(50, number - at))))
     return made
 
 
@@ -145,7 +145,8 @@ def test_sockets_that_never_ask(number):
                 opened = await many(number, lambda: connected(port))
                 async with client.get(f"{url}/metrics") as answer:
                     text = await answer.text()
-                    closed = float(re.search(r"^aero_lab_half_open_closed_total (\S+)", text, re.MULTILINE)[1])
+                    found = re.search(r"^aero_lab_half_open_closed_total (\S+)", text, re.MULTILINE)
+                    closed = float(found[1]) if found else 0
                     assert closed >= number - HTTP_WAITING
                 most = resident(process.child.pid)
                 for sock in opened:
