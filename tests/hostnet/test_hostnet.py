@@ -270,7 +270,7 @@ with connect(b"g") as sock:
 @pytest.mark.root
 @pytest.mark.parametrize("option", ["B", "C"])
 def test_slow_sides_halves_and_resets(option):
-    """8 MiB to one who does not take them yet, and back: what waits, waits in windows. Ends and resets are passed on."""
+    """8 MiB to one who does not take them yet, and back: all waits in windows. Ends and resets are passed on."""
     with subprocess.Popen([sys.executable, "-c", FAR], stdout=subprocess.PIPE, text=True) as far:
         assert far.stdout is not None
         try:
