@@ -18,7 +18,7 @@ from aero_lab.limits import MS, NEVER, SECOND
 from aero_lab.link.stages import Delay, Loss, Rate
 from aero_lab.stack import TcpConfig
 
-VECTORS = Path("/work/shared/vectors/smoltcp-netsim.json")
+VECTORS = Path(__file__).parents[2] / "../shared/vectors/smoltcp-netsim.json"
 MIX = [
     TcpConfig(send_buffer=4096, recv_buffer=4096, rto_min=SECOND, sack=False, congestion="none"),
     TcpConfig(send_buffer=1 << 16, recv_buffer=1 << 16, congestion="cubic"),
