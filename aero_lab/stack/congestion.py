@@ -116,15 +116,20 @@ def cc_acked(W, c, acked, flight, now):
 
 @kernel(I64(W_T, C_T, I64, I64))
 def cc_loss(W, c, flight, now):
-    """A loss event: reduce the window once."""
+    """A loss event: reduce the window once.
+
+    While the loss was being found out, new data went out for what was reported to have arrived; it must not count as
+    flight (RFC 5681 section 3.1 equation 4, RFC 6675 section 5 step 4.2), or the window is hardly reduced at all.
+    """
     if W.tcp_cc == NONE:
         return 0
+    flight = min(flight, c.cwnd)
     if W.tcp_cc == CUBIC:
         window = c.cwnd / float(c.mss)
         # Fast convergence (RFC 9438 section 4.7).
         c.cubic_w_max = window * (1.0 + CUBIC_BETA) / 2.0 if window < c.cubic_w_max else window
         c.cubic_epoch = -1
-        c.ssthresh = max(int(min(flight, c.cwnd) * CUBIC_BETA), 2 * c.mss)
+        c.ssthresh = max(int(flight * CUBIC_BETA), 2 * c.mss)
     else:
         c.ssthresh = max(flight >> 1, 2 * c.mss)
     c.cwnd = c.ssthresh

@@ -249,8 +249,11 @@ def test_newreno_against_the_formula(segments, mss):
             congestion.cc_acked(W, c, mss, get(c, "cwnd"), 0)
         assert get(c, "cwnd") == ((segments << turn) * mss if turn <= 3 else before + mss)
     window = get(c, "cwnd")
-    congestion.cc_loss(W, c, window, 0)
-    assert get(c, "cwnd") == get(c, "ssthresh") == max(window // 2, 2 * mss)
+    # What limited transmit sent in the meantime counts for nothing (RFC 5681 section 3.1).
+    for flight, reduced in ((window // 2, window // 4), (window, window // 2), (2 * window, window // 2)):
+        put(c, cwnd=window)
+        congestion.cc_loss(W, c, flight, 0)
+        assert get(c, "cwnd") == get(c, "ssthresh") == max(reduced, 2 * mss)
     congestion.cc_timeout(W, c, window, 0)
     assert get(c, "cwnd") == mss
 

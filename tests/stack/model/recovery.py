@@ -87,7 +87,7 @@ class Recovery(Sending):
             c.cubic_epoch = -1
             c.ssthresh = max(int(min(flight, c.cwnd) * BETA), 2 * c.mss)
         else:
-            c.ssthresh = max(flight // 2, 2 * c.mss)
+            c.ssthresh = max(min(flight, c.cwnd) // 2, 2 * c.mss)
         c.cwnd, c.cwnd_acc = c.ssthresh, 0
 
     def cc_timeout(self, c: Connection, flight: int) -> None:
