@@ -20,6 +20,7 @@ from .pipeline import pipeline
 from .sequence import time_sequence
 from .stalls import STALL_COLOURS, stalls
 from .style import CAUSE_COLOURS, OPTION_COLOURS, TRANSPORT_COLOURS, TRANSPORT_DASHES, TRANSPORT_MARKERS
+from .swept import bands, best
 from .waterfall import HOP_COLOURS, waterfall
 
 __all__ = [
@@ -31,7 +32,9 @@ __all__ = [
     "TRANSPORT_DASHES",
     "TRANSPORT_MARKERS",
     "acks",
+    "bands",
     "bandwidth",
+    "best",
     "causes",
     "cdf",
     "comparison",

@@ -58,6 +58,14 @@ def test_the_table_is_tidy(whole):
     assert (lossless["connect_ms"] == 20.0).all() and (lossless["retransmissions"] == 0).all()
 
 
+def test_tails_are_those_of_the_workloads_samples():
+    frame = sweep(workload=["voip", "rr", "download"], duration=1.0, count=20, size=[100], loss=0.1, rtt="20ms")
+    voip, rr, download = (frame[frame["workload"] == each].iloc[0] for each in ("voip", "rr", "download"))
+    assert 10.0 <= voip["udp_delay_ms"] <= voip["p90_ms"] <= voip["p99_ms"] < 100
+    assert 20.0 <= rr["rtt_ms"] < rr["p90_ms"] <= rr["p99_ms"] and pandas.isna(download["p90_ms"])
+    assert pandas.isna(voip["workload_size"]) and rr["workload_count"] == 20
+
+
 def test_pairs_and_no_rate_have_columns_of_their_own():
     frame = sweep(rate=[None, ("1Mbit/s", "10Mbit/s")], queue=[None], size="10KB", profile=["linux", "windows7"])
     assert list(frame["link_rate_mbps_up"]) == [float("inf"), 1.0] * 2

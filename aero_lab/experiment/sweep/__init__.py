@@ -111,7 +111,7 @@ def run(
                 for key, config in keyed.items()
                 if kept is None or not kept.has(key, retry) or (captures is not None and not _there(captures, key))
             ]
-            for row in _shown(_rows(todo, cluster, workers, captures), len(keyed), len(todo), progress):
+            for row in _shown(_rows(todo, cluster, workers, captures, progress), len(keyed), len(todo), progress):
                 made[row["key"]] = row
                 if kept is not None:
                     kept.add(row)
@@ -147,7 +147,9 @@ def _folder(store: str | os.PathLike[str] | bool | None, keys: list[str]) -> Pat
     return Path(store)
 
 
-def _rows(todo: list[dict[str, Any]], cluster: Any, workers: int | None, captures: str | None) -> Iterator[Row]:
+def _rows(
+    todo: list[dict[str, Any]], cluster: Any, workers: int | None, captures: str | None, progress: bool
+) -> Iterator[Row]:
     """The rows of these runs, made where they are to be made."""
     if not todo:
         return
@@ -159,7 +161,7 @@ def _rows(todo: list[dict[str, Any]], cluster: Any, workers: int | None, capture
     from ...compiled.registry import warmup
     from .local import Pool, here, processors
 
-    warmup(True)  # once, and not by every worker
+    warmup(progress)  # once, and not by every worker
     number = min(processors() if workers is None else workers, len(todo))
     if number == 0:
         yield from here(todo, captures)

@@ -36,8 +36,11 @@ NUMBERS = (
     "seconds", "goodput_mbps", "connect_ms", "ttfb_ms", "rtt_ms", "overhead_ratio", "acks_per_data_segment",
     "messages_per_mb", "udp_delay_ms", "udp_jitter_ms", "udp_loss",
 )  # fmt: skip
-MEASURED = tuple(
-    each.name for each in fields(Run) if each.name in INTEGERS or each.name in NUMBERS or each.name == "digest_ok"
+TAILS = {"p90_ms": "p90", "p99_ms": "p99"}
+"""Tails of what the workload has many of: times of its requests, one-way delays of its datagrams."""
+MEASURED = (
+    *(each.name for each in fields(Run) if each.name in INTEGERS or each.name in NUMBERS or each.name == "digest_ok"),
+    *TAILS,
 )
 """What can be measured in virtual time, in the order of a run's fields."""
 FAILED_RUN, FAILED_WORKER = "run", "worker"
@@ -77,9 +80,13 @@ def make_row(config: Mapping[str, Any], captures: str | None = None) -> Row:
     except Exception as error:  # a row, not the end of a sweep of thousands
         return failure(config, f"{type(error).__name__}: {error}")
     row = blank(config)
-    row.update({name: getattr(run, name) for name in MEASURED})
+    row.update({name: getattr(run, name) for name in MEASURED if name not in TAILS})
     row.update(ok=bool(run.ok), error=run.error, capture_sha256=digest)
-    row["extra"] = json.dumps(run.extra, sort_keys=True, default=str)
+    details = run.extra.get("details") or {}
+    row.update({name: (details.get("spread") or {}).get(tail) for name, tail in TAILS.items()})
+    # Samples one by one would be most of a row; a run is soon made again.
+    few = {name: value for name, value in details.items() if not isinstance(value, (list, tuple))}
+    row["extra"] = json.dumps({**run.extra, "details": few}, sort_keys=True, default=str)
     if not run.ok:
         row["failed"] = FAILED_RUN
     return row
