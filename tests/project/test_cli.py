@@ -44,6 +44,12 @@ ROOT = Path(__file__).parents[2]
         "bench nope",
         "bench stack --seconds 0",
         "bench stack --case nope",
+        "bench sim --case nope",
+        "sweep",
+        "sweep /nowhere/at/all.toml",
+        "sweep pyproject.toml",
+        "sweep datasets/games-over-links.toml --out table.pdf",
+        "sweep datasets/games-over-links.toml --json /nowhere/at/all.json",
         "inspect no-such-file.pcapng",
         "notebooks /dev/null --no-open",
         "guest fetch beos",
@@ -104,7 +110,7 @@ def test_help_and_version(capfd):
 
     assert run([]) == 0 and "compare" in capfd.readouterr().out
     assert run(["--version"]) == 0 and capfd.readouterr().out.strip() == __version__
-    for command in ("compare", "bench", "inspect", "notebooks", "warmup"):
+    for command in ("compare", "sweep", "bench", "inspect", "notebooks", "warmup"):
         assert run([command, "--help"]) == 0
         assert "Usage" in capfd.readouterr().out
 
