@@ -17,6 +17,8 @@ from aero_lab.experiment.sweep import cluster, plan_of
 from aero_lab.experiment.sweep.grid import config_of
 from aero_lab.experiment.sweep.rows import make_row
 
+from .test_sweep import EVERYTHING
+
 distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install 'aero-lab[cluster]'")
 
 
@@ -39,14 +41,13 @@ def client():
 
 
 def test_a_dask_worker_makes_the_same_rows_and_the_same_bytes(client, tmp_path):
-    grid = {"option": "ABC", "transport": ["memory", "websocket"], "rtt": "20ms", "loss": 0.02, "size": "20KB"}
     here, there = tmp_path / "here", tmp_path / "there"
-    mine = al.sweep(**grid, seeds=2, store=False, workers=0, captures=here, progress=False)
-    theirs = al.sweep(**grid, seeds=2, store=tmp_path / "store", client=client, captures=there, progress=False)
+    mine = al.sweep(**EVERYTHING, store=False, workers=0, captures=here, progress=False)
+    theirs = al.sweep(**EVERYTHING, store=tmp_path / "store", client=client, captures=there, progress=False)
     assert mine["ok"].all()
     assert_frame_equal(theirs, mine)
     names = sorted(path.name for path in here.iterdir())
-    assert len(names) == 12 and names == sorted(path.name for path in there.iterdir())
+    assert len(names) == 13 and names == sorted(path.name for path in there.iterdir())
     for name in names:
         assert (here / name).read_bytes() == (there / name).read_bytes()
 
