@@ -2,9 +2,10 @@
 
 ``download/C/websocket`` and its like are 10 MiB over 100 ms and 1 % loss, a whole bench each time: guest, NIC, tunnel,
 link, proxy, services, a capture of every frame and the figures drawn from it. The unit is CPU seconds of the measuring
-process. ``sweep/2-workers`` makes runs of a sweep in two processes, beside one process in the same interleaved run, so
-its ratio is what the second one brings; there the unit is runs a second of the clock on the wall, and a machine that is
-busy with something else shows.
+process. ``single-flow/one-seed`` is smoltcp's table of one flow (``aero-lab reproduce``), all its cells once.
+``sweep/2-workers`` makes runs of a sweep in two processes, beside one process in the same interleaved run, so its ratio
+is what the second one brings; there the unit is runs a second of the clock on the wall, and a machine that is busy with
+something else shows.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from ..link import Link
 from .report import Progress, Result, chosen
 
 SIZE = 10 << 20
+TABLE_BYTES = 10 << 20
 LINK = "rtt=100ms, loss=1%"
 SAMPLES = 3
 SWEPT = Run(option="C", transport="websocket", parameters={"size": 200_000}, link=Link.parse("rtt=20ms, loss=1%"))
@@ -38,6 +40,8 @@ class Case:
     transport: str = "websocket"
     workers: int = 0
     """Processes of a sweep; 0: a download in this process."""
+    table: bool = False
+    """A seed of every cell of smoltcp's table of one flow."""
 
 
 CASES = (
@@ -47,6 +51,7 @@ CASES = (
     Case("download/C/webrtc", "C", "webrtc"),
     Case("download/C/webrtc-unordered", "C", "webrtc-unordered"),
     Case("download/C/memory", "C", "memory"),
+    Case("single-flow/one-seed", table=True),
     Case("sweep/2-workers", workers=2),
 )
 
@@ -65,12 +70,13 @@ def measure(
     results: list[Result] = []
     for done, case in enumerate(todo):
         tell(done, len(todo), case.name)
-        results.append(_sweep(case, seconds, peers) if case.workers else _download(case, seconds))
+        make = _table if case.table else _sweep if case.workers else _download
+        results.append(make(case, seconds, peers))
     tell(len(todo), len(todo), "")
     return results
 
 
-def _download(case: Case, seconds: float) -> Result:
+def _download(case: Case, seconds: float, peers: bool) -> Result:
     result = Result(case.name, "s", more_is_better=False, note=f"10 MiB over {LINK}; CPU of the whole bench")
 
     def once(size: int, seed: int) -> float:
@@ -92,6 +98,22 @@ def _download(case: Case, seconds: float) -> Result:
         spent += result.samples[-1]
         if seed >= SAMPLES and spent >= seconds:
             break
+    return result
+
+
+def _table(case: Case, seconds: float, peers: bool) -> Result:
+    """The whole table of ``aero-lab reproduce``, one seed, in this process alone."""
+    from ..compiled.registry import load_all
+    from ..experiment.reproduce.smoltcp import LOSS, SINGLE_FLOW, run_flow
+
+    result = Result(case.name, "s", more_is_better=False, note="72 transfers of 10 MiB; CPU of one process")
+    load_all("reproduce")
+    for seed in range(1, SAMPLES + 1):
+        start = time.process_time()
+        for buffer in SINGLE_FLOW:
+            for loss in LOSS:
+                run_flow(buffer, loss, seed, size=TABLE_BYTES)
+        result.samples.append(time.process_time() - start)
     return result
 
 

@@ -18,6 +18,12 @@ def test_a_download_is_measured_in_seconds_of_the_processor(monkeypatch):
     assert len(result["samples"]) == sim.SAMPLES and result["peer"] is None and "10 MiB" in result["note"]
 
 
+def test_a_seed_of_the_whole_table(monkeypatch):
+    monkeypatch.setattr(sim, "TABLE_BYTES", 2000)
+    (result,) = run("sim", 0.01, ["single-flow"])["results"]
+    assert result["unit"] == "s" and result["value"] > 0 and len(result["samples"]) == sim.SAMPLES
+
+
 def test_two_workers_stand_beside_one(monkeypatch):
     monkeypatch.setattr(sim, "SWEPT", replace(sim.SWEPT, parameters={"size": 1000}))
     (result,) = run("sim", 0.01, ["sweep/"])["results"]

@@ -63,6 +63,15 @@ def test_the_table_is_tidy():
     assert (lossless["connect_ms"] == 20.0).all() and (lossless["retransmissions"] == 0).all()
 
 
+def test_columns_of_the_link_are_those_that_matter():
+    grid = {"aqm": [None, "codel"], "rate": "5Mbit/s", "loss": 0, "rtt": "20ms", "jitter": "2ms", "size": "10KB"}
+    frame = sweep(**grid)
+    columns = [name for name in frame.columns if name.startswith("link_")]
+    assert {"link_aqm", "link_rate_mbps", "link_loss", "link_jitter_ms"} <= set(columns) and frame["ok"].all()
+    assert list(frame["link_aqm"].fillna("")) == ["", "codel"] and (frame["link_jitter_ms"] == 2.0).all()
+    assert "link_duplicate" not in columns and frame["link"].nunique() == 2
+
+
 def test_tails_are_those_of_the_workloads_samples():
     frame = sweep(workload=["voip", "rr", "download"], duration=1.0, count=20, size=[100], loss=0.1, rtt="20ms")
     voip, rr, download = (frame[frame["workload"] == each].iloc[0] for each in ("voip", "rr", "download"))

@@ -175,10 +175,10 @@ def _link_text(link: dict[str, Any] | None) -> str | None:
 def _link_columns(links: Sequence[dict[str, Any] | None], named: Iterable[str]) -> dict[str, list[Any]]:
     """A column for each parameter that matters, two where one is a pair (up, down)."""
     from ...link import Link
-    from ...link.link import _KEYS
+    from ...link.knobs import KNOBS
 
     default = Link().to_dict()
-    wanted = {_KEYS[name] for name in named if name in _KEYS}
+    wanted = {KNOBS[name].key for name in named if name in KNOBS}
     keys = dict.fromkeys([*default, *(key for link in links if link for key in link)])
     out: dict[str, list[Any]] = {}
     for key in keys:
