@@ -173,7 +173,7 @@ def best(
     ax.set_ylabel(_axis_label(y))
     for side in ax.spines.values():
         side.set_color(PALE)
-    title(ax, f"best {_axis_label(value)}: {'most' if more else 'least'}")
+    title(ax, f"best by {_axis_label(value)}: {'more' if more else 'less'} is better")
     return ax
 
 

@@ -173,6 +173,30 @@ def _comparison() -> Any:
     return al.plot.comparison(table, metrics=metrics)
 
 
+@cache
+def downloads() -> Any:
+    """The sweep that the walkthrough reads, at 10 Mbit/s."""
+    import pandas
+
+    table: Any = pandas.read_parquet(IMAGES.parents[1] / "datasets" / "downloads-over-links.parquet")
+    return table[table["link_rate_mbps"] == 10]
+
+
+@picture("bands")
+def _bands() -> Any:
+    import aero_lab as al
+
+    table = downloads()
+    return al.plot.bands(table[(table["link_loss"] == 0.01) & (table["option"] != "B")])
+
+
+@picture("best")
+def _best() -> Any:
+    import aero_lab as al
+
+    return al.plot.best(downloads())
+
+
 def figures(names: Any = None) -> Iterator[tuple[str, Any]]:
     """The pictures as ``(name, figure)``."""
     for name in names or RECIPES:
