@@ -51,14 +51,14 @@ class TunPair:
 
     def __init__(
         self,
-        link: Link | None = None,
+        link: Link | str | None = None,
         *,
         seed: int = 1,
         congestion: str | None = CONGESTION,
         sysctls: Mapping[str, Any] | None = None,
         mtu: int = MTU_DEFAULT,
     ):
-        self.link = link if link is not None else Link()
+        self.link = Link.parse(link) if isinstance(link, str) else link or Link()
         self.congestion = congestion
         self.near_address, self.far_address = NEAR, FAR
         self._ends: list[Namespace] = []

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -119,6 +122,35 @@ def test_nothing_stays_behind():
     pair.close()
     assert pair.near.closed and pair.far.closed
     assert not any(os.path.exists(f"/proc/{pid}") for pid in processes)
+
+
+def test_nothing_outlives_an_owner_that_was_killed():
+    program = (
+        "import time\n"
+        "from aero_lab.hops import TunPair\n"
+        "pair = TunPair('20ms')\n"
+        "sleeper = pair.far.spawn(['sleep', '600'])\n"
+        "print(pair.near.pid, pair.far.pid, pair._child._process.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pids = owner.stdout.readline().split()
+        assert len(pids) == 3 and all(os.path.exists(f"/proc/{pid}") for pid in pids)
+        owner.kill()
+    end = time.monotonic() + 30
+    while left := [pid for pid in pids if alive(pid)]:
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
+
+
+def alive(pid: str) -> bool:
+    """Whether a process is there and no corpse that nobody has looked at."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def test_a_congestion_control_that_is_not_there_is_one_line():

@@ -121,9 +121,9 @@ def test_where_there_are_no_namespaces_a_relay_does_what_it_can(monkeypatch):
 
     monkeypatch.setattr(choice, "_no_pair", lambda: "a link between namespaces needs /dev/net/tun, which is not there")
     assert choose("websocket", Link(rtt="20ms")) == "relay" and choose("webrtc-lossy", ROUGH) == "relay"
-    for arguments in (("websocket", ROUGH), ("websocket", Link(rtt="20ms"), "namespace")):
+    for link, hop in ((ROUGH, "auto"), (Link(rtt="20ms"), "namespace")):
         with pytest.raises(UsageError, match="needs /dev/net/tun"):
-            choose(*arguments)
+            choose("websocket", link, hop)
 
 
 def test_an_unknown_way_is_a_mistake():
