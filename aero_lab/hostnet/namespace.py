@@ -102,7 +102,7 @@ class RouterNamespace:
             "mac": mac_text(config.mac),
             "queue": TAP_QUEUE,
             "sysctls": rules.sysctls(addresses),
-            "interfaces": rules.interfaces(addresses, ethernet),
+            "interfaces": rules.interfaces(addresses),
             "translation": rules.translation(addresses, PLACE),
             "port": PLACE,
         }

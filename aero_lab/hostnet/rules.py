@@ -36,12 +36,16 @@ def sysctls(addresses: Addresses) -> dict[str, int]:
     """Settings of the namespace, to be made before its interfaces."""
     found = {"net.ipv4.ip_forward": 1}
     if addresses.gateway6 is not None:
-        # On a wire of one's own nobody has the address already.
-        found |= {"net.ipv6.conf.all.forwarding": 1, "net.ipv6.conf.default.dad_transmits": 0}
+        # On a wire of one's own nobody has the address already; and interfaces have those that they are given.
+        found |= {
+            "net.ipv6.conf.all.forwarding": 1,
+            "net.ipv6.conf.default.dad_transmits": 0,
+            "net.ipv6.conf.default.addr_gen_mode": 1,
+        }
     return found
 
 
-def interfaces(addresses: Addresses, ethernet: bool) -> str:
+def interfaces(addresses: Addresses) -> str:
     """Commands for ``ip -batch``."""
     lines = [
         f"address add {addresses.gateway}/{addresses.prefix} dev {GUEST}",
@@ -55,9 +59,8 @@ def interfaces(addresses: Addresses, ethernet: bool) -> str:
             f"address add {addresses.gateway6}/64 dev {GUEST} nodad",
             f"address add {OUTER6}/{INNER_PREFIX6} dev {UPLINK} nodad",
             f"route add ::/0 via {INNER6} dev {UPLINK}",
+            f"address add {addresses.link_local}/64 dev {GUEST} nodad",
         ]
-        if not ethernet:  # a TUN makes itself one of another kind
-            lines.append(f"address add {addresses.link_local}/64 dev {GUEST} nodad")
     return "".join(f"{line}\n" for line in lines)
 
 
