@@ -125,20 +125,28 @@ class Scheduler:
         """
         now = self.clock.now()
         before = self.steps
+        seen: list[Node] | None = None
+        many = idle = 0  # how many nodes there are, and how many in a row had no work
+        deadline = NEVER
         for _ in range(SCHEDULER_TURNS):
-            deadline = NEVER
-            idle = True
-            for node in self.nodes:
+            nodes = self.nodes
+            if nodes is not seen or len(nodes) != many:
+                seen, many, idle, deadline = nodes, len(nodes), 0, NEVER
+            for node in nodes:
                 due = node.poll_at(now)
                 if due <= now:
                     node.step(now)
                     self.steps += 1
-                    idle = False
-                elif due < deadline:
+                    idle, deadline = 0, NEVER
+                    continue
+                idle += 1
+                if due < deadline:
                     deadline = due
-            if idle:
-                self.instants += self.steps != before
-                return deadline
+                if idle >= many and nodes is self.nodes and len(nodes) == many:
+                    self.instants += self.steps != before
+                    return deadline
+            if not nodes:
+                return NEVER
         culprits = ", ".join(_name(node) for node in self.nodes if node.poll_at(now) <= now)
         raise AeroLabError(f"work at {now} ns of virtual time does not end: {culprits or 'a node'} asks on and on")
 

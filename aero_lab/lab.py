@@ -110,6 +110,8 @@ class Lab:
         self.path = get_path(option, **settings)
         self.transport = transport if proxy_url is None or transport.startswith("webrtc") else "websocket"
         self._elsewhere = proxy_url is not None
+        if self._elsewhere and virtual:
+            raise UsageError("a proxy elsewhere lives in real time: leave out proxy_url= or virtual=True")
         if token is not None and proxy_url is None:
             raise UsageError("token= is for the proxy at proxy_url=; the lab's own mints one")
         kind = find(self.transport, virtual)

@@ -191,7 +191,7 @@ class StreamEnd(HopEnd):
         return min(room, self._ahead - conn.unacked)
 
     def put(self, now: int) -> None:
-        if self._shake or not self._joined:
+        if self._shake:
             self._shake_hands(now)
         while self.ready and len(self._out):
             room = self._room()
@@ -266,9 +266,11 @@ class Host:
     def work(self, now: int) -> bool:
         """One round; whether anything happened."""
         stack = self.stack
-        stack.step(now)
-        events = stack.events()
-        for event in events:
+        worked = stack.poll_at(now) <= now
+        if worked:
+            stack.step(now)
+        for event in stack.events():
+            worked = True
             if isinstance(event, SynReceived):
                 end = self.ends.get(event.conn.local[1])
                 if not isinstance(end, StreamEnd) or end.conn is not None:
@@ -289,9 +291,8 @@ class Host:
             if end.has_work:
                 end.get(now)
                 end.put(now)
-        if stack.pressing:
-            stack.step(now)
-        return bool(events)
+                worked = True
+        return worked
 
 
 class SimulatedHop:
@@ -335,11 +336,11 @@ class SimulatedHop:
 
     def step(self, now: int) -> None:
         self._more = False
-        for turn in range(FAR_END_ROUNDS):
-            worked = self.near.work(now) | self.far.work(now)
-            if not worked:
-                break
-            self._more = turn == FAR_END_ROUNDS - 1
+        for host in (self.near, self.far):
+            for turn in range(FAR_END_ROUNDS):
+                if not host.work(now):
+                    break
+                self._more |= turn == FAR_END_ROUNDS - 1
 
     def poll_at(self, now: int) -> int:
         for host in (self.near, self.far):

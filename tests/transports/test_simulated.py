@@ -182,6 +182,12 @@ def test_wrong_settings_name_themselves(settings, message):
         al.Lab(virtual=True, transport="websocket", transport_settings=settings)
 
 
+@pytest.mark.parametrize("transport", ["websocket", "webrtc"])
+def test_a_proxy_elsewhere_is_not_in_virtual_time(transport):
+    with pytest.raises(UsageError, match="lives in real time"):
+        al.Lab(virtual=True, transport=transport, proxy_url="http://127.0.0.1:1/l2")
+
+
 def test_settings_make_a_difference():
     def run(**settings):
         with al.Lab(virtual=True, transport="websocket", link="rtt=60ms, loss=1%", progress=False,
