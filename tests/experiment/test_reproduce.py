@@ -120,7 +120,9 @@ def test_each_so_many_th_segment_is_lost():
     assert outcome.ok and outcome.refused == 11 and outcome.retransmissions >= 11
 
 
-@pytest.mark.parametrize("name", ["stop-and-wait", "rfc9438", "mathis", "rfc3449", "nagle"])
+@pytest.mark.parametrize(
+    "name", ["stop-and-wait", "rfc9438", "mathis", "rfc3449", "nagle", "head-of-line", "tcp-over-tcp"]
+)
 def test_quick_forms_hold(name):
     report = reproduce(name, quick=True)
     assert report.verdict, report.text()

@@ -18,6 +18,8 @@ CATALOGUE = {
     "rfc3449": "rfc3449",
     "stop-and-wait": "stop_and_wait",
     "nagle": "nagle",
+    "head-of-line": "head_of_line",
+    "tcp-over-tcp": "tcp_over_tcp",
 }
 """Names, and the modules that have ``TITLE``, ``SOURCE`` and ``run(seeds, quick, progress)``."""
 SEEDS_MAX = 10_000
