@@ -121,7 +121,9 @@ def test_each_so_many_th_segment_is_lost():
 
 
 @pytest.mark.parametrize(
-    "name", ["stop-and-wait", "rfc9438", "mathis", "rfc3449", "nagle", "head-of-line", "tcp-over-tcp"]
+    "name",
+    ["stop-and-wait", "rfc9438", "mathis", "rfc3449", "nagle", "tcp-over-tcp"]
+    + [pytest.param("head-of-line", marks=pytest.mark.long)],
 )
 def test_quick_forms_hold(name):
     report = reproduce(name, quick=True)
