@@ -383,9 +383,9 @@ def test_it_is_a_setting_of_measured_runs():
     run, capture = run_real(case)
     assert (run.ok, run.error, run.digest_ok, run.ack_policy) == (True, None, True, "early")
     assert run.proxy_cpu_us_per_mb is not None and capture is not None
-    frames = capture.frames()
+    frames: Any = capture.frames()
     tunnel = frames[(frames["point"] == "tunnel") & (frames["frame_len"] > 0)]
-    assert int(frames["tunnel_delay"].notna().sum()) >= 0.98 * len(tunnel) > 300, "both ends know each packet"
+    assert frames["tunnel_delay"].notna().sum() >= 0.98 * len(tunnel) > 300, "both ends know each packet"
 
 
 def test_cases_tell_too():
