@@ -61,7 +61,11 @@ def fill(medium, port, ecn, size, version):
     start=st.sampled_from([0, 7 * MS]),
 )
 def test_a_managed_line_is_its_plain_twin(line, before, row, seed, traffic, medium, start):
-    row = [*before, line, *row]
+    same([*before, line, *row], seed, traffic, medium, start)
+
+
+def same(row, seed, traffic, medium, start=0):
+    """The direction and its twin do the same to ``traffic``: gaps and frames; the direction."""
     rings = FrameRing(64, 1 << 17), FrameRing(1024, 1 << 20)
     link = LinkDirection(row, Seed(seed), *rings, frames=1024, arena=1 << 21, medium=medium, start=start)
     twin = NaiveDirection(row, seed, medium, start)
@@ -85,8 +89,25 @@ def test_a_managed_line_is_its_plain_twin(line, before, row, seed, traffic, medi
         assert link.in_flight == twin.in_flight
     counters = check_balance(link)
     assert counters["lost"] == twin.lost and counters["held"] == twin.held
-    for name in ("queue_full",) + (("aqm_dropped", "marked", "not_ect") if line.aqm != "droptail" else ()):
+    for name in ("queue_full",) + (("aqm_dropped", "marked", "not_ect") if twin.line.stage.aqm != "droptail" else ()):
         assert counters[name] == getattr(twin.line, name), name
+    return link
+
+
+@pytest.mark.parametrize("aqm", ["codel", "fq_codel", "pie"])
+@pytest.mark.parametrize("trace", [None, RateTrace((1, 2, 2, 4, 9, 9, 10))])
+def test_under_a_long_load_it_is_its_plain_twin_too(aqm, trace):
+    """Long enough for each discipline to mark, to drop, to calm down and to begin again."""
+    chance = random.Random(7)
+    traffic = []
+    for at in range(900):  # two ms each; a little too much, a pause, far too much
+        number = 0 if 350 < at < 430 else chance.choice((1, 2) if at < 600 else (2, 3, 4)) * (2 if trace else 1)
+        sizes = [chance.choice((60, 700, 1400)) for _ in range(number)]
+        ports = [(chance.randrange(4), chance.choice((0, 1, 2, 2)), size, 4) for size in sizes]
+        traffic.append((2 * MS, ports))
+    line = Line(0 if trace else 4_000_000, trace, 100_000, aqm, ecn=True, flows=4, interval_ns=15 * MS)
+    link = same([line], 11, traffic, "ip")
+    assert min(link.counters[name] for name in ("aqm_dropped", "marked", "not_ect")) > 0
 
 
 @settings(max_examples=40, deadline=None)
