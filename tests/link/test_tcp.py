@@ -39,7 +39,7 @@ class Beside(Net):
         return (len(self.others_got()) - got) * 8 / seconds
 
     def others_got(self):
-        return next(end.got for (side, _), end in self.ends.items() if side == "b" and len(end.got) > 10_000)
+        return next((end.got for (side, _), end in self.ends.items() if side == "b" and len(end.got) > 10_000), b"")
 
     def look(self):
         if self.now < self._next:
