@@ -28,11 +28,11 @@ def test_it_goes_on_the_same_in_a_fork_and_from_a_file(link, option, tmp_path):
         lab.advance(1.5 - lab.now / 1e9)
         return lab.capture.save(tmp_path / "x.pcapng").read_bytes()
 
-    with al.Lab(virtual=True, option=option, link=link, seed=3) as lab:
+    with al.Lab(virtual=True, option=option, link=link, seed=4) as lab:
         guest = lab.guest(profile="linux")
         guest.start("source", size=200_000)
         guest.start("udp-echo", count=20)
-        lab.advance(0.15)
+        lab.advance(1.0)
         fork, changed = lab.fork(), lab.fork(link=LINES[0])
         lab.save(tmp_path / "x.bench")
         loaded = al.Lab.load(tmp_path / "x.bench")
