@@ -91,7 +91,7 @@ def test_what_passes_is_late_and_nothing_else():
     assert told["control"] == "cubic"
     for way in ("up", "down"):
         assert counters[way]["frames_in"] == counters[way]["frames_out"] + counters[way]["in_flight"] > 100
-    assert wire.bytes_out == counters["up"]["bytes_in"] > 300_000 + 200 * 32
+    assert wire.bytes_out >= counters["up"]["bytes_in"] > 300_000 + 200 * 32, "the last ones may have come in between"
     assert counters["near_refused"] == counters["far_refused"] == {}
 
 
