@@ -5,6 +5,7 @@ One module each; ``reproduce(name)`` runs one, ``names()`` lists them. See docs/
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 from ...compiled.registry import warmup
@@ -45,7 +46,7 @@ def reproduce(name: str, quick: bool = False, seeds: int | None = None, progress
     random. The report has the rows, the notes and :attr:`~.base.Report.verdict`.
     """
     check(name, seeds)
-    warmup(True, "reproduce")
+    warmup(sys.stderr.isatty(), "reproduce")
     return import_module(f".{CATALOGUE[name]}", __name__).run(seeds, quick, progress)
 
 

@@ -50,8 +50,7 @@ SWITCHES = (
 )
 """Habits of smoltcp's that ours has not, switched on one after the other."""
 LOSSLESS = 0.01
-SEEDS, SEEDS_SMALL, SMALL = 20, 8, 2048
-"""Seeds for buffers of SMALL and more, and below: there a run has ten times the round trips and scatters less."""
+SEEDS = 20
 
 
 def run_flow(buffer: int, loss: float, seed: int = 1, habits: Habits = OURS, size: int = BYTES) -> Outcome:
@@ -86,11 +85,10 @@ def cell(buffer: int, loss: float, seeds: int) -> Row:
 
 def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
     """The table. The quick form has a few of its cells."""
-    many = seeds or (3 if quick else SEEDS)
-    few = min(many, SEEDS_SMALL)
+    many = seeds or SEEDS
     buffers = (2048, 4096, 16384) if quick else tuple(SINGLE_FLOW)
     losses = (0.0, 0.001, 0.01) if quick else LOSS
-    cells = [(buffer, loss, many if buffer >= SMALL else few) for buffer in buffers for loss in losses]
+    cells = [(buffer, loss, many) for buffer in buffers for loss in losses]
     rows = each(lambda c: cell(*c), cells, progress, "cells")
     notes = [
         "Without loss a flow is stopped by its buffer and by Nagle's rule: a buffer that is no whole number of "
