@@ -225,12 +225,11 @@ class Sender:
         while (each := self._sent.get(tsn)) is not None and each.message is message:
             self._abandon(each)
             tsn -= 1
-        tsn += 1
         for each in self._unsent:
             if each.message is not message:
                 break
             self._abandon(each)
-        self.named.pop(tsn, None)
+        self.named.pop(message.first, None)
         return True
 
     def _abandon(self, part: Part) -> None:
@@ -373,8 +372,9 @@ class Sender:
         if not message.unordered:
             message.sequence = self._sequence.get(message.stream, 0)
             self._sequence[message.stream] = message.sequence + 1 & 0xFFFF
+        message.first = self.next_tsn
         if message.identity:
-            self.named[self.next_tsn] = message.identity
+            self.named[message.first] = message.identity
         if len(payload) <= self._constants.payload:
             pieces: list[tuple[bytes, int]] = [(payload, FIRST | LAST)]
         else:

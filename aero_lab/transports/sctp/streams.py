@@ -23,7 +23,7 @@ class Message(NamedTuple):
 class Outgoing:
     """One message on its way out, and what was promised about it."""
 
-    __slots__ = ("identity", "limit", "payload", "protocol", "sequence", "stream", "unordered", "until")
+    __slots__ = ("first", "identity", "limit", "payload", "protocol", "sequence", "stream", "unordered", "until")
 
     def __init__(
         self, stream: int, protocol: int, payload: bytes, unordered: bool, limit: int | None, until: int, identity: int
@@ -35,7 +35,8 @@ class Outgoing:
         """Time after which nobody wants it any more."""
         self.identity = identity
         """Beside the wire: how the owner calls it; 0 for nothing."""
-        self.sequence = 0
+        self.first = self.sequence = 0
+        """TSN of its first part, unwrapped, and number in its stream, once it was cut."""
 
 
 def fragments(size: int, most: int) -> Iterator[tuple[int, int, int]]:

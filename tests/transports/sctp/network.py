@@ -31,6 +31,8 @@ class Net:
         self.weather, self.now = weather, 0
         self.ends = [Association(constants, self.random, checksum) for _ in range(2)]
         self.got = [[], []]
+        self.names = [[], []]
+        """Identities of those, which travel beside the wire."""
         self.sent = [0, 0]
         self.largest = 0
         self._under_way, self._count = [], 0
@@ -54,8 +56,11 @@ class Net:
     def take(self, side):
         """What came there goes to its owner."""
         end = self.ends[side]
+        named = self.ends[1 - side].sender.named if end.received else {}
         while end.received:
-            self.got[side].append(end.received.popleft())
+            message = end.received.popleft()
+            self.got[side].append(message)
+            self.names[side].append(named.pop(message.tsn, 0))
 
     def run(self, until, limit=3600 * SECOND):
         """Until the condition holds; False when it does not within the limit, or nothing more happens."""

@@ -35,7 +35,7 @@ def send(net, side, plan, tag=0, **promise):
     out = []
     for number, (stream, size, ordered) in enumerate(plan):
         payload = (bytes((tag,)) + number.to_bytes(2, "big")) * (size // 3 + 1) if size else b""
-        net.ends[side].send(stream, payload, ordered=ordered, **promise)
+        net.ends[side].send(stream, payload, ordered=ordered, identity=number + 1, **promise)
         out.append((stream, payload, ordered))
     return out
 
@@ -72,10 +72,11 @@ def test_what_may_be_lost_is_whole_and_in_turn_if_it_comes(plan, weather, habits
     net.ends[0].send(9, b"the end")
     assert net.run(lambda: any(m.stream == 9 for m in net.got[1])), "what is given up holds nothing up for ever"
     net.run(lambda: False, net.now + 30 * SECOND)
-    got = [message for message in net.got[1] if message.stream != 9]
-    left = [(stream, payload) for stream, payload, _ in sent]
-    for message in got:
-        left.remove((message.stream, message.payload))  # each was sent, and comes once
+    got, left = [], {number: each for number, each in enumerate(sent, 1)}
+    for message, name in zip(net.got[1], net.names[1]):
+        if message.stream != 9:
+            assert left.pop(name)[:2] == (message.stream, message.payload), "each was sent, and comes once"
+            got.append(message)
     for stream in {message.stream for message in got}:
         turns = [p for s, p, in_turn in sent if s == stream and in_turn and p]
         came = [m.payload for m in got if m.stream == stream and m.payload in turns]
@@ -177,6 +178,8 @@ def test_a_receiver_that_cannot_take_more_stops_the_sender(habits):
         before = len(held)
         assert net.run(lambda: took_all() or len(held) > before + 5, net.now + 600 * SECOND) or len(held) > before  # noqa: B023
     assert held == [payload for _, payload, _ in sent]
+    discarded = receiver.counts["no_window"]
+    assert discarded <= 40 if habits.heed_rwnd else discarded > 100, "who looks at the window sends little in vain"
 
 
 def test_slow_start_then_one_chunk_a_round_trip():
