@@ -60,7 +60,9 @@ def _tcp(name: str, link: str, traffic: Traffic, repeats: int = 1, note: str = "
     return [Point(f"{name}-{cc}", "websocket", link_, traffic, cc, repeats, note) for cc in ("cubic", "reno")]
 
 
-def _rtc(name: str, link: str, traffic: Traffic, transports: Sequence[str] = ("webrtc",), note: str = "") -> list[Point]:
+def _rtc(
+    name: str, link: str, traffic: Traffic, transports: Sequence[str] = ("webrtc",), note: str = ""
+) -> list[Point]:
     return [Point(f"{name}-{each}", each, Link.parse(link), traffic, note=note) for each in transports]
 
 
@@ -82,3 +84,7 @@ POINTS: tuple[Point, ...] = (
 def point(name: str) -> Point:
     """The one with this name."""
     return next(each for each in POINTS if each.name == name)
+
+
+OUTSIDE: dict[tuple[str, str], str] = {}
+"""Figures that fall outside the rule, and the mechanism."""

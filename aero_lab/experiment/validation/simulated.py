@@ -13,44 +13,58 @@ from ...paths.base import Channel
 from ...rings.frame_ring import FrameRing
 from ...transports.base import TransportEnd
 from ...tunnels import Bench, Seeds, find
-from .traffic import Arrivals, Traffic, read
+from .traffic import STAMP, Arrivals, Traffic, read
 
 SETTLE = SECOND
-"""Before the first message: the connection stands, and what it took to make it is over."""
+"""Between the first sign that the connection stands and the first message: what it took to make it is over."""
+PROBE = SECOND // 10
+"""A message that is not counted goes each so often until one has come."""
+OPEN = 120 * SECOND
+"""In so long the connection has to come about."""
 PATIENCE = 600 * SECOND
 """Virtual time after the last message was due in which the rest may come."""
 CHANNEL = Channel("l2", 65_535, "/l2", ("aero-l2-tunnel-v1",))
 
 
 class Source:
-    """Sends traffic by an end, each message when it is due or as soon as there is room."""
+    """Sends traffic by an end: first a sign of life until one has come, then each message when it is due or as soon
+    as there is room."""
 
     name = "source"
 
-    def __init__(self, end: TransportEnd, traffic: Traffic, start: int):
-        self.end, self.traffic, self.start = end, traffic, start
+    def __init__(self, end: TransportEnd, traffic: Traffic):
+        self.end, self.traffic = end, traffic
+        self.start: int | None = None
+        """When the first message is due, once that is known."""
         self.next = 0
+        self._probe = 0
         self._ring = FrameRing(64, 64 * (traffic.size + 8))
 
     def step(self, now: int) -> None:
+        if self.start is None:
+            if now >= self._probe and self._ring.has_room(STAMP):
+                self._ring.push(Traffic(1, STAMP).message(self.traffic.count, now), now)
+                self._probe = now + PROBE
+        else:
+            self._fill(self.start, now)
+        self.end.send(self._ring, now)
+
+    def _fill(self, start: int, now: int) -> None:
         traffic = self.traffic
-        while self.next < traffic.count and (due := self._due) <= now:
+        while self.next < traffic.count and (due := start + self.next * traffic.gap) <= now:
             if not self._ring.has_room(traffic.size):
                 if not self.end.send(self._ring, now):
                     break
                 continue
             self._ring.push(traffic.message(self.next, due), now)
             self.next += 1
-        self.end.send(self._ring, now)
 
     def poll_at(self, now: int) -> int:
         if len(self._ring):
             return NEVER if self.end.stalled else now
-        return max(now, self._due) if self.next < self.traffic.count else NEVER
-
-    @property
-    def _due(self) -> int:
-        return self.start + self.next * self.traffic.gap
+        if self.start is None:
+            return max(now, self._probe)
+        return max(now, self.start + self.next * self.traffic.gap) if self.next < self.traffic.count else NEVER
 
 
 class Sink:
@@ -87,11 +101,15 @@ def simulate(
     bench = Bench(engine, path, recorder=None, link=link, seed=seed, transport_settings=settings or {})  # type: ignore[arg-type]
     tunnels: Any = kind(bench)
     near, far, nodes = tunnels._ends(1)
-    source = Source(near[CHANNEL.name], traffic, SETTLE)
+    source = Source(near[CHANNEL.name], traffic)
     sink = Sink(far[CHANNEL.name])
     scheduler = Scheduler(clock)
     scheduler.add(source, *nodes, sink)
-    scheduler.run(lambda: len(sink.seen) >= traffic.count, SETTLE + traffic.lasts + PATIENCE)
+    if scheduler.run(lambda: len(sink.seen) > 0, OPEN):
+        source.start = clock.now() + SETTLE
+        scheduler.run(source.start - 1)
+        sink.seen.clear()
+        scheduler.run(lambda: len(sink.seen) >= traffic.count, source.start + traffic.lasts + PATIENCE)
     return Arrivals.of(traffic, sink.seen)
 
 

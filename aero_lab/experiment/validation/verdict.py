@@ -16,7 +16,7 @@ WITHIN_MS = 5.0
 PERCENTILES = (50, 90, 99)
 JUDGED = ("goodput_mbps", "p50_ms", "p90_ms")
 """The rest is told with its interval, and not judged."""
-DRAWS = 400
+DRAWS = 200
 """Resamples behind an interval."""
 BLOCK_NS = 2_000_000_000
 """Messages of so long are drawn together: what is lost holds up all that comes soon after."""
