@@ -37,7 +37,7 @@ class Point:
     @property
     def settings(self) -> dict[str, Any]:
         """Of the simulated transport."""
-        return {"congestion": self.congestion} if self.transport == "websocket" else {"sctp": "aiortc"}
+        return {"congestion": self.congestion, "tls": False} if self.transport == "websocket" else {"sctp": "aiortc"}
 
     def simulate(self, seeds: int = SEEDS) -> list[Arrivals]:
         """In virtual time, one run a seed."""
