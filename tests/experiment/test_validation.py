@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from aero_lab.errors import UsageError
 from aero_lab.experiment import validation
 from aero_lab.experiment.validation import Arrivals, Estimate, Traffic, Verdict, compare
-from aero_lab.experiment.validation.points import OUTSIDE, paced
+from aero_lab.experiment.validation.__main__ import main
+from aero_lab.experiment.validation.points import OUTSIDE, POINTS, paced
 from aero_lab.experiment.validation.real import measure, why_not
 from aero_lab.experiment.validation.simulated import simulate
 from aero_lab.experiment.validation.store import about
@@ -136,8 +139,56 @@ def test_messages_are_measured_over_a_real_transport(transport):
 # One against the other ------------------------------------------------------------------------------------------------
 
 
+RECORDED = Path(__file__).parents[2] / "datasets" / "validation.parquet"
+QUICK = [
+    "messages-20ms-1%-cubic",
+    "messages-40ms-5%-reno",
+    "bulk-10Mbit-40ms-cubic",
+    "bulk-20ms-1%-reno",
+    "messages-40ms-5%-webrtc",
+    "messages-40ms-5%-webrtc-unordered",
+    "messages-40ms-5%-webrtc-lossy",
+    "bulk-3Mbit-40ms-webrtc",
+]
+"""What one round of tests simulates again."""
+
+
+def test_a_point_that_there_is_not_is_one_clear_error():
+    with pytest.raises(UsageError, match="there is no point 'nowhere'; there is messages-"):
+        validation.point("nowhere")
+    assert main([]) == 2 and main(["file", "nowhere"]) == 2
+
+
+def test_every_point_was_measured_and_what_is_outside_has_its_mechanism():
+    real, told = validation.load(RECORDED)
+    assert set(real) == {each.name for each in POINTS} and told["kernel"]
+    assert len({each.transport for each in POINTS}) == 4 and len(POINTS) >= 6
+    assert {name for name, _ in OUTSIDE} <= set(real) and all(len(why) > 40 for why in OUTSIDE.values())
+
+
 def _judged(names: list[str], real: dict, seeds: int) -> None:
     verdicts = validation.judge({name: real[name] for name in names}, seeds)
     assert len(verdicts) == 5 * len(names)
     outside = [each for each in verdicts if not each.ok and (each.point, each.figure) not in OUTSIDE]
     assert not outside, "\n".join(f"{e.point} {e.figure}: {e.simulated} for {e.real}" for e in outside)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_the_simulation_agrees_with_what_was_measured(name):
+    _judged([name], validation.load(RECORDED)[0], seeds=5 if name.startswith("bulk-20ms") else 2)
+
+
+@pytest.mark.long
+def test_the_simulation_agrees_at_every_point():
+    real = validation.load(RECORDED)[0]
+    _judged(list(real), real, seeds=10)
+
+
+@pytest.mark.long
+@pytest.mark.root
+@pytest.mark.parametrize("name", [each.name for each in POINTS])
+def test_the_simulation_agrees_with_what_is_measured_now(name):
+    chosen = validation.point(name)
+    if why := why_not(chosen.transport):
+        pytest.skip(why)
+    _judged([name], {name: chosen.measure()}, seeds=10)

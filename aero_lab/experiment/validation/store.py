@@ -47,15 +47,13 @@ def save(path: str | os.PathLike[str], runs: Mapping[str, Sequence[Arrivals]], t
             columns["delay"].append(np.where(run.delay == LOST, LOST, np.rint(run.delay / STEP)).astype(np.int32))
     table = pa.table({name: np.concatenate(parts) for name, parts in columns.items()})
     table = table.replace_schema_metadata({"aero_lab": json.dumps(dict(told))})
-    encoding = {name: "DELTA_BINARY_PACKED" for name in ("due_ms", "delay", "size")}
-    parquet.write_table(
-        table,
-        path,
-        compression="zstd",
-        compression_level=19,
-        use_dictionary=["point", "repeat"],
-        column_encoding=encoding,
-    )  # type: ignore[arg-type]
+    settings: dict[str, Any] = {
+        "compression": "zstd",
+        "compression_level": 19,
+        "use_dictionary": ["point", "repeat"],
+        "column_encoding": {name: "DELTA_BINARY_PACKED" for name in ("due_ms", "delay", "size")},
+    }
+    parquet.write_table(table, path, **settings)
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, list[Arrivals]], dict[str, Any]]:
