@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...errors import UsageError
@@ -13,6 +13,9 @@ from .traffic import Arrivals, Traffic
 
 SEEDS = 20
 """Simulated runs of a point."""
+CARRIED = 1_000_000
+"""What carrying packets between the two namespaces adds to a round trip, in ns: over a link of 20 ms the kernel's TCP
+measures 20.4 to 21.5. The simulated link has it too."""
 
 
 def paced(rate: float, size: int, seconds: float) -> Traffic:
@@ -42,9 +45,9 @@ class Point:
 
     def simulate(self, seeds: int = SEEDS) -> list[Arrivals]:
         """In virtual time, one run a seed."""
-        return [
-            simulate(self.transport, self.link, self.traffic, self.settings, seed) for seed in range(1, seeds + 1)
-        ]  # fmt: skip
+        link = replace(self.link, rtt=self.link.rtt + CARRIED)
+        seeds_ = range(1, seeds + 1)
+        return [simulate(self.transport, link, self.traffic, self.settings, seed) for seed in seeds_]
 
     def measure(self, eager: bool = True) -> list[Arrivals]:
         """In real time, see :func:`~.real.measure`."""
@@ -105,7 +108,12 @@ _CUBIC = (
     "round trip for ever, where RFC 9438 section 4.3 and our TCP go on with 1 once the window is back where it was: "
     "with 0.53 the simulated goodput of a long transfer falls from 8.6 to 7.5 Mbit/s, a tenth above the real one."
 )
+_FIRST = (
+    "Where the first loss falls decides how far slow start gets, and so how early half of the data is there: the "
+    "simulated runs spread from 3.8 to 5.2 s, the real ones from 5.2 to 5.9. The goodput of the whole agrees."
+)
 OUTSIDE: dict[tuple[str, str], str] = {
+    ("bulk-20ms-1%-reno", "p50_ms"): _FIRST,
     ("messages-100ms-0.5%-cubic", "p90_ms"): _STEPS,
     ("messages-100ms-0.5%-reno", "p90_ms"): _STEPS,
     ("messages-40ms-5%-cubic", "p90_ms"): _SEGMENTS,
