@@ -48,7 +48,12 @@ def top(
 @app.command("compare")
 def compare_command(
     option: Annotated[
-        str | None, typer.Option("--option", "--options", help="Options to run, for instance BC; by default all.")
+        str | None,
+        typer.Option(
+            "--option",
+            "--options",
+            help="Options to run, for instance BC, or with settings A,A:streams=socket,C; by default all.",
+        ),
     ] = None,
     transport: Annotated[
         str | None,
@@ -59,27 +64,52 @@ def compare_command(
         ),
     ] = None,
     workload: Annotated[
-        str, typer.Option("--workload", "--workloads", help="Workloads, separated by commas.")
-    ] = "download",
+        str | None,
+        typer.Option(
+            "--workload", "--workloads", help="Workloads, separated by commas; by default download, rr and voip."
+        ),
+    ] = None,
     size: Annotated[
         str | None,
         typer.Option(
-            "--bytes", help="Size of a transfer, for instance 16MiB; by default what 4 s carry, at most 10MB."
+            "--bytes",
+            help="Size of a transfer, for instance 16MiB; by default what 3 s carry, in virtual time 2MB.",
         ),
     ] = None,
     guest: Annotated[
-        str, typer.Option("--guest", help="scripted, or tap: this machine's own kernel (Linux).")
+        str,
+        typer.Option(
+            "--guest",
+            help="scripted; tap: this machine's own kernel (Linux); linux: Debian on the emulated PC; or qemu.",
+        ),
     ] = "scripted",
     profile: Annotated[
         str, typer.Option("--profile", help="Operating system the scripted guest looks like.")
     ] = "linux",
     virtual: Annotated[bool, typer.Option("--virtual", help="In virtual time: exact, repeatable, no sockets.")] = False,
     link: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            "--link", help="Impair the tunnel, for instance 'rtt=40ms, loss=1%, rate=10Mbit/s'; with --virtual."
+            "--link",
+            help="Impair the tunnel: 'rtt=40ms, loss=1%, rate=10Mbit/s', loopback, 20ms or 100ms-1%; may be repeated.",
         ),
     ] = None,
+    hop: Annotated[
+        str, typer.Option("--hop", help="What makes a link in real time: namespace, relay or auto.")
+    ] = "auto",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the options, for instance connect=early."),
+    ] = None,
+    transport_settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--transport-set", metavar="NAME=VALUE", help="A setting of the transports, for instance congestion=reno."
+        ),
+    ] = None,
+    mips: Annotated[
+        bool, typer.Option("--mips/--no-mips", help="Measure what an emulated PC loses to the client (real time).")
+    ] = True,
     mtu: Annotated[int, typer.Option(help="MTU of the guest's network, 576 to 65520.")] = 1500,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 1,
     repeat: Annotated[int, typer.Option(help="Runs of each combination.")] = 1,
@@ -93,68 +123,50 @@ def compare_command(
     timeout: Annotated[float, typer.Option(help="Seconds after which a run counts as failed.")] = 120.0,
 ) -> None:
     """Run workloads over options and transports; print the table, write pcapng, parquet, JSON and a report."""
-    from .experiment.compare import BOX, compare
+    from .experiment.compare import BOX, BRIEF, compare
+    from .experiment.plan import EVERY_OPTION, TRANSPORTS, VIRTUAL_SIZE, read_settings, usual_workloads
     from .experiment.record import check_target
 
     check_target(json_file)
-    if transport is None:  # in virtual time, and behind a link, there is memory alone
-        transport = "memory" if virtual or link is not None else "memory,websocket,webrtc,webrtc-unordered"
+    workloads = _split(workload) if workload is not None else usual_workloads(guest)
     table = compare(
-        options=option or "ABC",
-        transports=_split(transport),
-        workloads=_split(workload),
-        size=size or ("10MB" if virtual else None),
+        options=option or EVERY_OPTION,
+        transports=_split(transport) if transport is not None else TRANSPORTS,
+        workloads=workloads,
+        parameters={name: BRIEF[name] for name in workloads if name in BRIEF} if workload is None else None,
+        size=size or (VIRTUAL_SIZE if virtual else None),
         box=BOX,
         guest=guest,
         profile=profile,
         virtual=virtual,
-        link=link,
+        link=link or None,
+        hop=hop,
+        settings=read_settings(settings or ()),
+        transport_settings=read_settings(transport_settings or ()),
         mtu=mtu,
         seed=seed,
         repeats=repeat,
         ack_policy=ack_policy,
         out=out,
         timeout=timeout,
+        mips=mips and not virtual,
     )
     if json_file != "-":
         from rich.console import Console
 
-        console = Console()
-        console.print(table.to_rich())
-        console.print(f"written to {table.folder}: " + ", ".join(path.name for path in table.files), soft_wrap=True)
+        console = Console(width=None if sys.stdout.isatty() else 120)
+        for part in table.summary_rich() if len(workloads) > 1 else (table.to_rich(),):
+            console.print(part)
+        console.print(f"written to {table.folder}: " + ", ".join(table.written()), soft_wrap=True)
     if json_file:
         table.save_json(json_file)
     for each in table.left_out if json_file != "-" else ():
         typer.echo(f"left out: {each['option']} over {each['transport']}: {each['reason']}", err=True)
     for run in table.runs:
         if not run.ok:
-            typer.echo(f"aero-lab: {run.workload} over {run.transport} failed: {run.error}", err=True)
+            typer.echo(f"aero-lab: {run.label}, {run.workload} over {run.over} failed: {run.error}", err=True)
     if not table.ok:
         raise typer.Exit(1)
-
-
-@app.command("sweep")
-def sweep_command(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="TOML file with the grid, see docs/sweep.md.")],
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the table, .parquet or .csv.")] = None,
-    store: Annotated[
-        Path | None, typer.Option("--store", help="Folder that keeps the rows; one that is there is gone on with.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option("--workers", help="Processes; by default one for each processor.")
-    ] = None,
-    client: Annotated[
-        str | None, typer.Option("--client", metavar="ADDRESS", help="Dask scheduler to run it on instead.")
-    ] = None,
-    captures: Annotated[Path | None, typer.Option("--captures", help="Folder for the pcapng of each run.")] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Make runs again that failed earlier.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say how many runs, make none.")] = False,
-    json_file: JsonOption = None,
-) -> None:
-    """Run a grid in virtual time, with many seeds; print the table. One that was killed goes on where it stopped."""
-    from .experiment.sweep.command import sweep_file
-
-    raise typer.Exit(sweep_file(spec, out, store, workers, client, captures, retry, dry_run, json_file))
 
 
 @app.command("probe")

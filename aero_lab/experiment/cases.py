@@ -25,6 +25,8 @@ GUESTS = ("scripted", "tap", "linux", "qemu")
 """What a run can be made with."""
 REAL = {"tap": "is a real kernel and", "qemu": "is another program and"}
 """Guests that cannot be in virtual time, and what they are."""
+SILENT = {"progress": False}
+"""For guests that show bars."""
 TIMEOUT = 120.0
 """Seconds, of the lab's clock, after which a run has failed unless told otherwise."""
 
@@ -84,7 +86,15 @@ class Case:
     @property
     def label(self) -> str:
         """The option with its settings, as tables show it."""
-        return label(self.option, self.settings)
+        return ":".join((self.option, *(f"{name}={value}" for name, value in self.settings.items())))
+
+    @property
+    def privileges(self) -> str:
+        """What the two halves and the guest need that an ordinary user does not have. A link between namespaces is
+        part of the bench, not of what is on it."""
+        needs = ["root at the proxy"] if self.path.needs_kernel else []
+        needs += ["a TAP at the guest"] if self.guest == "tap" else []
+        return ", ".join(needs) or "none"
 
     @property
     def cell(self) -> Case:
@@ -211,6 +221,9 @@ class Case:
             client_lines=client_lines(self.option),
             seed=self.seed,
             repeat=self.repeat,
+            privileges=self.privileges,
+            settings=dict(self.settings),
+            transport_settings=dict(self.transport_settings),
             extra=acks if self.guest == "scripted" else {},
         )
 
@@ -222,11 +235,6 @@ def check_transport(transport: str, settings: Mapping[str, Any], virtual: bool, 
 
     of_hop = ("congestion",) if not virtual and transport == "websocket" and link is not None else ()
     check_settings(transport, {n: v for n, v in settings.items() if n not in of_hop}, virtual=virtual)
-
-
-def label(option: str, settings: Mapping[str, Any]) -> str:
-    """An option with its settings, as tables show it and command lines take it."""
-    return ":".join((option, *(f"{name}={value}" for name, value in settings.items())))
 
 
 def workloads(guest: str) -> tuple[str, ...]:
@@ -265,7 +273,8 @@ def run_virtual(case: Case) -> tuple[Run, Capture | None]:
         since = until = lab.now
         wire = after = None
         try:
-            guest = lab.guest("scripted", profile=case.profile)
+            guest = lab.guest(case.guest, **({"profile": case.profile} if case.guest == "scripted" else SILENT))
+            run.nic = getattr(guest, "nic_model", None)
             guest.wait_online(case.timeout)
             since, before, wire = lab.now, guest.tunnel, guest.wire
             result = guest.run(case.workload, timeout=case.timeout, **case.parameters)

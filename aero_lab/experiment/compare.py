@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UsageError
+from ..errors import AeroLabError, UsageError
 from ..limits import MTU_DEFAULT
 from .cases import TIMEOUT, Case, run_virtual
 from .plan import Plan, cells_of
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 BOX = 3.0
 """Seconds that a transfer without a size is to take at most, on the command line."""
+BRIEF = {"rr": {"count": 50}, "voip": {"duration": 2.0}}
+"""What is asked of workloads that run because nobody named any."""
 
 
 def compare(
@@ -51,6 +53,7 @@ def compare(
     transport_settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     timeout: float = TIMEOUT,
+    mips: bool = False,
     progress: bool = True,
 ) -> Table:
     """Run each workload over each option and transport; returns the table.
@@ -80,6 +83,7 @@ def compare(
     transport_settings: of the transports, such as ``{"congestion": "reno"}``: each takes those that it has.
     out: folder for pcapng, parquet, JSON and report; None writes nothing.
     timeout: seconds, of the lab's clock, after which a run has failed.
+    mips: also measure what each cell's client part costs an emulated PC that shares its core (real time).
     """
     from ..link import Link
 
@@ -101,7 +105,7 @@ def compare(
 
     warmup(progress)
     runs, files = [], []
-    made = _run_all(cases, virtual)
+    made = _run_all(cases, virtual, mips)
     bar = tqdm(made, total=len(cases), desc="runs", unit="run", leave=False, disable=not progress or len(cases) < 2)
     for case, (run, capture) in zip(cases, bar):
         if folder is not None and capture is not None and run.ok:
@@ -115,14 +119,35 @@ def compare(
     return table
 
 
-def _run_all(cases: Iterable[Case], virtual: bool) -> Iterator[tuple[Run, Capture | None]]:
+def _run_all(cases: Iterable[Case], virtual: bool, mips: bool) -> Iterator[tuple[Run, Capture | None]]:
     from .real import run_cell
 
+    measured: dict[str, dict[str, Any]] = {}
     for cell in cells_of(cases):
         if virtual:
             yield from map(run_virtual, cell)
-        else:
-            yield from run_cell(cell)
+            continue
+        found = _beside(cell[0], measured) if mips else {}
+        for case, (run, capture) in zip(cell, run_cell(cell)):
+            if case is cell[0] and run.ok:  # of the cell, not of a workload: once is enough
+                run.guest_mips_idle, run.guest_mips_loaded = found.get("idle"), found.get("loaded")
+                run.extra["mips"] = found
+            yield run, capture
+
+
+def _beside(case: Case, measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """MIPS beside the client part of a cell. Neither link nor repeat change that part, so once is enough."""
+    from .real import run_beside
+
+    name = f"{case.label} {case.transport} {sorted(case.transport_settings.items())} {case.mtu}"
+    if name not in measured:
+        try:
+            measured[name] = run_beside(case)
+        except UsageError:
+            raise
+        except AeroLabError as error:
+            measured[name] = {"error": str(error)}
+    return measured[name]
 
 
 def _write(capture: Capture, stem: Path) -> list[Path]:

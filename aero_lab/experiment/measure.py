@@ -26,6 +26,8 @@ RESULT_FIELDS = (
 )
 """Fields of a run that the workload itself measures."""
 
+REQUESTS = ("rr",)
+"""Workloads whose round trips are those of requests."""
 TUNNEL_FIELDS = {
     "frames_up": "frames_wrapped",
     "frames_down": "frames_unwrapped",
@@ -41,6 +43,8 @@ def take_result(run: Run, result: dict[str, Any]) -> None:
     """What the workload measured."""
     for name in RESULT_FIELDS:
         setattr(run, name, result.get(name))
+    if run.workload in REQUESTS:
+        run.request_ms = run.rtt_ms
     run.extra["details"] = result.get("details") or {}
 
 
@@ -92,22 +96,25 @@ def take_wire(run: Run, before: Sequence[int] | None, after: Sequence[int] | Non
 
     ``before`` and ``after`` are :class:`~aero_lab.transports.tcp_info.WireCount` of the client's end; ``frames`` those
     recorded in between. By cause the bytes add up to those on the wire, exactly: what the tunnel's messages do not
-    account for is the cost of the transport, its headers, masks and acknowledgements.
+    account for is the cost of the transport, its headers, masks and acknowledgements. Where there is no wire to count
+    at they are those of the tunnel's messages.
     """
-    if before is None or after is None:
-        return
     from ..analysis import by_cause
 
-    run.wire_bytes_up, run.wire_bytes_down = after[0] - before[0], after[1] - before[1]
-    if run.bytes:
-        run.overhead_ratio = (run.wire_bytes_up + run.wire_bytes_down) / run.bytes
-    run.extra["wire_segments_up"], run.extra["wire_segments_down"] = after[2] - before[2], after[3] - before[3]
+    if before is not None and after is not None:
+        run.wire_bytes_up, run.wire_bytes_down = after[0] - before[0], after[1] - before[1]
+        if run.bytes:
+            run.overhead_ratio = (run.wire_bytes_up + run.wire_bytes_down) / run.bytes
+        run.extra["wire_segments_up"], run.extra["wire_segments_down"] = after[2] - before[2], after[3] - before[3]
     inside: Any = frames[frames["point"] == "tunnel"]
     spent: dict[str, dict[str, int]] = {}
     for name, direction, total in (("up", "tx", run.wire_bytes_up), ("down", "rx", run.wire_bytes_down)):
         rows = inside[inside["direction"] == direction]
         causes = by_cause(rows, "tunnel").reset_index() if len(rows) else None
         bytes_of = {} if causes is None else {str(row["cause"]): int(row["bytes"]) for row in causes.to_dict("records")}
-        spent[name] = {**bytes_of, "transport_overhead": total - sum(bytes_of.values())}
+        spent[name] = bytes_of
+        if total is None:  # there is no wire: what the messages held is all there is
+            continue
+        spent[name]["transport_overhead"] = total - sum(bytes_of.values())
         assert sum(spent[name].values()) == total, "the causes do not add up to the bytes on the wire"
     run.extra["causes"] = spent

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..limits import MTU_DEFAULT
-from .cases import TIMEOUT, Case, check_transport
+from .cases import TIMEOUT, Case, check_transport, workloads
 
 if TYPE_CHECKING:
     from ..link import Link
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 TRANSPORTS = ("memory", "websocket", "webrtc", "webrtc-unordered", "webrtc-lossy")
 """What a run can be made over."""
+EVERY_OPTION = "A,A:streams=socket,B,C"
+"""All places to cut; A also with a connection of its own for each of the guest's."""
+VIRTUAL_SIZE = "2MB"
+"""Of a transfer in virtual time that nobody gave a size."""
+USUAL = ("download", "rr", "voip")
+"""What shows every side of a cell: a transfer, requests, datagrams."""
 SIZED = ("download", "upload", "parallel", "source", "sink")
 """Workloads that take a ``size``."""
 SWITCHES = {"yes": True, "true": True, "on": True, "no": False, "false": False, "off": False}
@@ -189,6 +195,11 @@ def read_value(text: str) -> Any:
         return int(text)
     except ValueError:
         return text
+
+
+def usual_workloads(guest: str) -> list[str]:
+    """What a guest of this kind runs when nobody names anything."""
+    return [name for name in USUAL if name in workloads(guest)]
 
 
 def cells_of(cases: Iterable[Case]) -> Iterator[list[Case]]:

@@ -12,6 +12,7 @@ from .cases import Case
 from .measure import take_cpu, take_frames, take_result, take_rtt, take_tunnel, take_wire
 from .processes import RealRun
 from .record import Run
+from .worker import BESIDE
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -45,6 +46,32 @@ def run_cell(cases: Sequence[Case]) -> Iterator[tuple[Run, Capture | None]]:
                 yield run, None
             else:
                 yield run, capture
+
+
+def run_beside(case: Case) -> dict[str, Any]:
+    """What the client part of a case costs an emulated PC that shares its core, see :mod:`.worker_mips`: ``idle`` and
+    ``loaded`` MIPS, and the Mbit/s it carried meanwhile. Without a link: what it costs, not how far it is."""
+    halves = RealRun(
+        case.option,
+        case.profile,
+        case.mtu,
+        case.seed,
+        case.meta(),
+        transport=case.transport,
+        guest=BESIDE,
+        settings=case.settings,
+        transport_settings=_own(case),
+    )
+    with halves:
+        halves.client.ask("online", timeout=case.timeout, patience=case.timeout + SLACK)
+        return halves.client.ask(
+            "run", workload=BESIDE, parameters={}, timeout=case.timeout, patience=case.timeout + SLACK
+        )
+
+
+def _own(case: Case) -> dict[str, Any]:
+    """The transport's own settings; congestion control is the link's."""
+    return {name: value for name, value in case.transport_settings.items() if name != "congestion"}
 
 
 class _Cell:
@@ -86,7 +113,7 @@ class _Cell:
             tuple(sorted(digests)),
             case.guest,
             case.settings,
-            transport_settings={n: v for n, v in case.transport_settings.items() if n != "congestion"},
+            transport_settings=_own(case),
             link=case.link,
             hop=case.hop,
             congestion=case.congestion,

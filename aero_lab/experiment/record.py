@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -76,8 +76,36 @@ class Run:
     """Messages both ways per 10^6 application bytes."""
     client_lines: int | None = None
     """Lines of code of the part that stands at the client (see :mod:`.client_part`)."""
+    request_ms: float | None = None
+    """Median time of a small request and its answer, by ``rr``."""
+    privileges: str | None = None
+    """What the two halves and the guest need that an ordinary user does not have."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Of the option, where they are not the usual ones; likewise the transport's."""
+    transport_settings: dict[str, Any] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     """What else the workload told; not part of the contract."""
+
+    @property
+    def label(self) -> str:
+        """The option with its settings, as tables show it and command lines take it."""
+        return ":".join((self.option, *(f"{name}={value}" for name, value in self.settings.items())))
+
+    @property
+    def over(self) -> str:
+        """The transport with its settings."""
+        return ":".join((self.transport, *(f"{name}={value}" for name, value in self.transport_settings.items())))
+
+    @property
+    def link_name(self) -> str:
+        """The link in one line, or the name it has."""
+        from ..link import Link
+        from ..link.profiles import PROFILES
+
+        if not self.link:
+            return "none"
+        text = str(Link.from_dict(self.link))
+        return next((name for name, what in PROFILES.items() if what and str(Link.parse(what)) == text), text)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -145,87 +173,3 @@ def write_text(text: str, target: str) -> None:
             out.write(text)
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror}") from None
-
-
-COLUMNS: Sequence[tuple[str, str, str]] = (
-    ("option", "option", "{}"),
-    ("transport", "transport", "{}"),
-    ("workload", "workload", "{}"),
-    ("mode", "mode", "{}"),
-    ("ok", "ok", "{}"),
-    ("bytes", "bytes", "{:,}"),
-    ("seconds", "s", "{:.3f}"),
-    ("goodput_mbps", "goodput\nMbit/s", "{:.1f}"),
-    ("connect_ms", "connect\nms", "{:.2f}"),
-    ("ttfb_ms", "first byte\nms", "{:.2f}"),
-    ("rtt_ms", "RTT\nms", "{:.2f}"),
-    ("messages_per_mb", "messages\nper MB", "{:.0f}"),
-    ("tunnel_bytes_up", "tunnel up\nbytes", "{:,}"),
-    ("tunnel_bytes_down", "tunnel down\nbytes", "{:,}"),
-    ("wire_bytes_up", "wire up\nbytes", "{:,}"),
-    ("wire_bytes_down", "wire down\nbytes", "{:,}"),
-    ("overhead_ratio", "wire per\npayload", "{:.3f}"),
-    ("acks_per_data_segment", "ACKs per\nsegment", "{:.2f}"),
-    ("retransmissions", "retrans-\nmissions", "{}"),
-    ("client_cpu_us_per_mb", "client CPU\nµs/MB", "{:.0f}"),
-    ("proxy_cpu_us_per_mb", "proxy CPU\nµs/MB", "{:.0f}"),
-    ("guest_mips_idle", "MIPS\nidle", "{:.0f}"),
-    ("guest_mips_loaded", "MIPS\nloaded", "{:.0f}"),
-    ("client_lines", "client\nlines", "{:,}"),
-    ("udp_delay_ms", "UDP delay\nms", "{:.2f}"),
-    ("udp_jitter_ms", "jitter\nms", "{:.2f}"),
-    ("udp_loss", "loss", "{:.2%}"),
-)
-"""Columns of the printed table: field, heading, format. A column that no run measured is left out."""
-
-
-def _text(value: Any, form: str) -> str:
-    """A value in its column's form; one that the form would make 0.0 keeps two digits."""
-    text = form.format(value)
-    return f"{value:.2g}" if isinstance(value, float) and value and not text.strip("-0.,%") else text
-
-
-def cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    """Headings and rows of the printed table, as text."""
-    used = [c for c in COLUMNS if any(getattr(run, c[0]) is not None for run in runs)]
-    rows = []
-    for run in runs:
-        row = []
-        for name, _, form in used:
-            value = getattr(run, name)
-            row.append("–" if value is None else ("yes" if value else "no") if name == "ok" else _text(value, form))
-        rows.append(row)
-    return [heading for _, heading, _ in used], rows
-
-
-LABELS = ("option", "transport", "workload", "mode")
-
-
-def median_cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
-    """The same with one row a combination of several runs: the median, and ± half the distance between the least and
-    the greatest. A failed run makes its combination one that is not ok, and does not count."""
-    from statistics import median
-
-    groups: dict[tuple[Any, ...], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(tuple(getattr(run, name) for name in LABELS), []).append(run)
-    used = [c for c in COLUMNS if any(getattr(run, c[0]) is not None for run in runs)]
-    rows = []
-    for group in groups.values():
-        row = []
-        for name, _, form in used:
-            values = [value for run in group if (value := getattr(run, name)) is not None and (run.ok or name == "ok")]
-            if name in LABELS:
-                row.append(str(getattr(group[0], name)))
-            elif name == "ok":
-                row.append(f"{sum(values)}/{len(group)}")
-            elif not values:
-                row.append("–")
-            else:
-                spread = (max(values) - min(values)) / 2
-                middle = median(values)
-                if isinstance(values[0], int):
-                    middle, spread = round(middle), round(spread)
-                row.append(_text(middle, form) + (f" ±{_text(spread, form)}" if spread else ""))
-        rows.append(row)
-    return [heading for _, heading, _ in used], rows

@@ -19,7 +19,7 @@ STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
 table { border-collapse: collapse; margin: 0.5em 0 1.5em; font-variant-numeric: tabular-nums; }
 th, td { border-bottom: 1px solid #ddd; padding: 0.2em 0.7em; text-align: left; }
-img { max-width: 100%; } h2 { margin-top: 2em; font-size: 1.15em; }
+.wide { overflow-x: auto; font-size: 0.8em; } img { max-width: 100%; } h2 { margin-top: 2em; font-size: 1.15em; }
 """
 RESOLUTION = 110
 """Dots per inch of the pictures."""
@@ -46,7 +46,11 @@ def comparison_html(table: Table) -> str:
     from ..viz import comparison
 
     machine = table.document()["machine"]
-    parts = [f"<p>{escape(table.title())}</p>", table._repr_html_()]
+    parts = [f"<p>{escape(table.title())}</p>"]
+    style = STYLE + ".figures :is(th, td):nth-child(n+3) { text-align: right; white-space: nowrap; }\n"
+    for title, headings, rows in table.summary():
+        parts += [f"<h2>{escape(title)}</h2>", f'<div class="figures">{html_table(headings, rows)}</div>']
+    parts += ["<h2>every run</h2>", f'<div class="wide figures">{table._repr_html_()}</div>']
     parts += [
         f"<p>left out: {escape(each['option'])} over {escape(each['transport'])}: {escape(each['reason'])}</p>"
         for each in table.left_out
@@ -62,7 +66,7 @@ def comparison_html(table: Table) -> str:
     body = "\n".join(parts)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>aero-lab compare</title>'
-        f"<style>{STYLE}</style></head>\n<body><h1>aero-lab compare</h1>\n{body}\n</body></html>\n"
+        f"<style>{style}</style></head>\n<body><h1>aero-lab compare</h1>\n{body}\n</body></html>\n"
     )
 
 

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..tables import html_table
-from .record import COLUMNS, Run, cells, median_cells, to_document, write_json
+from .columns import COLUMNS, cells, median_cells, summary
+from .record import Run, to_document, write_json
 
 if TYPE_CHECKING:
     import pandas
     from rich.table import Table as RichTable
 
 
-LABELS = 4
-"""Leading columns of a table that say which run it is, and do not measure."""
 RUNS_ACROSS = 5
 """Up to so many runs stand beside each other in a terminal."""
 
@@ -47,7 +46,11 @@ class Table:
         """One row a run, all fields."""
         import pandas
 
-        return pandas.DataFrame([{k: v for k, v in run.to_dict().items() if k != "extra"} for run in self.runs])
+        rows = [{k: v for k, v in run.to_dict().items() if k != "extra"} for run in self.runs]
+        for row in rows:
+            for name in ("settings", "transport_settings"):
+                row[name] = ", ".join(f"{key}={value}" for key, value in row[name].items())
+        return pandas.DataFrame(rows)
 
     def document(self) -> dict[str, Any]:
         """The JSON document; what was left out stands in it when there is something."""
@@ -58,8 +61,10 @@ class Table:
         """One row a combination: the median of each measurement over its repeats, and beside each its spread, half the
         distance between the least and the greatest, in a column with ``_spread`` behind the name."""
         frame: Any = self.frame()
+        frame["link"] = [run.link_name for run in self.runs]
         frame = frame[frame["ok"].astype(bool)]
         keys = ["option", "transport", "guest", "workload", "mode"]
+        keys += [key for key in ("settings", "transport_settings", "link") if frame[key].nunique() > 1]
         measured = [name for name, _, _ in COLUMNS if name in frame and name not in keys and name != "ok"]
         numbers: Any = frame[measured].apply(pandas_numbers)
         groups: Any = numbers.groupby([frame[key] for key in keys], sort=False)
@@ -85,7 +90,7 @@ class Table:
             for row in rows:
                 table.add_column(row[0], justify="right", no_wrap=True)
             for number, heading in enumerate(headings[1:], 1):
-                table.add_row(_flat(heading), *(row[number] for row in rows), end_section=number == LABELS - 1)
+                table.add_row(_flat(heading), *(row[number] for row in rows), end_section=headings[number] in ("mode",))
             return table
         for heading, cell in zip(headings, rows[0]):
             table.add_column(heading, justify="right" if _numeric(cell) else "left", no_wrap=True)
@@ -93,21 +98,52 @@ class Table:
             table.add_row(*row)
         return table
 
+    def written(self) -> list[str]:
+        """Names of the files, captures as their number when they are many."""
+        captures = [path.name for path in self.files if path.suffix in (".pcapng", ".parquet") and path.stem != "runs"]
+        rest = [path.name for path in self.files if path.name not in captures]
+        return (captures if len(captures) < 9 else [f"{len(captures)} captures"]) + rest
+
     def title(self) -> str:
         """One line that tells what all runs share."""
-        from ..link import Link
-
         first = self.runs[0] if self.runs else None
-        link = "no link" if first is None or not first.link else str(Link.from_dict(first.link))
+        links = list(dict.fromkeys(run.link_name for run in self.runs))
+        link = f"{len(links)} links" if len(links) > 1 else "no link" if links in ([], ["none"]) else f"link {links[0]}"
         return f"{first.guest if first else 'no'} guest, {link}, seed {self.seed}"
+
+    def summary(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """One row a cell, all workloads together, in parts: title, headings, rows."""
+        return summary(self.runs)
+
+    def summary_rich(self) -> list[RichTable]:
+        """The same for a terminal."""
+        from rich import box
+        from rich.table import Table as RichTable
+
+        tables = []
+        for title, headings, rows in self.summary():
+            table = RichTable(
+                title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+            )
+            numbers = [all(_numeric(row[place]) for row in rows) for place in range(len(headings))]
+            for heading, number in zip(headings, numbers):
+                table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+            for row in rows:
+                table.add_row(*row)
+            tables.append(table)
+        return tables
+
+    def summary_markdown(self) -> str:
+        """The same for a page."""
+        parts = []
+        for title, headings, rows in self.summary():
+            parts += [f"**{title}**", "", *_markdown(headings, rows), ""]
+        return "\n".join(parts).rstrip()
 
     def to_markdown(self) -> str:
         """For the report."""
         headings, rows = self._cells()
-        lines = ["| " + " | ".join(_flat(h) for h in headings) + " |"]
-        lines.append("|" + "---|" * len(headings))
-        lines += ["| " + " | ".join(row) + " |" for row in rows]
-        return "\n".join(lines)
+        return "\n".join(_markdown(headings, rows))
 
     def _repr_html_(self) -> str:
         return html_table(*self._cells(), self.title())
@@ -142,9 +178,10 @@ class Table:
     def report(self) -> str:
         """A short report in Markdown: the table, how it was measured, the machine, the captures."""
         machine = self.document()["machine"]
-        lines = ["# aero-lab compare", "", self.title(), "", self.to_markdown(), ""]
+        lines = ["# aero-lab compare", "", self.title(), "", self.summary_markdown(), "", "## Runs", ""]
+        lines += [self.to_markdown(), ""]
         failed = [run for run in self.runs if not run.ok]
-        lines += [f"* **failed**: {run.option} {run.transport} {run.workload}: {run.error}" for run in failed]
+        lines += [f"* **failed**: {run.label} {run.over} {run.workload}: {run.error}" for run in failed]
         lines += [f"* left out: {each['option']} over {each['transport']}: {each['reason']}" for each in self.left_out]
         lines += [
             "",
@@ -168,6 +205,14 @@ def pandas_numbers(column: Any) -> Any:
     import pandas
 
     return pandas.to_numeric(column, errors="coerce").astype(float)
+
+
+def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(_flat(h) for h in headings) + " |"]
+    lines.append(
+        "|" + "|".join("---:" if all(_numeric(row[n]) for row in rows) else "---" for n in range(len(headings))) + "|"
+    )
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def _flat(heading: str) -> str:

@@ -31,10 +31,13 @@ from ..transports.memory import SharedMemoryTransport
 from ..tunnels import Bench, seeded
 from ..wire.address import ip, ip_text
 from .worker_guests import KINDS
+from .worker_mips import BesidePc
 
 if TYPE_CHECKING:
     from ..worlds import HostWorld
 
+BESIDE = "beside-pc"
+"""What stands for a guest where an emulated PC shares the client's core, see :mod:`.worker_mips`."""
 RTT_PINGS, RTT_PATIENCE = 11, 5.0
 """PINGs of the tunnel whose round-trip times are taken, and seconds that one may take."""
 
@@ -148,7 +151,7 @@ class Client(Half):
     def prepare(self) -> None:
         """On the main thread: what of the guest takes long."""
         self._rng = seeded(self.spec["seed"], 1, "guest")
-        self.hosted = KINDS[self.spec["guest"]](self.spec, self.engine)
+        self.hosted = {**KINDS, BESIDE: BesidePc}[self.spec["guest"]](self.spec, self.engine)
         self.hosted.prepare(self._rng)
 
     def _plug_in(self, join: Callable[[Any], Any]) -> None:

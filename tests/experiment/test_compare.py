@@ -260,7 +260,7 @@ def test_wrong_arguments_name_themselves(arguments, message):
 
 
 def test_a_small_figure_does_not_turn_into_nothing():
-    from aero_lab.experiment.record import _text
+    from aero_lab.experiment.columns import _text
 
     assert [_text(v, "{:.1f}") for v in (0.0237, 0.0, 0.06, 14.83)] == ["0.024", "0.0", "0.1", "14.8"]
     assert _text(0.0, "{:.2%}") == "0.00%" and _text(7, "{:,}") == "7"
