@@ -273,7 +273,8 @@ def run_virtual(case: Case) -> tuple[Run, Capture | None]:
         since = until = lab.now
         wire = after = None
         try:
-            guest = lab.guest(case.guest, **({"profile": case.profile} if case.guest == "scripted" else SILENT))
+            options: dict[str, Any] = {"profile": case.profile} if case.guest == "scripted" else SILENT
+            guest = lab.guest(case.guest, **options)
             run.nic = getattr(guest, "nic_model", None)
             guest.wait_online(case.timeout)
             since, before, wire = lab.now, guest.tunnel, guest.wire

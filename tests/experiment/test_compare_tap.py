@@ -22,7 +22,7 @@ def test_a_real_kernel_fills_the_same_row(transport):
 
 
 def test_what_a_real_kernel_cannot_do_is_one_line():
-    with pytest.raises(UsageError, match="guest must be one of scripted, tap"):
+    with pytest.raises(UsageError, match="guest must be one of scripted, tap, linux, qemu"):
         compare(guest="cray", progress=False)
     with pytest.raises(UsageError, match="real time"):
         compare(guest="tap", virtual=True, progress=False)
