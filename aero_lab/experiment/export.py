@@ -26,6 +26,8 @@ CONFIGURATION = (
     "option", "transport", "guest", "profile", "workload", "parameters", "mode", "mtu", "seed", "ack_policy", "link"
 )  # fmt: skip
 """What has to be known of a run to make it again."""
+SETTINGS = ("settings", "transport_settings")
+"""What a run says only where it is not as usual."""
 FORMULAS = {
     "tcp_len": "end of the IP packet (ip_len, at most the end of the frame) - start of the TCP header - tcp_hdr_len",
     "tunnel_delay": "frame_time - frame_time of the first row with the same frame_id and direction at another point",
@@ -94,7 +96,8 @@ def _find(source: Path) -> tuple[Path, dict[str, Any] | None]:
 def _card(name: str, capture: Any, run: dict[str, Any] | None) -> dict[str, Any]:
     meta = dict(capture.meta)
     whole = all(key in meta for key in CONFIGURATION)
-    configuration = {key: meta[key] for key in CONFIGURATION} if whole else None
+    told = [*CONFIGURATION, *(key for key in SETTINGS if key in meta)]
+    configuration = {key: meta[key] for key in told} if whole else None
     return {
         "schema": CARD_SCHEMA,
         "source": name,
@@ -131,6 +134,9 @@ def _command(configuration: dict[str, Any] | None) -> str | None:
         words.append("--virtual")
     if said["link"] is not None:
         words += ["--link", str(Link.from_dict(said["link"]))]
+    for name, option in zip(SETTINGS, ("--set", "--transport-set")):
+        for key, value in said.get(name, {}).items():
+            words += [option, f"{key}={value}"]
     words += ["--mtu", str(said["mtu"]), "--seed", str(said["seed"]), "--ack-policy", said["ack_policy"]]
     return shlex.join(words)
 
@@ -204,6 +210,8 @@ def recreate(folder: str | Path, out: str | Path) -> tuple[Path, bool]:
         mtu=said["mtu"],
         seed=said["seed"],
         ack_policy=said["ack_policy"],
+        settings=said.get("settings"),
+        transport_settings=said.get("transport_settings"),
         out=out,
         progress=False,
     )
