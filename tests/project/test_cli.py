@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
         "compare --bytes -5",
         "compare --profile beos",
         "compare --link fast --virtual",
-        "compare --link rtt=4ms",
+        "compare --link rtt=4ms --transport memory",
         "compare --repeat 0",
         "compare --timeout -1",
         "compare --out /dev/null/x",
@@ -92,14 +92,15 @@ def test_inspect_shows_flows_acks_and_causes(capfd):
 
 
 def test_compare_writes_json_to_standard_output_and_nothing_else(tmp_path, capfd):
-    line = ["compare", "--virtual", "--bytes", "20KB", "--out", str(tmp_path), "--json", "-"]
+    line = ["compare", "--virtual", "--transport", "memory", "--bytes", "20KB", "--out", str(tmp_path), "--json", "-"]
     assert run(line) == 0
     document = json.loads(capfd.readouterr().out)
     assert document["runs"][0]["ok"] and document["runs"][0]["bytes"] == 20_000
 
 
 def test_compare_exits_1_when_a_run_fails(tmp_path, capfd):
-    line = ["compare", "--virtual", "--bytes", "5MB", "--link", "rtt=1s", "--timeout", "5", "--out", str(tmp_path)]
+    line = ["compare", "--virtual", "--transport", "memory", "--workload", "download", "--bytes", "5MB"]
+    line += ["--link", "rtt=1s", "--timeout", "5", "--out", str(tmp_path)]
     assert run(line) == 1
     out, err = capfd.readouterr()
     assert "download over memory failed: not done within 5 s" in err and "no" in out
