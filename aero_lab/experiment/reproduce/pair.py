@@ -42,6 +42,8 @@ class Habits:
     """ns; data that had come before is answered at most once in this time."""
     holes: int = 0
     """Ranges behind a hole that the reader remembers; what would be one more is thrown away. 0: as many as ours."""
+    probe_at_once: bool = False
+    """A window of zero is asked about at once, and later as ours; ours waits for one RTO first."""
     ack_counting: bool = False
     """NewReno opens its window by acknowledgements, not by bytes acknowledged (RFC 3465 has changed that)."""
 
@@ -174,6 +176,7 @@ class Pair:
         z[race.DUPLICATE_LIMIT], z[race.HOLES] = habits.duplicate_limit, habits.holes
         z[race.ACK_COUNTING], z[race.PERIOD] = habits.ack_counting, self.lose_each
         z[race.ACKED_TO], z[race.ACKS_SEEN] = self._of(self.sender, "snd_una"), self._of(self.sender, "segs_in")
+        z[race.PROBE_AT_ONCE] = habits.probe_at_once
         areas = np.zeros(2)
         z[race.RTO_KEPT], z[race.TIMEOUTS_SEEN] = self._of(self.sender, "rto"), self._of(self.sender, "timeouts")
         data = np.zeros(self.sender.config.tcp.send_buffer, np.uint8)

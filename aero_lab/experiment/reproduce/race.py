@@ -28,7 +28,7 @@ NOW, TOTAL, WRITTEN, READ, TURNS, DEADLINE, SLOT_A, SLOT_B = range(8)
 KEPT_BACKOFF, GO_BACK_N, FAST_BACKOFF, BATCHED_ACK, DUPLICATE_LIMIT, HOLES = range(8, 14)
 RTO_KEPT, TIMEOUTS_SEEN, DUPLICATES_SEEN, DUPLICATE_AT, SENT_TO, REWOUND = range(14, 20)
 LAST_AT, FROM, FIRST_READ_AT, SHORT_READ, REFUSED = range(20, 25)
-PERIOD, ARRIVED, ACK_COUNTING, ACKED_TO, ACKS_SEEN = range(25, 30)
+PERIOD, ARRIVED, ACK_COUNTING, ACKED_TO, ACKS_SEEN, PROBE_AT_ONCE = range(25, 31)
 WORDS = 32
 AREA_CWND, AREA_FLIGHT = range(2)
 DONE, OUT_OF_TIME, BROKEN = 1, 2, 3
@@ -223,6 +223,9 @@ def race(
             room = min(left, a.send_size - (a.snd_end - max(a.snd_una, a.iss + 1)), len(data))
             if room > 0:
                 z[WRITTEN] = z[WRITTEN] + core.write(a_world, a_tcb, a_segs, a_heap, a_tx, z[SLOT_A], data[:room], now)
+        if z[PROBE_AT_ONCE] and a.probes == 0 and a.t_persist < NEVER and a.snd_wnd == 0:
+            a.t_persist = now
+            rearm(A, a)
         if careful:
             for _ in range(count(b_rx)):
                 if refused(b, b_rx, z, now):

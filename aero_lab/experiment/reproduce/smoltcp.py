@@ -41,12 +41,14 @@ TCP = TcpConfig(
 KEPT = Habits(kept_backoff=True)
 BACK_N = replace(KEPT, go_back_n=True, fast_backoff=True)
 BATCHED = replace(BACK_N, batched_ack=True)
-THEIRS = replace(BATCHED, duplicate_limit=SECOND, holes=4)
+QUIET = replace(BATCHED, duplicate_limit=SECOND, holes=4)
+THEIRS = replace(QUIET, probe_at_once=True)
 SWITCHES = (
     ("kept back-off", KEPT),
     ("and go-back-N", BACK_N),
     ("and one ACK for what came at once", BATCHED),
-    ("and one answer a second to duplicates, four holes", THEIRS),
+    ("and one answer a second to duplicates, four holes", QUIET),
+    ("and a closed window probed at once", THEIRS),
 )
 """Habits of smoltcp's that ours has not, switched on one after the other."""
 LOSSLESS = 0.01
