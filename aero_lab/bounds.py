@@ -376,3 +376,7 @@ TRACE_MOST, TRACE_BYTES = 1_000_000, 16 << 20
 """Entries of a recording of loss or rate, and bytes of its file."""
 TRACE_SHOWN = 64
 """Characters of a recording without a name that a line about a link shows as they are."""
+RELAY_RESOLVE_TIMEOUT = 10_000_000_000
+"""A lookup by way of a relay that is not answered by then has failed: the proxy's own patience (2 s), and three
+seconds twice for a channel that has not measured its round trip yet and has to send again (RFC 9260 section 16,
+RTO.Initial)."""

@@ -10,6 +10,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from .bounds import RELAY_RESOLVE_TIMEOUT
 from .driver import Driver
 from .egress.contract import Egress, EgressSink
 from .lan import LanConfig, Policy
@@ -150,7 +151,10 @@ class FarEndWorld:
 def edge_config(mtu: int = MTU_DEFAULT, ipv6: bool = True, ack_policy: str = "early") -> LanConfig:
     """Configuration of a LAN, or of its edge, that stands at the guest: it knows of nothing beyond the wire, neither
     names nor forwards nor rules, for all of that is the proxy's."""
-    return LanConfig(mtu=mtu, gateway6=_gateway6(mtu, ipv6), ack_policy=ack_policy, policy=Beyond())
+    return LanConfig(
+        mtu=mtu, gateway6=_gateway6(mtu, ipv6), ack_policy=ack_policy, policy=Beyond(),
+        dns_timeout=RELAY_RESOLVE_TIMEOUT,
+    )  # fmt: skip
 
 
 def _gateway6(mtu: int, wanted: bool) -> bytes | None:

@@ -27,13 +27,13 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Any
 
-from ..bounds import UDP_RELAY_PAYLOAD
+from ..bounds import RELAY_RESOLVE_TIMEOUT, UDP_RELAY_PAYLOAD
 from ..causes import Cause
 from ..egress.contract import RECORD_TYPES, Answer, Why, read_answer
 from ..errors import Malformed, UsageError
 from ..framing import udp_relay
 from ..framing.tcp_mux import ErrorCode
-from ..limits import RESOLVE_TIMEOUT, RING_SLOTS
+from ..limits import RING_SLOTS
 from ..rings import FrameRing
 from ..transports.base import TransportEnd
 from ..wire import dns
@@ -243,7 +243,7 @@ class RelayEgress(ABC):
             self._count["dns-no-room"] += 1
             self._notices.append(Notice("resolved", query))
             return
-        self._lookups[self._ident] = (query, message, now + RESOLVE_TIMEOUT)
+        self._lookups[self._ident] = (query, message, now + RELAY_RESOLVE_TIMEOUT)
 
     def _answers(self, now: int) -> None:
         if self._dns is not None and len(self._dns.received):

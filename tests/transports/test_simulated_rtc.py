@@ -122,6 +122,16 @@ def test_simulated_data_channels_carry_the_options(option, transport, tmp_path):
     assert images[0] == images[1] and wires[0] == wires[1]
 
 
+@pytest.mark.parametrize("seed", [3, 9, 18])
+def test_a_lookup_survives_the_loss_of_its_packet(seed):
+    """A channel that has not measured its round trip sends again after three seconds: the relay must wait for it."""
+    link = Link(rtt="40ms", loss=0.1)
+    with al.Lab(virtual=True, option="A", transport="webrtc", link=link, seed=seed, progress=False) as lab:
+        result = lab.guest().run("dns", count=2, timeout=60)
+        assert result.ok, result.error
+        assert lab.now > 3 * SECOND, "nothing was lost: another seed shows what this test is about"
+
+
 def test_frames_are_known_again_at_the_other_end_in_any_order():
     with al.Lab(
         virtual=True, transport="webrtc-unordered", link="rtt=40ms, loss=2%, jitter=5ms", progress=False
