@@ -100,12 +100,8 @@ class Run:
     def link_name(self) -> str:
         """The link in one line, or the name it has."""
         from ..link import Link
-        from ..link.profiles import PROFILES
 
-        if not self.link:
-            return "none"
-        text = str(Link.from_dict(self.link))
-        return next((name for name, what in PROFILES.items() if what and str(Link.parse(what)) == text), text)
+        return Link.from_dict(self.link).name if self.link else "none"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -279,6 +279,12 @@ class Link:
             made.append(LinkDirection(stages, rng, source, target, arena=arena, name=name, medium=medium, start=start))
         return made[0], made[1]
 
+    @property
+    def name(self) -> str:
+        """The name it has among :data:`~aero_lab.link.profiles.PROFILES`, or itself in one line."""
+        text = str(self)
+        return next((name for name, what in PROFILES.items() if what and str(Link.parse(what)) == text), text)
+
     def __str__(self) -> str:
         words = []
         for f in fields(self):

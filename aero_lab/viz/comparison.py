@@ -1,4 +1,7 @@
-"""Runs side by side: one panel a figure of merit, one line a combination of option and transport, one scale a panel."""
+"""Runs side by side: one panel a figure of merit, one line a combination of option and transport, one scale a panel.
+
+Workloads, and links where there are several, are rows of panels.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import UsageError
+from ..link import Link
 from .style import FAINT, INK, PALE, Look, looks, no_data, plain
 
 if TYPE_CHECKING:
@@ -43,11 +47,37 @@ def _table(runs: Any) -> Any:
     missing = [name for name in ("option", "transport", "workload") if name not in runs.columns]
     if missing:
         raise UsageError(f"these runs lack {', '.join(missing)}")
-    return runs
+    return runs.assign(
+        line=[
+            (_with(option, settings), _with(transport, others))
+            for option, settings, transport, others in zip(
+                runs["option"], _column(runs, "settings"), runs["transport"], _column(runs, "transport_settings")
+            )
+        ],
+        panel=list(zip(runs["workload"], [_link(each) for each in _column(runs, "link")])),
+    )
+
+
+def _column(table: Any, name: str) -> list[Any]:
+    return list(table[name]) if name in table else [None] * len(table)
+
+
+def _with(name: Any, settings: Any) -> str:
+    """An option or transport with its settings, as tables show it."""
+    if isinstance(settings, dict):
+        settings = ", ".join(f"{key}={value}" for key, value in settings.items())
+    return f"{name}:{settings}" if isinstance(settings, str) and settings else str(name)
+
+
+def _link(link: Any) -> str:
+    if isinstance(link, dict) and link:
+        return Link.from_dict(link).name
+    return link if isinstance(link, str) else "none"
 
 
 def comparison(runs: Any, ax: Axes | Sequence[Axes] | None = None, metrics: Sequence[str] | None = None) -> np.ndarray:
-    """Draw runs of ``compare`` as small multiples; returns the axes, workloads down, metrics across.
+    """Draw runs of ``compare`` as small multiples; returns the axes, workloads and links down, metrics
+    across.
 
     Parameters
     ----------
@@ -68,38 +98,46 @@ def comparison(runs: Any, ax: Axes | Sequence[Axes] | None = None, metrics: Sequ
     unknown = [m for m in wanted if m not in METRICS]
     if unknown:
         raise UsageError(f"no metric {unknown[0]!r}: there are {', '.join(METRICS)}")
-    workloads = list(dict.fromkeys(table["workload"]))
-    pairs = sorted({(str(o), str(t)) for o, t in zip(table["option"], table["transport"], strict=True)})
-    styles = looks(pairs)
-    if not wanted or not workloads:
+    panels = list(dict.fromkeys(table["panel"]))
+    several = len({link for _, link in panels}) > 1
+    lines = sorted(set(table["line"]))
+    plainly = {line: tuple(each.partition(":")[0] for each in line) for line in lines}
+    styles = looks(sorted(set(plainly.values())))
+    if not wanted or not panels:
         grid = _axes(ax, 1, 1, 1)
         no_data(grid[0, 0], "nothing was measured")
         return grid
-    grid = _axes(ax, len(workloads), len(wanted), len(pairs))
+    grid = _axes(ax, len(panels), len(wanted), len(lines))
     for j, metric in enumerate(wanted):
         values = table[metric].astype(float) if metric in table else None
         top = float(values.max()) if values is not None and values.notna().any() else 1.0
-        for i, workload in enumerate(workloads):
+        for i, (workload, link) in enumerate(panels):
             panel = grid[i, j]
-            chosen = table[table["workload"] == workload]
-            for y, (option, transport) in enumerate(pairs):
-                rows = chosen[(chosen["option"].astype(str) == option) & (chosen["transport"].astype(str) == transport)]
-                _runs(panel, rows[metric] if metric in rows else None, y, styles[option, transport], top)
-            panel.set_ylim(len(pairs) - 0.4, -0.6)
+            chosen = table[table["panel"] == (workload, link)]
+            for y, line in enumerate(lines):
+                rows = chosen[chosen["line"] == line]
+                _runs(panel, rows[metric] if metric in rows else None, y, styles[plainly[line]], top)
+            panel.set_ylim(len(lines) - 0.4, -0.6)
             panel.set_xlim(0, top * 1.32 if top > 0 else 1)
-            panel.set_yticks(range(len(pairs)), [f"{o}  {t}" for o, t in pairs] if j == 0 else [], fontsize=8)
+            panel.set_yticks(range(len(lines)), [f"{o}  {t}" for o, t in lines] if j == 0 else [], fontsize=8)
             panel.tick_params(axis="y", length=0)
             panel.tick_params(axis="x", labelsize=7.5)
             panel.locator_params(axis="x", nbins=4)
             panel.grid(axis="x", color=PALE, linewidth=0.6)
             plain(panel)
             panel.spines["left"].set_visible(False)
-            if i < len(workloads) - 1:
+            if i < len(panels) - 1:
                 panel.set_xticklabels([])
             else:
                 panel.set_xlabel(METRICS[metric], fontsize=8.5)
             if j == 0:
-                panel.set_title(str(workload), loc="left", fontsize=9, fontweight="bold", color=INK)
+                panel.set_title(
+                    f"{workload}, link: {link}" if several else str(workload),
+                    loc="left",
+                    fontsize=9,
+                    fontweight="bold",
+                    color=INK,
+                )
     return grid
 
 

@@ -183,6 +183,22 @@ def test_the_comparison_has_a_panel_for_each_workload_and_metric_on_one_scale(tm
     assert [label.get_text() for label in grid[0, 0].get_yticklabels()] == ["A  websocket", "C  webrtc"]
 
 
+def test_the_comparison_keeps_links_and_settings_apart(tmp_path):
+    far = {"rtt_ns": 20_000_000}
+    runs = [
+        {"option": "A", "settings": settings, "transport": "websocket", "workload": "download", "link": link,
+         "goodput_mbps": goodput}
+        for settings, link, goodput in (("", None, 90), ("streams=socket", None, 80), ("", far, 9), ({}, far, 7))
+    ]  # fmt: skip
+    grid = viz.comparison(runs)
+    assert grid.shape == (2, 1)
+    looked_at(grid[0, 0].figure, tmp_path / "figure.png")
+    assert [ax.get_title(loc="left") for ax in grid[:, 0]] == ["download, link: none", "download, link: 20ms"]
+    labels = [label.get_text() for label in grid[0, 0].get_yticklabels()]
+    assert labels == ["A  websocket", "A:streams=socket  websocket"]
+    assert texts(grid[0, 0]) == ["90", "80"] and texts(grid[1, 0]) == ["8", "not measured"]
+
+
 def test_the_comparison_takes_what_it_is_given(tmp_path):
     _, ax = plt.subplots()
     assert viz.comparison(pd.DataFrame(RUNS), ax).shape == (2, 3)
