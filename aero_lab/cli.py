@@ -214,6 +214,32 @@ def probe_command(
 
 app.command("proxy")(cli_server.proxy_command)
 app.command("relay")(cli_server.relay_command)
+
+
+@app.command("sweep")
+def sweep_command(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="TOML file with the grid, see docs/sweep.md.")],
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write the table, .parquet or .csv.")] = None,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="Folder that keeps the rows; one that is there is gone on with.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Processes; by default one for each processor.")
+    ] = None,
+    client: Annotated[
+        str | None, typer.Option("--client", metavar="ADDRESS", help="Dask scheduler to run it on instead.")
+    ] = None,
+    captures: Annotated[Path | None, typer.Option("--captures", help="Folder for the pcapng of each run.")] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Make runs again that failed earlier.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, say how many runs, make none.")] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Run a grid in virtual time, with many seeds; print the table. One that was killed goes on where it stopped."""
+    from .experiment.sweep.command import sweep_file
+
+    raise typer.Exit(sweep_file(spec, out, store, workers, client, captures, retry, dry_run, json_file))
+
+
 app.command("reproduce")(cli_reproduce.reproduce_command)
 
 

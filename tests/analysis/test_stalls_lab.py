@@ -19,8 +19,8 @@ def dropping(text: str, side: str, chosen) -> Link:
     """A link that in one direction also loses the frames for which ``chosen`` says so; each is asked about once."""
 
     class Dropping(Link):
-        def build(self, rng, up=None, down=None):
-            ways = super().build(rng, up, down)
+        def build(self, rng, up=None, down=None, **what):
+            ways = super().build(rng, up, down, **what)
             way = ways[SIDES.index(side)]
             step, asked = way.step, set()
 
