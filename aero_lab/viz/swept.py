@@ -71,16 +71,16 @@ def bands(
     if not len(runs):
         return no_data(ax, "no run succeeded")
     found = intervals(runs, y, [*lines, x], level)
-    found = found[found["n"] > 0]
+    found = found.query("n > 0")
     if not len(found):
         return no_data(ax, f"{y} was not measured")
-    places = np.sort(found[x].astype(float).unique())
+    places = np.unique(found[x].to_numpy(float))
     even = bool(~np.isfinite(places).all() or (len(places) > 1 and places[0] <= 0 and _decades_apart(places)))
     names = list(dict.fromkeys(_names(found, lines)))
     styles = looks(names)
     keys = _names(found, lines)
     for name in names:
-        own = found[[key == name for key in keys]].sort_values(x)
+        own = found.loc[[key == name for key in keys]].sort_values(x)
         at = np.searchsorted(places, own[x].astype(float)) if even else own[x].astype(float)
         look = styles[name]
         ax.fill_between(at, own["low"], own["high"], color=look.colour, alpha=0.16, linewidth=0, zorder=1)
@@ -95,7 +95,7 @@ def bands(
         decades(ax.xaxis, places[0], places[-1])
     else:
         numbers(ax.xaxis)
-    low, high = float(found["low"].min()), float(found["high"].max())
+    low, high = float(found["low"].to_numpy(float).min()), float(found["high"].to_numpy(float).max())
     if low > 0 and high > 30 * low:
         ax.set_yscale("log")
         decades(ax.yaxis, low, high)
@@ -136,7 +136,7 @@ def best(
 
     Colour is the option (or the transport, where all are of one option).
     """
-    import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
 
     among = [among] if isinstance(among, str) else list(among)
     runs = _good(table, x, y, value, *among)
@@ -144,11 +144,11 @@ def best(
     if not len(runs):
         return no_data(ax, "no run succeeded")
     found = intervals(runs, value, [x, y, *among], level)
-    found = found[found["n"] > 0]
+    found = found.query("n > 0")
     if not len(found):
         return no_data(ax, f"{value} was not measured")
     more = value not in LOWER_IS_BETTER if higher is None else higher
-    across, up = (np.sort(found[column].astype(float).unique()) for column in (x, y))
+    across, up = (np.unique(found[column].to_numpy(float)) for column in (x, y))
     names = list(dict.fromkeys(_names(found, among)))
     styles = looks(names)
     for i, one in enumerate(across):
@@ -159,7 +159,7 @@ def best(
                 continue
             first, equals = winner(here, among, more)
             colour = styles[first[0]].colour
-            ax.add_patch(plt.Rectangle((i - 0.5, j - 0.5), 1, 1, facecolor=colour, alpha=0.14 if equals else 0.42,
+            ax.add_patch(Rectangle((i - 0.5, j - 0.5), 1, 1, facecolor=colour, alpha=0.14 if equals else 0.42,
                                        edgecolor="white", linewidth=1.5))  # fmt: skip
             said = f"{label_of(first[0])}\n{first[1]:.3g}" + (f"\n+{equals} as good" if equals else "")
             ax.text(i, j, said.replace(" webrtc-", "\nwebrtc-").replace(" websocket", "\nwebsocket"), ha="center",
