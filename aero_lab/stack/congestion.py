@@ -26,6 +26,7 @@ def cc_open(W, c):
     c.cwnd_acc = 0
     c.cubic_epoch = -1
     c.cubic_w_max = 0.0
+    c.cubic_prior = 0.0
     return 0
 
 
@@ -65,7 +66,12 @@ def newreno_acked(c, acked):
 
 @kernel(I64(C_T, I64, I64))
 def cubic_acked(c, acked, now):
-    """RFC 9438 sections 4.2 to 4.5; windows in segments, time in seconds."""
+    """RFC 9438 sections 4.2 to 4.5; windows in segments, time in seconds.
+
+    The Reno-friendly estimate grows as Reno's window would between two reductions by 0.7 instead of 0.5, and as Reno's
+    own once it has reached what the window was before the reduction (``cwnd_prior``; not W_max, which fast convergence
+    puts lower).
+    """
     mss = float(c.mss)
     window = c.cwnd / mss
     if c.cubic_epoch < 0:
@@ -80,7 +86,7 @@ def cubic_acked(c, acked, now):
         c.cwnd_acc = 0
     t = (now - c.cubic_epoch + c.min_rtt) * 1e-9 - c.cubic_k
     target = c.cubic_origin + CUBIC_C * t * t * t
-    alpha = CUBIC_ALPHA if c.cubic_w_est < c.cubic_w_max else 1.0
+    alpha = CUBIC_ALPHA if c.cubic_w_est < c.cubic_prior else 1.0
     c.cubic_w_est = c.cubic_w_est + alpha * (acked / mss) / window
     target = min(max(target, window), 1.5 * window)
     # Reno-friendly region: never slower than Reno would be.
@@ -126,6 +132,7 @@ def cc_loss(W, c, flight, now):
     flight = min(flight, c.cwnd)
     if W.tcp_cc == CUBIC:
         window = c.cwnd / float(c.mss)
+        c.cubic_prior = window
         # Fast convergence (RFC 9438 section 4.7).
         c.cubic_w_max = window * (1.0 + CUBIC_BETA) / 2.0 if window < c.cubic_w_max else window
         c.cubic_epoch = -1
@@ -140,11 +147,12 @@ def cc_loss(W, c, flight, now):
 @kernel(I64(W_T, C_T, I64, I64))
 def cc_timeout(W, c, flight, now):
     """A retransmission timeout: back to one segment (RFC 5681 section 3.1). Only the first one in a row sets
-    ssthresh."""
+    ssthresh. CUBIC then starts from where slow start ends, with K of zero (RFC 9438 section 4.8)."""
     if W.tcp_cc == NONE:
         return 0
     if c.backoff == 0:
         cc_loss(W, c, flight, now)
+    c.cubic_w_max = 0.0
     c.cwnd = c.mss
     c.cwnd_acc = 0
     return 0

@@ -55,6 +55,7 @@ TCB = np.dtype(
         bytes_in bytes_out segs_in segs_out retransmits retransmitted_bytes timeouts
         """),
         ("cubic_w_max", "<f8"),
+        ("cubic_prior", "<f8"),
         ("cubic_k", "<f8"),
         ("cubic_origin", "<f8"),
         ("cubic_w_est", "<f8"),

@@ -287,6 +287,42 @@ def test_cubic_against_the_closed_formula(rtt, w_max):
     put(c, cwnd=int(0.8 * w_max) * mss)
     congestion.cc_loss(W, c, get(c, "cwnd"), 0)
     assert get(c, "cubic_w_max") == pytest.approx(int(0.8 * w_max) * 0.85, rel=0.01)
+    assert get(c, "cubic_prior") == pytest.approx(int(0.8 * w_max), rel=0.01)
+
+
+def test_the_reno_friendly_estimate_goes_on_as_reno_from_the_window_before_the_loss():
+    """RFC 9438 section 4.3: alpha is 3 (1 - beta) / (1 + beta) until W_est reaches cwnd_prior, then 1. Fast
+    convergence put W_max (17) below cwnd_prior (20): between the two the estimate still grows slowly."""
+    mss, rtt = 1000, MS
+    W = a_world(tcp_cc=congestion.CUBIC, tcp_icw=10)
+    c = a_tcb(mss=mss, min_rtt=rtt)
+    congestion.cc_open(W, c)
+    put(c, cwnd=20 * mss, ssthresh=20 * mss, cubic_w_max=25.0)
+    congestion.cc_loss(W, c, 20 * mss, 0)
+    assert get(c, "cubic_w_max") == pytest.approx(17.0) and get(c, "cubic_prior") == 20.0
+    slow = 3 * 0.3 / 1.7
+    seen = set()
+    for turn in range(3000):
+        window, before = get(c, "cwnd") / mss, get(c, "cubic_w_est") if turn else get(c, "cwnd") / mss
+        congestion.cc_acked(W, c, mss, get(c, "cwnd"), turn * rtt // 16)
+        grown = (get(c, "cubic_w_est") - before) * window
+        assert grown == pytest.approx(slow if before < 20.0 else 1.0, rel=1e-6), (turn, before)
+        seen.add(int(before > 17.0) + int(before >= 20.0))
+    assert seen == {0, 1, 2}
+
+
+def test_cubic_after_a_timeout_starts_with_k_of_zero():
+    """RFC 9438 section 4.8: the epoch after a timeout has W_max where slow start ended, and nothing to come back to."""
+    mss = 1000
+    W = a_world(tcp_cc=congestion.CUBIC, tcp_icw=10)
+    c = a_tcb(mss=mss, min_rtt=100 * MS)
+    congestion.cc_open(W, c)
+    put(c, cwnd=100 * mss, ssthresh=100 * mss)
+    congestion.cc_timeout(W, c, 100 * mss, 0)
+    assert get(c, "cwnd") == mss and get(c, "ssthresh") == 70 * mss
+    put(c, cwnd=70 * mss)
+    congestion.cc_acked(W, c, mss, 70 * mss, SECOND)
+    assert get(c, "cubic_k") == 0.0 and get(c, "cubic_origin") == get(c, "cubic_w_max") == 70.0
 
 
 def test_no_congestion_control_means_none():

@@ -149,7 +149,8 @@ class Connection:
         self.established_at = -1
         # Congestion and recovery
         self.cwnd = self.ssthresh = self.cwnd_acc = self.limited_to = self.reduced_at = 0
-        self.cubic_epoch, self.cubic_w_max, self.cubic_k, self.cubic_origin, self.cubic_w_est = -1, 0.0, 0.0, 0.0, 0.0
+        self.cubic_epoch = -1
+        self.cubic_w_max = self.cubic_prior = self.cubic_k = self.cubic_origin = self.cubic_w_est = 0.0
         self.recovery: str | None = None
         self.recovery_point = self.dup_acks = 0
         self.rack: tuple[int, int] = (0, 0)

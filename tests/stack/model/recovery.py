@@ -34,7 +34,7 @@ class Recovery(Sending):
         """RFC 6928."""
         t = self.config.tcp
         c.cwnd = UNLIMITED if t.congestion == "none" else t.initial_cwnd_segments * c.mss
-        c.ssthresh, c.cwnd_acc, c.cubic_epoch, c.cubic_w_max = UNLIMITED, 0, -1, 0.0
+        c.ssthresh, c.cwnd_acc, c.cubic_epoch, c.cubic_w_max, c.cubic_prior = UNLIMITED, 0, -1, 0.0, 0.0
 
     def cc_acked(self, c: Connection, acked: int, flight: int) -> None:
         """Grow, if the window was in use (RFC 7661): slow start, then NewReno or CUBIC."""
@@ -70,7 +70,7 @@ class Recovery(Sending):
             c.cubic_origin = c.cubic_w_max
         t = (self.now - c.cubic_epoch + c.min_rtt) * 1e-9
         target = min(max(c.cubic_origin + C * (t - c.cubic_k) ** 3, window), 1.5 * window)
-        alpha = 3 * (1 - BETA) / (1 + BETA) if c.cubic_w_est < c.cubic_w_max else 1.0
+        alpha = 3 * (1 - BETA) / (1 + BETA) if c.cubic_w_est < c.cubic_prior else 1.0
         c.cubic_w_est += alpha * acked / c.mss / window
         gain = max((target - window) / window * acked, (c.cubic_w_est - window) * c.mss)
         whole, c.cwnd_acc = divmod(c.cwnd_acc + int(gain * 1_000_000), 1_000_000)  # fractions of a byte are kept
@@ -82,7 +82,7 @@ class Recovery(Sending):
         if kind == "none":
             return
         if kind == "cubic":
-            window = c.cwnd / c.mss
+            window = c.cubic_prior = c.cwnd / c.mss
             c.cubic_w_max = window * (1 + BETA) / 2 if window < c.cubic_w_max else window
             c.cubic_epoch = -1
             c.ssthresh = max(int(min(flight, c.cwnd) * BETA), 2 * c.mss)
@@ -95,6 +95,7 @@ class Recovery(Sending):
             return
         if c.backoff == 0:
             self.cc_loss(c, flight)
+        c.cubic_w_max = 0.0  # RFC 9438 section 4.8: the next epoch's K is zero
         c.cwnd, c.cwnd_acc = c.mss, 0
 
     # What has arrived --------------------------------------------------------------------------------

@@ -93,7 +93,8 @@ def piece(s: Any) -> tuple[int, ...]:
 
 def cubic(of: dict[str, Any]) -> list[float]:
     """RFC 9438's variables that mean something now."""
-    names = ["cubic_w_max"] if of["cubic_epoch"] < 0 else ["cubic_w_max", "cubic_k", "cubic_origin", "cubic_w_est"]
+    names = ["cubic_w_max", "cubic_prior"]
+    names += ["cubic_k", "cubic_origin", "cubic_w_est"] if of["cubic_epoch"] >= 0 else []
     return [of["cubic_epoch"], *(round(of[n], 6) for n in names)]
 
 
