@@ -370,7 +370,7 @@ def _split(text: str) -> list[str]:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
-        result: Any = app(args=arguments, standalone_mode=False)
+        result: Any = app(args=arguments, prog_name="aero-lab", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("aero-lab: interrupted", err=True)
         return 130

@@ -22,8 +22,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
+from .flow_table import Flows
 from .limits import CAPTURE_BYTES, MTU_DEFAULT, MTU_MAX, MTU_MIN, SECOND
-from .tables import html_table, text_table
+from .tables import html_table
 
 if TYPE_CHECKING:
     import pandas
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from .capture import Recorder
     from .disk import CaptureStream
-    from .engine import RealEngine, VirtualEngine
     from .forward import Forward
     from .handles import Guest
     from .injection import Injector
@@ -101,6 +101,7 @@ class Lab:
         from .lan.config import ACK_POLICIES
         from .link import Link
         from .paths import get_path
+        from .starting import start_real, start_virtual, wall_offset
         from .tunnels import Bench, find
 
         if not MTU_MIN <= mtu <= MTU_MAX:
@@ -133,13 +134,13 @@ class Lab:
         """Guests without a network card."""
         self._watcher: Lan | None = None
         warmup(progress)
-        start = _start_virtual if virtual else _start_real
+        start = start_virtual if virtual else start_real
         self._engine, self._world, self.services = start(policy, ack_policy, self.path.needs_kernel)
         self.capture: Recorder = Recorder(
             most_bytes=capture_bytes,
             snap=capture_snap,
             headers_only=capture_headers,
-            epoch_ns=0 if virtual else _wall_offset(self._engine),
+            epoch_ns=0 if virtual else wall_offset(self._engine),
             meta={"seed": seed, "mtu": mtu, "option": self.path.letter, "link": self.link and self.link.to_dict()},
         )
         """The recorder: ``frames()``, ``save(path)``, ``save_parquet(path)``, ``clear()``."""
@@ -520,98 +521,3 @@ class Lab:
             ("capture", repr(self.capture).strip("<>")),
         ]
         return html_table(("lab", ""), rows)
-
-
-class Flows:
-    """The live table of flows: every look at it is a fresh one."""
-
-    COLUMNS = ("guest", "protocol", "direction", "from", "to", "name", "state", "up", "down", "reason")
-
-    def __init__(self, lab: Lab):
-        self._lab = lab
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One dictionary a flow, oldest first, guests in order; times in ns of the lab's clock."""
-
-        def collect() -> list[dict[str, Any]]:
-            return [{"guest_name": guest.name, **row} for guest in self._lab.guests for row in guest.lan.flows.rows()]
-
-        return self._lab._engine.call(collect)
-
-    def frame(self) -> pandas.DataFrame:
-        """The same as a DataFrame."""
-        import pandas
-
-        return pandas.DataFrame(self.rows())
-
-    def _cells(self) -> list[tuple[str, ...]]:
-        return [
-            (
-                row["guest_name"],
-                row["protocol"],
-                row["direction"],
-                row["guest"] if row["direction"] == "out" else row["outside"],
-                row["target"] if row["direction"] == "out" else row["guest"],
-                row["name"] or "",
-                row["state"],
-                f"{row['bytes_up']:,}",
-                f"{row['bytes_down']:,}",
-                row["reason"] or "",
-            )
-            for row in self.rows()
-        ]
-
-    def __len__(self) -> int:
-        return len(self.rows())
-
-    def __iter__(self) -> Any:
-        return iter(self.rows())
-
-    def _repr_html_(self) -> str:
-        return html_table(self.COLUMNS, self._cells())
-
-    def __repr__(self) -> str:
-        return text_table(self.COLUMNS, self._cells(), right=(7, 8))
-
-
-DATA_PATH = ("aero_lab.rings", "aero_lab.stack", "aero_lab.framing", "aero_lab.transports", "aero_lab.capture.segment")
-"""Whose kernels a frame meets on its way: loaded while the lab waits for its first guest."""
-
-
-def _start_real(policy: Policy | None, ack_policy: str, kernel: bool) -> tuple[RealEngine, Any, dict[str, int]]:
-    from .compiled.registry import unloaded
-    from .egress.services_host import ServicesHost
-    from .engine import RealEngine
-    from .worlds import HostWorld
-
-    engine = RealEngine()
-    try:
-        services = ServicesHost()
-        engine.on_close(services.stop)
-        engine.call(services.start, engine.loop)
-        world = HostWorld(
-            engine.driver, services.forward_tcp, services.forward_udp, policy, ack_policy, "kernel" if kernel else "lan"
-        )
-        engine.on_close(world.close)
-    except BaseException:
-        engine.close()
-        raise
-    engine.load(unloaded(*DATA_PATH))
-    return engine, world, dict(services.ports)
-
-
-def _start_virtual(policy: Policy | None, ack_policy: str, kernel: bool) -> tuple[VirtualEngine, Any, dict[str, int]]:
-    from .engine import VirtualEngine
-    from .worlds import FarEndWorld
-
-    if policy is not None:
-        raise UsageError("a lab in virtual time has no world to keep guests from: policy= is for real time")
-    engine, world = VirtualEngine(), FarEndWorld(ack_policy)
-    engine.on_close(world.close)
-    return engine, world, {}
-
-
-def _wall_offset(engine: RealEngine | VirtualEngine) -> int:
-    from time import time_ns
-
-    return time_ns() - engine.now()

@@ -13,8 +13,8 @@ from pathlib import Path
 _STACK = ("stack/*.py", "wire/*.py")
 PARTS: dict[str, tuple[str, ...]] = {
     "A": (
-        *_STACK, "lan/*.py", "paths/relay_egress.py", "paths/mux_port.py", "paths/socket_relay.py",
-        "framing/tcp_mux.py", "framing/udp_relay.py",
+        *_STACK, "lan/*.py", "paths/relay_egress.py", "paths/mux_port.py", "paths/mux_stream.py",
+        "paths/socket_relay.py", "framing/tcp_mux.py", "framing/udp_relay.py",
     ),
     "B": (
         *_STACK, "lan/edge.py", "lan/strip.py", "lan/dhcp.py", "lan/router6.py", "lan/config.py", "paths/l3_tunnel.py",

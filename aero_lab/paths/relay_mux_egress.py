@@ -10,7 +10,8 @@ from ..framing import tcp_mux as mux
 from ..framing.tcp_mux import Open
 from ..transports.base import TransportEnd
 from ..wire.address import ip_text
-from .mux_port import MuxPort, Stream
+from .mux_port import MuxPort
+from .mux_stream import Stream
 from .relay_egress import Notice, RelayEgress, why_of
 
 

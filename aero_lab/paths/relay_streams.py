@@ -28,7 +28,8 @@ from ..framing import tcp_mux as mux
 from ..framing.tcp_mux import ErrorCode, Open
 from ..limits import NEVER
 from ..transports.base import TransportEnd
-from .mux_port import UNLIMITED, MuxPort, Stream
+from .mux_port import MuxPort
+from .mux_stream import UNLIMITED, Stream
 
 DIAL_TEXTS: dict[Why, str] = {
     "refused": "connection refused",
@@ -171,7 +172,7 @@ class RelayFlow:
 
 
 class MuxServer:
-    """The streams of one connection. Implements :class:`~.mux_port.MuxOwner`."""
+    """The streams of one connection. Implements :class:`~.mux_stream.MuxOwner`."""
 
     kind = "mux"
 

@@ -1,4 +1,4 @@
-"""Every kernel has a twin, and the twin notices: the table of ``twins.py`` against the sources, and by execution."""
+"""Every kernel has a twin, and the twin notices: the tables of ``twins`` against the sources, and by execution."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def defines(path: Path) -> set[str]:
 
 
 def test_every_kernel_has_a_twin_and_every_twin_a_kernel():
-    assert sorted(named()) == sorted(defined()), "tests/compiled/twins.py names each kernel once"
+    assert sorted(named()) == sorted(defined()), "tests/compiled/twins names each kernel once"
 
 
 @pytest.mark.skipif(PLAIN, reason="the registry knows kernels only when they are compiled")

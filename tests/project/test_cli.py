@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from aero_lab import __version__
 from aero_lab.cli import run
 
 ROOT = Path(__file__).parents[2]
@@ -142,3 +143,16 @@ def test_compare_leaves_no_process_behind(number, tmp_path):
     if number == signal.SIGINT:
         assert process.returncode == 130 and "interrupted" in err
     assert psutil.wait_procs(children, timeout=60)[1] == []
+
+
+def test_the_package_is_the_command():
+    """``python -m aero_lab`` is ``aero-lab``, and calls itself so."""
+    answers = {}
+    for arguments in (["--version"], ["--help"], ["compar"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "aero_lab", *arguments], capture_output=True, text=True, timeout=240
+        )
+        answers[arguments[0]] = done.returncode, done.stdout, done.stderr
+    assert answers["--version"] == (0, f"{__version__}\n", "")
+    assert answers["--help"][0] == 0 and "Usage: aero-lab [OPTIONS] COMMAND" in answers["--help"][1]
+    assert answers["compar"][0] == 2 and answers["compar"][2].startswith("aero-lab: No such command 'compar'")

@@ -72,8 +72,9 @@ def test_floors_import_downwards_only():
                 "server",
                 "tunnels hops",
                 "handles handles_linux handles_qemu handles_replay handles_shell "
-                "injection forward lab forking experiment bench",
+                "injection forward lab flow_table starting forking experiment bench",
                 "cli cli_guest cli_reproduce cli_server",
+                "__main__",
             ]
         )
         for name in names.split()
