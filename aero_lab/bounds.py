@@ -340,6 +340,12 @@ LOST_AFTER = 2_000_000_000
 RTC_OPEN = 30.0
 """Seconds in which a client must have its connection, signalling included (the original's)."""
 
+# What a user may ask of virtual time ----------------------------------------------------------------------------------
+RATE_MOST = 10**15
+"""Bits a second of a line: a thousand times what a fibre carries. Beyond, frames take no time and sums overflow."""
+TIMEOUT_MOST = 1_000_000_000
+"""Seconds of a run: thirty years. The clock counts nanoseconds in 63 bits, which is 292."""
+
 # Sweeps ---------------------------------------------------------------------------------------------------------------
 SWEEP_RUNS = 1_000_000
 """Runs of one sweep: their rows are in memory, a kilobyte or two each."""

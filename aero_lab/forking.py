@@ -116,7 +116,7 @@ def _check_knobs(lab: Lab, knobs: dict[str, Any]) -> None:
     if unknown := sorted(set(knobs) - set(KNOBS)):
         raise UsageError(f"a fork cannot be given {', '.join(unknown)}; there is {', '.join(KNOBS)}")
     if "link" in knobs:
-        link = knobs["link"] = Link.parse(knobs["link"]) if isinstance(knobs["link"], str) else knobs["link"]
+        link = knobs["link"] = Link.of(knobs["link"])
         if why := find(lab.transport, True).why_not(lab.path, virtual=True, link=link, mtu=lab.mtu):
             raise UsageError(why)
         ordered = any(channel.ordered for channel in lab.path.channels(lab.mtu))

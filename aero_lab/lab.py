@@ -104,8 +104,8 @@ class Lab:
         from .starting import start_real, start_virtual, wall_offset
         from .tunnels import Bench, find
 
-        if not MTU_MIN <= mtu <= MTU_MAX:
-            raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {mtu}")
+        if not isinstance(mtu, int) or not MTU_MIN <= mtu <= MTU_MAX:
+            raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {mtu!r}")
         if ack_policy not in ACK_POLICIES:
             raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {ack_policy!r}")
         self.path = get_path(option, **settings)
@@ -116,8 +116,10 @@ class Lab:
         if token is not None and proxy_url is None:
             raise UsageError("token= is for the proxy at proxy_url=; the lab's own mints one")
         kind = find(self.transport, virtual)
+        if not isinstance(transport_settings or {}, Mapping):
+            raise UsageError(f"transport_settings must be names and values, not {transport_settings!r}")
         kind.check_settings(transport_settings or {})
-        self.link = Link.parse(link) if isinstance(link, str) else link
+        self.link = Link.of(link)
         if why := kind.why_not(self.path, virtual=virtual, link=self.link, mtu=mtu):
             raise UsageError(why)
         if self.path.needs_kernel:

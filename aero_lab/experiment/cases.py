@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from ..bounds import TIMEOUT_MOST
 from ..errors import AeroLabError, UsageError
 from ..limits import MS, MTU_DEFAULT, MTU_MAX, MTU_MIN
 from .client_part import client_lines
@@ -131,12 +132,11 @@ class Case:
         if self.workload not in (known := workloads(self.guest)):
             raise UsageError(f"workload must be one of {', '.join(known)}, not {self.workload!r}")
         find_profile(self.profile)
-        if not MTU_MIN <= self.mtu <= MTU_MAX:
-            raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {self.mtu}")
+        if not isinstance(self.mtu, int) or not MTU_MIN <= self.mtu <= MTU_MAX:
+            raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {self.mtu!r}")
         if self.ack_policy not in ACK_POLICIES:
             raise UsageError(f"ack_policy must be one of {', '.join(ACK_POLICIES)}, not {self.ack_policy!r}")
-        if not self.timeout > 0:
-            raise UsageError(f"timeout must be above 0 seconds, not {self.timeout:g}")
+        check_timeout(self.timeout)
         if self.box is not None and not self.box > 0:
             raise UsageError(f"box must be above 0 seconds, not {self.box:g}")
         assert self.path.letter == self.option, "settings of the option are checked by making it"
@@ -226,6 +226,14 @@ class Case:
             transport_settings=dict(self.transport_settings),
             extra=acks if self.guest == "scripted" else {},
         )
+
+
+def check_timeout(timeout: Any) -> None:
+    """Raise :class:`UsageError` for what is no number of seconds that an end can be put to."""
+    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0:
+        raise UsageError(f"timeout must be above 0 seconds, not {timeout!r}")
+    if timeout > TIMEOUT_MOST:
+        raise UsageError(f"timeout must be at most {TIMEOUT_MOST:,} seconds, not {timeout!r}: a run has an end")
 
 
 def check_transport(transport: str, settings: Mapping[str, Any], virtual: bool, link: Link | None) -> None:

@@ -80,7 +80,7 @@ class Plan:
         if self.repeats < 1:
             raise UsageError(f"repeats must be 1 or more, not {self.repeats}")
         size = None if self.size is None else size_of(self.size)
-        links = [Link.parse(link) if isinstance(link, str) else link for link in self.links]
+        links = [Link.of(link) for link in self.links]
         links = list(dict.fromkeys(None if link == Link() else link for link in links))
         cases = []
         for repeat, link, path, transport in product(range(self.repeats), links, paths, self.transports):

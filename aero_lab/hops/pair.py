@@ -58,7 +58,7 @@ class TunPair:
         sysctls: Mapping[str, Any] | None = None,
         mtu: int = MTU_DEFAULT,
     ):
-        self.link = Link.parse(link) if isinstance(link, str) else link or Link()
+        self.link = Link.of(link) or Link()
         self.congestion = congestion
         self.near_address, self.far_address = NEAR, FAR
         self._ends: list[Namespace] = []

@@ -155,6 +155,15 @@ class Link:
             given[name] = ways if len(ways) > 1 else value
         return cls(**given)
 
+    @classmethod
+    def of(cls, link: Any) -> Link | None:
+        """What a user may give for a link: a link, one line of text, or None for no link at all."""
+        if isinstance(link, str):
+            return cls.parse(link)
+        if link is not None and not isinstance(link, Link):
+            raise UsageError(f"a link is a Link or text such as 'rtt=40ms, loss=1%', not {link!r}")
+        return link
+
     def to_dict(self) -> dict[str, Any]:
         """Parameters in base units under names that say so, fit for JSON; a pair is a list ``[up, down]``."""
         out = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from ..bounds import RATE_MOST
 from ..errors import UsageError
 
 TIMES = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9}
@@ -38,10 +39,12 @@ def byte_count(value: str | int | float, what: str = "a size") -> int:
 
 
 def bits_per_second(value: str | int | float, what: str = "a rate") -> int:
-    """``"10Mbit/s"`` as bits per second; an int is bits per second already. Never 0."""
+    """``"10Mbit/s"`` as bits per second; an int is bits per second already. Never 0, nor beyond what is counted."""
     rate = _parse(value, RATES, what, "'10Mbit/s' or '50kbit/s'")
     if rate < 1:
         raise UsageError(f"{what} must be above zero")
+    if rate > RATE_MOST:
+        raise UsageError(f"{what} must be at most {rate_text(RATE_MOST)}: leave it out where a line has no rate")
     return rate
 
 

@@ -60,6 +60,8 @@ def test_settings_of_the_option_reach_it():
         ({"workload": "nap"}, "workload must be one of"),
         ({"guest": "cray"}, "guest must be one of"),
         ({"timeout": 0}, "timeout must be above 0"),
+        ({"timeout": 1e300}, "timeout must be at most"),
+        ({"mtu": 1500.5}, "mtu must be 576 to 65520"),
         ({"parameters": {"colour": 1}}, "takes .*, not 'colour'"),
         ({"transport": "datagram"}, "real time"),
     ],

@@ -156,5 +156,7 @@ def test_command(capsys, monkeypatch):
 def test_mistakes_are_one_line(line, capsys):
     assert cli.run(line) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+    with pytest.raises(UsageError, match="seeds must be 1 to 10000, not 'many'"):
+        reproduce("smoltcp", seeds="many")  # type: ignore[arg-type]
     with pytest.raises(UsageError):
         reproduce("nothing")

@@ -289,6 +289,11 @@ def test_other_options_fork_and_are_written_to_files(option, link, tmp_path):
         loaded.close()
 
 
+def test_a_knob_of_a_wrong_kind_is_one_line():
+    with al.Lab(virtual=True, progress=False) as lab, pytest.raises(al.UsageError, match="a link is a Link or text"):
+        lab.fork(link=20)
+
+
 def test_mistakes_are_one_line():
     with al.Lab(virtual=True) as lab:
         lab.guest()

@@ -210,6 +210,9 @@ def test_sockets_listen_on_loopback_only():
         ({"mtu": 100}, "mtu must be 576 to 65520, not 100"),
         ({"option": "Z"}, "option 'Z' does not exist"),
         ({"link": "fast"}, "a link is written like"),
+        ({"link": 3}, "a link is a Link or text such as 'rtt=40ms, loss=1%', not 3"),
+        ({"mtu": "large"}, "mtu must be 576 to 65520, not 'large'"),
+        ({"transport_settings": 3}, "transport_settings must be names and values, not 3"),
     ],
 )
 def test_wrong_arguments_name_themselves(arguments, message):

@@ -230,6 +230,8 @@ def test_lines_are_parsed():
         {"loss": float("nan")},
         {"rate": "0Mbit/s"},
         {"rate": "10MB/s"},
+        {"rate": 10**15 + 1},
+        {"rate": "1e300Gbit/s"},
         {"queue": "1KiB"},
         {"rate": 10, "queue": "fast"},
         {"rtt": "10ms", "jitter": "6ms"},
@@ -277,6 +279,7 @@ def test_lines_are_parsed():
     ],
 )
 def test_wrong_values_give_one_clear_line(wrong):
+    assert Link(rate=10**15).stages(0)
     with pytest.raises(UsageError) as caught:
         Link(**wrong)
     assert str(caught.value) and "\n" not in str(caught.value)

@@ -35,8 +35,8 @@ def check(name: str, seeds: int | None) -> None:
     """Refuse what cannot be run, before anything runs."""
     if name not in CATALOGUE:
         raise UsageError(f"no reproduction {name!r}; there are {', '.join(CATALOGUE)}")
-    if seeds is not None and not 1 <= seeds <= SEEDS_MAX:
-        raise UsageError(f"seeds must be 1 to {SEEDS_MAX}, not {seeds}")
+    if seeds is not None and (not isinstance(seeds, int) or not 1 <= seeds <= SEEDS_MAX):
+        raise UsageError(f"seeds must be 1 to {SEEDS_MAX}, not {seeds!r}")
 
 
 def reproduce(name: str, quick: bool = False, seeds: int | None = None, progress: Progress = silent) -> Report:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...bounds import SWEEP_RUNS
 from ...errors import UsageError
-from ..cases import Case
+from ..cases import Case, check_timeout
 
 if TYPE_CHECKING:
     from ...link import Link
@@ -77,8 +77,7 @@ def plan(grid: Mapping[str, Any], seeds: int | Iterable[int] = 1, timeout: float
     """The runs of a grid; :class:`UsageError`, one line, for whatever is wrong with it."""
     axes = _axes(grid)
     every_seed = seeds_of(seeds)
-    if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0:
-        raise UsageError(f"timeout must be above 0 seconds, not {timeout!r}")
+    check_timeout(timeout)
     total = len(every_seed)
     for axis in axes:
         total *= len(axis.values)
@@ -375,12 +374,7 @@ def _link(parts: Sequence[tuple[str, Any]]) -> Link | None:
     if not parts:
         return None
     if parts[0][0] == "link":
-        value = parts[0][1]
-        if value is None or isinstance(value, Link):
-            return value
-        if not isinstance(value, str):
-            raise UsageError(f"a link is a Link or text such as 'rtt=40ms, loss=1%', not {value!r}")
-        return Link.parse(value)
+        return Link.of(parts[0][1])
     given = {}
     for name, value in parts:
         if isinstance(value, str):  # as in the text of a link: "50kbit/s:10Mbit/s" is up and down, "none" is nothing
