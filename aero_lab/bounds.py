@@ -355,8 +355,6 @@ SWEEP_PIECES = 64
 """Files of rows after which they are joined to one."""
 SWEEP_STORES = 32
 """Stores kept of sweeps that were given none."""
-SWEEP_RUN_BYTES, SWEEP_GARBAGE = 12 << 20, 256 << 20
-"""What a bench leaves behind beside its capture, about, and how much of that before it is collected."""
 SWEEP_AHEAD = 2
 """Runs that a process is given at once: the one it is at and the next, so that it never waits."""
 SWEEP_ATTEMPTS = 3

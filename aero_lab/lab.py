@@ -96,12 +96,11 @@ class Lab:
     ):
         from .audit import Audit
         from .capture import Recorder
-        from .compiled.registry import warmup
         from .injection import NicTap
         from .lan.config import ACK_POLICIES
         from .link import Link
         from .paths import get_path
-        from .starting import start_real, start_virtual, wall_offset
+        from .starting import ready_kernels, start_real, start_virtual, wall_offset
         from .tunnels import Bench, find
 
         if not isinstance(mtu, int) or not MTU_MIN <= mtu <= MTU_MAX:
@@ -135,7 +134,7 @@ class Lab:
         self.unplugged: list[Guest] = []
         """Guests without a network card."""
         self._watcher: Lan | None = None
-        warmup(progress)
+        ready_kernels(progress)
         start = start_virtual if virtual else start_real
         self._engine, self._world, self.services = start(policy, ack_policy, self.path.needs_kernel)
         self.capture: Recorder = Recorder(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
@@ -12,6 +13,19 @@ if TYPE_CHECKING:
 
 DATA_PATH = ("aero_lab.rings", "aero_lab.stack", "aero_lab.framing", "aero_lab.transports", "aero_lab.capture.segment")
 """Whose kernels a frame meets on its way: loaded while the lab waits for its first guest."""
+
+_ready: set[Path] = set()
+
+
+def ready_kernels(progress: bool) -> None:
+    """Compile what is missing, and look for that once: it takes as long as all else that a lab starts with."""
+    from .compiled.cache import cache_dir
+    from .compiled.registry import warmup
+
+    cache = cache_dir()
+    if cache not in _ready:
+        warmup(progress)
+        _ready.add(cache)
 
 
 def start_real(policy: Policy | None, ack_policy: str, kernel: bool) -> tuple[RealEngine, Any, dict[str, int]]:

@@ -14,7 +14,7 @@ from ..bounds import TIMEOUT_MOST
 from ..errors import AeroLabError, UsageError
 from ..limits import MS, MTU_DEFAULT, MTU_MAX, MTU_MIN
 from .client_part import client_lines
-from .measure import take_frames, take_result, take_tunnel, take_wire
+from .measure import COLUMNS, take_frames, take_result, take_tunnel, take_wire
 from .record import Run
 
 if TYPE_CHECKING:
@@ -261,6 +261,7 @@ def run_virtual(case: Case) -> tuple[Run, Capture | None]:
     its time is over, is a run that is not ``ok`` and says why; what was recorded until then is handed back all the
     same. What the user got wrong raises :class:`UsageError`.
     """
+    from ..capture.frames import to_frames
     from ..lab import Lab
 
     case.check()
@@ -296,7 +297,7 @@ def run_virtual(case: Case) -> tuple[Run, Capture | None]:
         except AeroLabError as error:
             run.ok, run.error = False, str(error)
         capture = lab.capture.capture()
-    frames: Any = capture.frames()
+    frames: Any = to_frames(capture, COLUMNS)
     take_frames(run, frames, since, case.peer_seen_at)
     if run.ok:
         between = frames[(frames["frame_time"] >= since) & (frames["frame_time"] <= until)]

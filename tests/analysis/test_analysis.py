@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aero_lab import analysis
-from aero_lab.analysis.bandwidth import duration_ns, interval_for
+from aero_lab.analysis.bandwidth import bytes_by_cause, duration_ns, interval_for
 from aero_lab.errors import UsageError
 from tests.capture.conversation import MS, record, script
 from tests.capture.naive import dissect
@@ -131,6 +131,17 @@ def test_causes_add_up_at_each_point(frames):
         assert table.frames.sum() == (frames.point == point).sum()
     framing = analysis.by_cause(frames, "tunnel").xs("tunnel_framing", level="cause")
     assert framing.bytes.sum() == 4 * (frames.point == "tunnel").sum()
+
+
+def test_causes_of_one_direction_are_those_of_the_whole_table(frames):
+    for point in ("nic", "tunnel"):
+        table = analysis.by_cause(frames, point)["bytes"]
+        for direction in ("tx", "rx"):
+            rows = frames[(frames.point == point) & (frames.direction == direction)]
+            spent = bytes_by_cause(rows)
+            assert len(spent) > 2 and spent == table.xs(direction, level="direction").to_dict()
+            assert list(spent.values()) == sorted(spent.values(), reverse=True)
+    assert bytes_by_cause(frames.iloc[:0]) == {}
 
 
 def test_a_round_interval_gives_a_readable_number_of_steps():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -119,6 +120,34 @@ def test_failures_are_rows_with_their_error(monkeypatch):
     frame = sweep(size="1KB", seeds=3)
     assert list(frame["ok"]) == [True, False, True]
     assert frame["error"][1] == "RuntimeError: the floor gave way" and pandas.isna(frame["seconds"][1])
+
+
+def test_no_bench_outlives_its_run():
+    """Benches are large and hold themselves: thousands of runs in one process must not wait for chance to free them."""
+    (config,) = configs(size="1KB")
+
+    def labs():
+        return sum(type(each) is al.Lab for each in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = labs()  # of other tests, perhaps
+        for seed in range(3):
+            assert make_row({**config, "seed": seed})["ok"]
+            assert labs() <= before
+    finally:
+        gc.enable()
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_somebody_else_has_frozen_stays_frozen():
+    (config,) = configs(size="1KB")
+    gc.freeze()
+    try:
+        assert make_row(config)["ok"] and gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
 
 
 # The store ------------------------------------------------------------------------------------------------------------

@@ -6,18 +6,18 @@ configuration give one digest.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import json
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...bounds import SWEEP_GARBAGE, SWEEP_RUN_BYTES
 from ...errors import AeroLabError
 from ..cases import Case, run_virtual
 from ..record import Run
@@ -47,7 +47,6 @@ FAILED_RUN, FAILED_WORKER = "run", "worker"
 """Whose failure it was: the run's, which would fail again, or that of the process it was made in."""
 
 _one_at_a_time = threading.Lock()
-_left = 0  # bytes of benches that are done with
 
 
 @cache
@@ -71,10 +70,8 @@ def make_row(config: Mapping[str, Any], captures: str | None = None) -> Row:
     key = key_of(config)
     try:
         # A worker of Dask's has several threads. They would take turns anyway, and a run is quick.
-        with _one_at_a_time:
-            run, capture = run_virtual(Case.from_dict(dict(config)))
-            digest = _keep(capture, key, captures) if capture is not None else None
-            _sweep_up(capture)
+        with _one_at_a_time, _collected():
+            run, digest = _run(config, key, captures)
     except AeroLabError as error:
         return failure(config, str(error))
     except Exception as error:  # a row, not the end of a sweep of thousands
@@ -92,14 +89,24 @@ def make_row(config: Mapping[str, Any], captures: str | None = None) -> Row:
     return row
 
 
-def _sweep_up(capture: Any) -> None:
-    """Let go of benches that are done with: they are large, and only cycles of their own hold them. Looking for those
-    takes as long as a small run."""
-    global _left
-    _left += SWEEP_RUN_BYTES + (sum(block.data.nbytes for block in capture.blocks) if capture is not None else 0)
-    if _left >= SWEEP_GARBAGE:
-        _left = 0
+def _run(config: Mapping[str, Any], key: str, captures: str | None) -> tuple[Run, str | None]:
+    run, capture = run_virtual(Case.from_dict(dict(config)))
+    return run, _keep(capture, key, captures) if capture is not None else None
+
+
+@contextlib.contextmanager
+def _collected() -> Iterator[None]:
+    """Let go of the bench that was used inside: it is large, and only cycles of its own hold it. What was there before
+    (modules, kernels, a notebook's own) is not looked at: that would take longer than a small run."""
+    before = gc.get_freeze_count()
+    if not before:
+        gc.freeze()
+    try:
+        yield
+    finally:
         gc.collect()
+        if not before:
+            gc.unfreeze()
 
 
 def blank(config: Mapping[str, Any]) -> Row:
@@ -123,11 +130,14 @@ def failure(config: Mapping[str, Any], error: str, failed: str = FAILED_RUN) -> 
 
 def _keep(capture: Any, key: str, folder: str | None) -> str:
     """Digest of the capture as pcapng, which goes into ``folder`` if there is one."""
-    with tempfile.TemporaryDirectory(prefix="aero-lab-") as scratch:
-        path = Path(folder or scratch) / f"{key}.pcapng"
-        capture.save(path)
+    if folder is not None:
+        path = capture.save(Path(folder) / f"{key}.pcapng")
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    with tempfile.TemporaryFile() as file:  # without a name: making and removing one takes longer than writing it
+        capture.save(f"/dev/fd/{file.fileno()}")
+        file.seek(0)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # Tables ---------------------------------------------------------------------------------------------------------------

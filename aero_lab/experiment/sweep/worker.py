@@ -5,7 +5,6 @@ When the parent goes away, however it ended, so does this process.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import queue
@@ -30,14 +29,9 @@ def main() -> None:
         os._exit(0)  # also in the middle of a run that nobody wants any more
 
     threading.Thread(target=listen, daemon=True).start()
-    first = True
     while True:
         job = json.loads(todo.get())
         row = make_row(job["config"], job["captures"])
-        if first:  # kernels and modules stay for ever: nobody has to look whether they are garbage
-            first = False
-            gc.collect()
-            gc.freeze()
         out.write(json.dumps(row).encode() + b"\n")
         out.flush()
 
