@@ -91,6 +91,7 @@ class RtcSession:
         self._past: Counter[str] = Counter()
         self._watch: DatagramWatch | None = None
         self._due = NEVER
+        self._oversized: set[str] = set()
         self._bytes = Counter[str]()
         self._why: str | None = None
         self._ended = asyncio.Event()
@@ -148,12 +149,23 @@ class RtcSession:
         for label, carried in list(self.carried.items()):
             if carried.end.peer_closed:
                 self._gone(label, carried)
+            elif carried.end.oversized and label not in self._oversized:
+                self._oversized.add(label)
+                self._too_large(label, carried)
             else:
                 broken = getattr(getattr(carried.part, "port", None), "broken", None)
                 if broken is not None:
                     carried.end.close()
         if self._watch is not None and "udp" in self.carried:
             self._due = self._watch(now)
+
+    def _too_large(self, label: str, carried: Carried) -> None:
+        """A message beyond the limit ends its channel, as it would end a WebSocket (1009): what came is no longer all
+        that was said."""
+        if label in ("udp", "l2"):
+            self._call.metrics.event(f"webrtc_datachannel_{label}_message_too_large")
+        if not hasattr(carried.node, "run"):  # a bridge ends itself
+            carried.end.close()
 
     def poll_at(self, now: int) -> int:
         return NEVER if self._ended.is_set() else min(self._deadline, self._due)
@@ -253,6 +265,7 @@ class RtcSession:
     def _gone(self, label: str, carried: Carried) -> None:
         """A channel was closed, by whichever side."""
         del self.carried[label]
+        self._oversized.discard(label)
         self._due = NEVER
         self.driver.remove(*filter(None, (carried.paced, carried.node)))
         self._close(carried)

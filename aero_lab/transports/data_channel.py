@@ -54,6 +54,8 @@ class DataChannelEnd(TransportEnd):
         """As :attr:`aero_lab.transports.websocket.WebSocketEnd.identities`; by content where order tells nothing."""
         self.heard_at = monotonic_ns()
         """When the last message came."""
+        self.oversized = 0
+        """Messages that came and were larger than any may be: whoever looks after the channel judges that."""
         self.channel = channel
         self.lossless = channel.max_retransmits is None and channel.max_life_ms is None
         """Whether all arrives, in whatever order."""
@@ -141,6 +143,7 @@ class DataChannelEnd(TransportEnd):
         identity = self.identities.came(message, monotonic_ns()) if self.identities is not None else 0
         if len(message) > self._most:
             self._counts["too_large"] += 1
+            self.oversized += 1
             self._wake()
             return
         if self._held or not self.received.push(message, monotonic_ns(), identity):

@@ -33,6 +33,13 @@ EVENTS = {
     "dropped_denied_by_policy": "dropped_denied_by_policy",
 }
 """Counters of the part -> events of the original, with a prefix for the kind of channel."""
+COMMON = {
+    "dropped_rate_limited": ("rate_limited",),
+    "dropped_quota_exceeded": ("quota_exceeded", "too_many_destinations"),
+    "remote_allowlist_evictions": ("udp_remote_allowlist_evictions_total",),
+    "per_dest_bucket_evictions": ("udp_per_dest_bucket_evictions",),
+}
+"""And those that are the same for both kinds. The one quota there is is that of destinations."""
 
 
 class DatagramWatch:
@@ -80,10 +87,8 @@ class DatagramWatch:
             drops += more if name.startswith("dropped") else 0
             if name in EVENTS:
                 self._call.metrics.event(self._prefix + EVENTS[name], more)
-            elif name == "remote_allowlist_evictions":
-                self._call.metrics.event("udp_remote_allowlist_evictions_total", more)
-            elif name == "per_dest_bucket_evictions":
-                self._call.metrics.event("udp_per_dest_bucket_evictions", more)
+            for event in COMMON.get(name, ()):
+                self._call.metrics.event(event, more)
         if drops:
             self._call.metrics.event(self._prefix + "dropped", drops)
 
