@@ -13,7 +13,18 @@ from aero_lab.experiment.reproduce import names, reproduce
 from aero_lab.experiment.reproduce.base import Report, Row
 from aero_lab.experiment.reproduce.mathis import constant
 from aero_lab.experiment.reproduce.pair import Habits, Pair
-from aero_lab.experiment.reproduce.smoltcp import BYTES, LOSS, SINGLE_FLOW, run_flow
+from aero_lab.experiment.reproduce.smoltcp import (
+    BACK_N,
+    BATCHED,
+    BYTES,
+    KEPT,
+    LOSS,
+    PROBED,
+    RING,
+    SINGLE_FLOW,
+    THEIRS,
+    run_flow,
+)
 from aero_lab.limits import MS, NEVER, SECOND
 from aero_lab.link.stages import Delay, Loss, Rate
 from aero_lab.stack import TcpConfig
@@ -70,23 +81,29 @@ def test_a_back_off_that_is_kept_costs_what_it_should():
 
 
 def test_going_back_sends_everything_again_and_arrives():
-    habits = Habits(kept_backoff=True, go_back_n=True, fast_backoff=True)
-    ours, back = (run_flow(32768, 0.1, 4, h, 100_000) for h in (Habits(kept_backoff=True), habits))
-    assert back.ok and back.bytes == ours.bytes
-    assert back.retransmissions > 2 * ours.retransmissions
-    # What exactly happens is a matter of every rule: three duplicates, timeouts, forgotten data that had arrived.
-    assert (back.retransmissions, back.timeouts, back.ns // MS) == (41, 4, 7010)
+    back = run_flow(32768, 0.1, 3, BACK_N, 400_000)
+    assert back.ok and back.retransmissions > 2 * run_flow(32768, 0.1, 3, KEPT, 400_000).retransmissions
+    # What exactly happens is a matter of every rule: third duplicates, timeouts, forgotten data that had arrived.
+    assert (back.retransmissions, back.timeouts, back.ns // MS) == (168, 8, 16500)
+
+
+def test_a_segment_ends_where_the_ring_does():
+    cut = run_flow(32768, 0.1, 3, RING, 400_000)
+    assert (cut.retransmissions, cut.timeouts, cut.ns // MS) == (147, 6, 10900)
+
+
+def test_a_closed_window_is_asked_about_at_once_or_after_an_rto():
+    later, at_once = (run_flow(2048, 0.1, 5, habits, 100_000) for habits in (RING, PROBED))
+    assert later.ns - at_once.ns == 2 * SECOND  # two updates of the window were lost
+    assert (at_once.timeouts, at_once.ns // MS) == (17, 55240)
 
 
 def test_readers_that_say_and_remember_less():
-    habits = Habits(kept_backoff=True, go_back_n=True, fast_backoff=True)
-    back = run_flow(32768, 0.1, 3, habits, 400_000)
     batched = run_flow(32768, 0.0, 1, Habits(batched_ack=True), 400_000)
     assert batched.acks < 0.4 * run_flow(32768, 0.0, 1, Habits(), 400_000).acks
-    silent = run_flow(32768, 0.1, 3, Habits(True, True, True, duplicate_limit=SECOND), 400_000)
-    assert silent.ok and silent.refused > 10 and silent.acks < back.acks
-    forgetful = run_flow(32768, 0.1, 3, Habits(True, True, True, holes=1), 400_000)
-    assert forgetful.ok and forgetful.refused > 10 and back.refused == 0
+    remembers, forgetful = (run_flow(32768, 0.1, 3, habits, 400_000) for habits in (BATCHED, THEIRS))
+    assert (remembers.refused, remembers.ns // MS) == (0, 14400)
+    assert (forgetful.refused, forgetful.ns // MS) == (4, 15400)
 
 
 def test_means_are_those_of_a_window_in_flight():

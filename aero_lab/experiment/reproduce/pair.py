@@ -31,19 +31,19 @@ class Habits:
     """A doubled RTO stays until a round trip is sampled of data sent once (Karn; RFC 6298 section 5.7). Ours begins
     anew with each acknowledgement of new data, as Linux does."""
     go_back_n: bool = False
-    """With ``kept_backoff``: a timeout and the third duplicate send everything again from the first unacknowledged
-    byte, cut anew and under Nagle's rule; there is no recovery that partial acknowledgements would go on with (RFC
-    6582), and three more duplicates do it again."""
-    fast_backoff: bool = False
-    """With ``go_back_n``: the third duplicate doubles the RTO as a timeout does."""
+    """With ``kept_backoff``: a timeout sends everything again from the first unacknowledged byte, cut anew, and the
+    third duplicate acknowledgement the oldest segment alone. There is no recovery that partial acknowledgements would
+    go on with (RFC 6582). A closed window is asked about with a byte of data, by the timer that would send again."""
+    ring_cut: bool = False
+    """With ``go_back_n``: a segment ends where the send buffer, a ring, does."""
+    probe_at_once: bool = False
+    """With ``go_back_n``: a window that is found closed when there is data is asked about at once and not after an
+    RTO."""
     batched_ack: bool = False
-    """What came at one instant gets one acknowledgement; reading is told when it doubles the window."""
-    duplicate_limit: int = 0
-    """ns; data that had come before is answered at most once in this time."""
+    """What came at one instant gets one acknowledgement, before it is read; reading is told when it doubles the window.
+    Each acknowledgement offers all the room there is (no avoidance of silly windows)."""
     holes: int = 0
     """Ranges behind a hole that the reader remembers; what would be one more is thrown away. 0: as many as ours."""
-    probe_at_once: bool = False
-    """A window of zero is asked about at once, and later as ours; ours waits for one RTO first."""
     ack_counting: bool = False
     """NewReno opens its window by acknowledgements, not by bytes acknowledged (RFC 3465 has changed that)."""
 
@@ -108,8 +108,9 @@ class Pair:
         rng = random.Random(seed)
         config = StackConfig(role="guest", medium="ip", addresses=((SENDER, 24),), mtu=mtu, max_connections=1, tcp=tcp)
         self.sender = Stack(config, rng, 0)
-        if habits.batched_ack:
-            reader = replace(reader or tcp, delack_segments=64)
+        self.delack_time = (reader or tcp).delack_time
+        if habits.batched_ack:  # the race acknowledges
+            reader = replace(reader or tcp, delack_segments=64, delack_time=DAY)
         theirs = replace(config, role="server", addresses=((READER, 24),), tcp=tcp if reader is None else reader)
         self.reader = Stack(theirs, rng, 0)
         self.there = LinkDirection(there, rng, self.sender.tx, self.reader.rx, frames=frames, arena=arena, name="there")
@@ -172,8 +173,9 @@ class Pair:
         z[race.FROM] = settle
         habits = self.habits
         z[race.KEPT_BACKOFF], z[race.GO_BACK_N] = habits.kept_backoff, habits.go_back_n
-        z[race.FAST_BACKOFF], z[race.BATCHED_ACK] = habits.fast_backoff, habits.batched_ack
-        z[race.DUPLICATE_LIMIT], z[race.HOLES] = habits.duplicate_limit, habits.holes
+        z[race.RING_CUT], z[race.BATCHED_ACK], z[race.HOLES] = habits.ring_cut, habits.batched_ack, habits.holes
+        z[race.PROBE_AT], z[race.DELACK_AT], z[race.DELACK_TIME] = NEVER, NEVER, self.delack_time
+        z[race.OFFERED], z[race.SENT_TO] = self._of(self.reader, "rcv_adv"), self._of(self.sender, "snd_nxt")
         z[race.ACK_COUNTING], z[race.PERIOD] = habits.ack_counting, self.lose_each
         z[race.ACKED_TO], z[race.ACKS_SEEN] = self._of(self.sender, "snd_una"), self._of(self.sender, "segs_in")
         z[race.PROBE_AT_ONCE] = habits.probe_at_once

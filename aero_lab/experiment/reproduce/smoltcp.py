@@ -39,16 +39,18 @@ TCP = TcpConfig(
     delack_time=10 * MS,
 )
 KEPT = Habits(kept_backoff=True)
-BACK_N = replace(KEPT, go_back_n=True, fast_backoff=True)
-BATCHED = replace(BACK_N, batched_ack=True)
-QUIET = replace(BATCHED, duplicate_limit=SECOND, holes=4)
-THEIRS = replace(QUIET, probe_at_once=True)
+BACK_N = replace(KEPT, go_back_n=True)
+RING = replace(BACK_N, ring_cut=True)
+PROBED = replace(RING, probe_at_once=True)
+BATCHED = replace(PROBED, batched_ack=True)
+THEIRS = replace(BATCHED, holes=4)
 SWITCHES = (
     ("kept back-off", KEPT),
     ("and go-back-N", BACK_N),
+    ("and segments cut by the ring", RING),
+    ("and a closed window probed at once", PROBED),
     ("and one ACK for what came at once", BATCHED),
-    ("and one answer a second to duplicates, four holes", QUIET),
-    ("and a closed window probed at once", THEIRS),
+    ("and four holes", THEIRS),
 )
 """Habits of smoltcp's that ours has not, switched on one after the other."""
 LOSSLESS = 0.01
