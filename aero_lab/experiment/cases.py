@@ -91,11 +91,11 @@ class Case:
 
     @property
     def privileges(self) -> str:
-        """What the two halves and the guest need that an ordinary user does not have. A link between namespaces is
+        """What the two halves and the guest need that not every user has everywhere. A link between namespaces is
         part of the bench, not of what is on it."""
-        needs = ["root at the proxy"] if self.path.needs_kernel else []
-        needs += ["a TAP at the guest"] if self.guest == "tap" else []
-        return ", ".join(needs) or "none"
+        places = [("proxy", self.path.needs_kernel), ("guest", self.guest == "tap")]
+        needs = " and ".join(place for place, needed in places if needed)
+        return f"root or user namespaces at {needs}" if needs else "none"
 
     @property
     def cell(self) -> Case:

@@ -45,11 +45,11 @@ COLUMNS: Sequence[tuple[str, str, str]] = (
 def _text(value: Any, form: str) -> str:
     """A value in its column's form; one that the form would make 0.0 keeps two digits."""
     text = form.format(value)
-    return f"{value:.2g}" if isinstance(value, float) and value and not text.strip("-0.,%") else text
+    if not isinstance(value, float) or not value or text.strip("-0.,%"):
+        return text
+    return f"{value * 100:.2g}%" if text.endswith("%") else f"{value:.2g}"
 
 
-DULL = {"privileges": "none"}
-"""Columns that are left out where they say nothing but this."""
 SHARED = ("link_name",)
 """Columns that are left out where all runs say the same: then it is in the title."""
 
@@ -57,7 +57,7 @@ SHARED = ("link_name",)
 def used_columns(runs: Sequence[Run]) -> list[tuple[str, str, str]]:
     """The columns that these runs have something to say in."""
     said = {name: {getattr(run, name) for run in runs} for name, _, _ in COLUMNS}
-    used = {name for name, values in said.items() if values - {None, DULL.get(name)}}
+    used = {name for name, values in said.items() if values - {None}}
     return [each for each in COLUMNS if each[0] in used and (each[0] not in SHARED or len(said[each[0]]) > 1)]
 
 
@@ -198,7 +198,7 @@ def summary(runs: Sequence[Run]) -> list[tuple[str, list[str], list[list[str]]]]
                 row = [str(getattr(cell[0], name)) for name in said]
                 for place, (name, _, form) in enumerate(entries):
                     values = _first(cell, name)
-                    there[place] |= bool(set(values) - {DULL.get(name)} if isinstance(name, str) else values)
+                    there[place] |= bool(values)
                     row.append(middle(values, form))
                 rows.append(row)
             if any(there):

@@ -79,7 +79,7 @@ class Run:
     request_ms: float | None = None
     """Median time of a small request and its answer, by ``rr``."""
     privileges: str | None = None
-    """What the two halves and the guest need that an ordinary user does not have."""
+    """What the two halves and the guest need that not every user has everywhere, ``none`` for most."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Of the option, where they are not the usual ones; likewise the transport's."""
     transport_settings: dict[str, Any] = field(default_factory=dict)

@@ -144,12 +144,16 @@ class WebRtcTunnels(WebSocketTunnels):
     def __init__(self, bench: Bench):
         self.check_settings(bench.transport_settings)
         self.library = _library(bench.transport_settings)
+        if (lack := missing(self.library)) is not None:
+            raise UsageError(lack)
         super().__init__(bench)
 
     @classmethod
     def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
         if virtual:
             return "sockets live in real time: transport='webrtc' without virtual=True"
+        if path.dials:
+            return f"option {path.letter} opens a channel for each connection so: use transport='websocket'"
         if link is not None and (why := relay_why_not(cls.carried, link)):
             return why
         if not any(not channel.ordered and channel.name != "udp" for channel in path.channels(mtu)):
@@ -162,7 +166,8 @@ class WebRtcTunnels(WebSocketTunnels):
         for name in settings:
             if name != "peer":
                 raise UsageError(f"the transport has no setting {name!r}; there is: peer ({' or '.join(LIBRARIES)})")
-        if (lack := missing(_library(settings))) is not None:
+        # A library that nobody asked for by name and that is not there is a reason, see why_not, and not a mistake.
+        if settings and (lack := missing(_library(settings))) is not None:
             raise UsageError(lack)
 
     def _of_proxy(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from aero_lab.errors import UsageError
+from aero_lab.experiment.cases import Case
 from aero_lab.experiment.compare import compare
 from aero_lab.experiment.processes import RealRun, Worker, WorkerFailed
 from aero_lab.experiment.real import BOXED
@@ -78,6 +79,37 @@ def test_real_runs_measure_both_processes(real):
     assert down.tunnel_bytes_down > 2_000_000 > down.tunnel_bytes_up > 0
     assert up.tunnel_bytes_up > 2_000_000 > up.tunnel_bytes_down > 0
     assert 0 < down.acks_per_data_segment < 1.1
+
+
+def test_a_small_transfer_comes_before_the_one_that_counts(real):
+    from aero_lab.capture import load_pcap
+
+    table, _ = real
+    for run, direction in zip(table.runs, ("rx", "tx")):
+        frames = load_pcap(run.capture).frames()
+        data = frames[(frames["point"] == "nic") & (frames["direction"] == direction) & (frames["tcp_len"] > 0)]
+        ports = data["dstport" if direction == "tx" else "srcport"] == 80
+        sizes = list(data[ports].groupby("flow_id", sort=False)["tcp_len"].sum())
+        assert len(sizes) == 2 and 20_000 <= sizes[0] < 25_000 and 2_000_000 <= sizes[1] < 2_010_000
+        carried = run.tunnel_bytes_down if direction == "rx" else run.tunnel_bytes_up
+        assert carried < data[ports]["frame_len"].sum(), "the small one is not in the figures"
+
+
+@pytest.mark.parametrize(
+    ("workload", "parameters", "small"),
+    [
+        ("download", {}, {"size": 20_000}),
+        ("upload", {"size": "2MB", "port": 81}, {"size": 20_000}),
+        ("download", {"size": 5_000}, {}),
+        ("rr", {"count": 50}, {"count": 2}),
+        ("rr", {"count": 1}, {}),
+        ("voip", {"duration": 2.0}, {"duration": 0.1}),
+    ],
+)
+def test_what_comes_before_is_never_larger(workload, parameters, small):
+    from aero_lab.experiment.real import _small
+
+    assert _small(Case(workload=workload, parameters=parameters)) == small
 
 
 def test_over_a_websocket_the_wire_is_measured(websocket):
@@ -263,6 +295,7 @@ def test_a_small_figure_does_not_turn_into_nothing():
     from aero_lab.experiment.columns import _text
 
     assert [_text(v, "{:.1f}") for v in (0.0237, 0.0, 0.06, 14.83)] == ["0.024", "0.0", "0.1", "14.8"]
+    assert [_text(v, "{:.1%}") for v in (0.00046, 0.0, 0.0006, 1.5)] == ["0.046%", "0.0%", "0.1%", "150.0%"]
     assert _text(0.0, "{:.2%}") == "0.00%" and _text(7, "{:,}") == "7"
 
 
