@@ -361,6 +361,14 @@ SWEEP_ATTEMPTS = 3
 """Times that a run is tried whose process ended on the way."""
 SWEEP_TASKS = 1_000
 """Runs that are with a Dask scheduler at once."""
+# Channels that come and go across a simulated hop ---------------------------------------------------------------------
+CALL_CONNECTIONS = 1024
+"""Connections of a stack at once, those included that are over and wait."""
+CALL_PORTS = 60_000
+"""Numbers of calls, which come again when all have been used."""
+CALL_SLOTS, CALL_ARENA = 128, 512 << 10
+"""Messages and bytes that wait at one end of a call, each way."""
+
 # The simulated hop ----------------------------------------------------------------------------------------------------
 SIMULATED_QUEUE = 256 << 10
 """Bytes of a channel's connection that are looked at in one go."""

@@ -192,6 +192,10 @@ class Path(ABC):
         """Whether the client half opens further channels as it goes (:attr:`Near.dial`)."""
         return False
 
+    def door(self, half: Any) -> Any:
+        """Whom further channels are announced to at this server half, see :mod:`aero_lab.transports.simulated_call`."""
+        raise NotImplementedError(f"option {self.letter} has no further channels")
+
     @property
     def needs_kernel(self) -> bool:
         """Whether a part of it is the host kernel's, which lives in real time."""

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any
+from urllib.parse import parse_qsl
 
 from ..bounds import MUX_AHEAD, MUX_CHUNK
 from ..causes import Cause
 from ..egress.contract import Why
+from ..framing.tcp_mux import ErrorCode
 from ..limits import NEVER, RING_ARENA, RING_SLOTS
 from ..rings import FrameRing
 from ..transports.base import TransportEnd
@@ -25,6 +27,12 @@ HALF_HEADER = "Aero-Tcp-Half"
 """Header of an answer to a client that asked for ``half`` and gets it."""
 NORMAL, FAILED = 1000, 1011
 """Close codes: the target ended in good order, or it did not."""
+STATUS: dict[int, int] = {
+    ErrorCode.POLICY_DENIED: 403,
+    ErrorCode.STREAM_LIMIT_EXCEEDED: 429,
+    ErrorCode.DIAL_FAILED: 502,
+}
+"""Of HTTP, for a connection that cannot be; others are 400."""
 
 
 class _NoRecord:
@@ -202,3 +210,45 @@ class SocketServer:
         elif told is False or reason in ("closed", "idle"):
             relay.egress.reset(flow, now)
         relay.flows.end(self._record, reason, now)
+
+
+class SocketDoor:
+    """Where clients ask for connections, each by a channel of its own, of a relay that is in the same process."""
+
+    def __init__(self, relay: Any):
+        self._relay = relay
+
+    def asked(self, query: str, now: int) -> SocketVisit:
+        """``query``: host, port, and whether the client knows of directions that end by themselves."""
+        return SocketVisit(self._relay, dict(parse_qsl(query)), now)
+
+
+class SocketVisit:
+    """One who asked: whether he may come in, what he is told at the end."""
+
+    def __init__(self, relay: Any, query: dict[str, str], now: int):
+        self._relay = relay
+        self._half = query.get("half") == "1"
+        self.part = SocketServer(relay)
+        relay.parts.append(self.part)
+        self.part.dial(query["host"], int(query["port"]), now)
+
+    @property
+    def verdict(self) -> tuple[int, dict[str, str]] | None:
+        """Status and headers of the answer to the upgrade; None while names are looked up."""
+        if self.part.refusal is not None:
+            return STATUS.get(self.part.refusal[0], 400), {}
+        return (101, {HALF_HEADER: "1"} if self._half else {}) if self.part.allowed else None
+
+    @property
+    def farewell(self) -> tuple[int, str] | None:
+        return self.part.farewell
+
+    def attach(self, end: TransportEnd, now: int) -> None:
+        self.part.attach(end, self._half, now)
+
+    def gone(self, now: int) -> None:
+        """The channel is over. What had come by it is passed on first."""
+        self.part.receive(now)
+        self.part.close(now)
+        self._relay.parts.remove(self.part)

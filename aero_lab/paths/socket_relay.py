@@ -21,6 +21,7 @@ from .base import Channel, Far, Near, Path, Talk, one_of, register
 from .relay import Relay
 from .relay_egress import RelayEgress
 from .relay_mux_egress import MuxEgress
+from .relay_socket import SocketDoor
 from .relay_socket_egress import SocketEgress
 from .watch import Watch
 
@@ -174,9 +175,13 @@ class SocketRelay(Path):
     def dials(self) -> bool:
         return self.streams == "socket"
 
+    def door(self, half: Any) -> SocketDoor:
+        return SocketDoor(half)
+
     def server(self, far: Far) -> Relay:
         relay = Relay(far.network, far.recorder)
-        relay.add_mux(far.ends["mux"], self.mux)
+        if self.streams == "mux":
+            relay.add_mux(far.ends["mux"], self.mux)
         relay.add_udp(far.ends["udp"])
         relay.add_dns(far.ends["dns"])
         return relay

@@ -21,7 +21,7 @@ from typing import Any
 from ..bounds import WS_QUEUE_MESSAGES
 from ..limits import FAR_END_ROUNDS, MTU_DEFAULT, NEVER, RING_ARENA, RING_SLOTS
 from ..rings.frame_ring import FrameRing
-from ..stack import Closed, Datagram, Established, Stack, StackConfig, SynReceived, TcpConfig
+from ..stack import Closed, Datagram, EndOfStream, Established, Stack, StackConfig, SynReceived, TcpConfig
 from ..wire.address import ip
 from .base import TransportEnd
 from .simulated_stream import LEAST_ROOM, Framing, Identities
@@ -31,6 +31,8 @@ NEAR, FAR = ip("192.0.2.1"), ip("192.0.2.2")
 """The two ends of the hop (TEST-NET-1)."""
 FIRST_PORT = 4430
 """Channel ``n`` is port ``FIRST_PORT + n`` at the far end."""
+HOP_CONNECTIONS = 64
+"""Connections of either host: several times the channels of a path."""
 TCP = TcpConfig(nagle=False, send_buffer=1 << 20, recv_buffer=1 << 20)
 """As large as a long hop needs: 1 MiB is 84 Mbit/s at 100 ms."""
 AHEAD_LEAST, AHEAD_WINDOWS = 87_040, 6
@@ -60,13 +62,13 @@ PLAIN = Carrier()
 class HopEnd(TransportEnd):
     """One end of one channel, and what both kinds share."""
 
-    def __init__(self, host: Host, port: int):
-        self.received = FrameRing(RING_SLOTS, RING_ARENA)
+    def __init__(self, host: Host, port: int, slots: int = RING_SLOTS, arena: int = RING_ARENA):
+        self.received = FrameRing(slots, arena)
         self.port = port
         self.conn: Any = None
         self._host = host
-        self._out = FrameRing(RING_SLOTS, RING_ARENA)
-        self._waited = False
+        self._out = FrameRing(slots, arena)
+        self._waited, self._wanted = False, 0
         self._open, self._gone = True, False
         self._count: Counter[str] = Counter()
 
@@ -77,6 +79,7 @@ class HopEnd(TransportEnd):
         if len(ring):
             self._count["stalls"] += not self._waited
             self._waited = True
+            self._wanted = len(ring.peek_many(1)[0].data)
         self.put(now)
         return moved
 
@@ -108,7 +111,12 @@ class HopEnd(TransportEnd):
 
     @property
     def stalled(self) -> bool:
-        return self._waited and len(self._out) >= WS_QUEUE_MESSAGES
+        return self._waited and self._full
+
+    @property
+    def _full(self) -> bool:
+        """Whether the next message would find no place."""
+        return len(self._out) >= WS_QUEUE_MESSAGES or not self._out.has_room(self._wanted)
 
     @property
     def peer_closed(self) -> bool:
@@ -128,9 +136,12 @@ class HopEnd(TransportEnd):
     def close(self) -> None:
         self._open = False
 
-    def ended(self) -> None:
+    def ended(self, now: int) -> None:
         """The connection is over."""
         self._gone = True
+
+    def no_more(self, now: int) -> None:
+        """The other end has sent all that it is going to."""
 
 
 class DatagramEnd(HopEnd):
@@ -160,8 +171,8 @@ class DatagramEnd(HopEnd):
 class StreamEnd(HopEnd):
     """An end of a WebSocket on a connection of its own."""
 
-    def __init__(self, host: Host, port: int, framing: Framing, carrier: Carrier):
-        super().__init__(host, port)
+    def __init__(self, host: Host, port: int, framing: Framing, carrier: Carrier, *rings: int):
+        super().__init__(host, port, *rings)
         self.framing = framing
         self._ahead = AHEAD_LEAST if carrier.ahead is None else carrier.ahead
         self._sized = carrier.ahead is not None
@@ -171,6 +182,8 @@ class StreamEnd(HopEnd):
         self._left = 0
         """Bytes of the present flight that have not been written, or have not come."""
         self._joined = False
+        self._written = self._read = 0
+        """Bytes of the stream behind the handshake, so far."""
 
     def joined(self, conn: Any) -> None:
         """The channel has its connection."""
@@ -200,14 +213,16 @@ class StreamEnd(HopEnd):
             data = self.framing.pack(self._out, room)
             if not len(data):
                 break
-            self.conn.write(data, now)
-        if len(self._out) < WS_QUEUE_MESSAGES:
+            self._written += self.conn.write(data, now)
+        if not self._full:
             self._waited = False
 
     def _shake_hands(self, now: int) -> None:
         """The flights before the first message: only how large they are, and whose turn it is, matters."""
         while self._joined and self._shake and not self._gone:
             if self._shake[0][0] == self._client:
+                if not self.willing(now):
+                    break
                 done = self.conn.write(bytes(self._left), now) if self._left else 0
             else:
                 done = self.conn.consume(min(self._left, self.conn.readable), now) if self.conn.readable else 0
@@ -217,16 +232,24 @@ class StreamEnd(HopEnd):
             self._shake.pop(0)
             self._left = self._shake[0][1] if self._shake else 0
 
+    def willing(self, now: int) -> bool:
+        """Whether the next flight may go; it is asked for each."""
+        return True
+
+    def readable(self, most: int) -> int:
+        """How many of ``most`` bytes may be read as messages."""
+        return most
+
     def get(self, now: int) -> None:
         if self.conn is None or self._shake:
             return
         framing, conn = self.framing, self.conn
         for _ in range(RING_SLOTS):
             before = framing.room
-            piece = next((part for part in conn.peek() if len(part)), NOTHING)[:before]
+            piece = next((part for part in conn.peek() if len(part)), NOTHING)[: self.readable(before)]
             framing.unpack(piece, self.received, now)
             if len(piece):
-                conn.consume(len(piece), now)
+                self._read += conn.consume(len(piece), now)
             elif framing.room == before:
                 return
 
@@ -247,9 +270,19 @@ class StreamEnd(HopEnd):
 class Host:
     """One end of the hop: a stack and the ends of the channels there."""
 
-    def __init__(self, own: bytes, other: bytes, role: str, rng: Any, now: int, mtu: int, tcp: TcpConfig = TCP):
+    def __init__(
+        self,
+        own: bytes,
+        other: bytes,
+        role: str,
+        rng: Any,
+        now: int,
+        mtu: int,
+        tcp: TcpConfig = TCP,
+        most: int = HOP_CONNECTIONS,
+    ):
         self.own, self.other, self.role = own, other, role
-        config = StackConfig(role=role, medium="ip", addresses=((own, 24),), mtu=mtu, max_connections=64, tcp=tcp)
+        config = StackConfig(role=role, medium="ip", addresses=((own, 24),), mtu=mtu, max_connections=most, tcp=tcp)
         self.stack = Stack(config, rng, now)
         self.ends: dict[int, HopEnd] = {}
 
@@ -257,8 +290,8 @@ class Host:
         """An end of a channel; towards the far host it is connected."""
         self.ends[end.port] = end
         if isinstance(end, StreamEnd) and self.role == "guest":
-            conn = self.stack.connect(self.other, end.port, now=now)
-            conn.context = end
+            end.conn = self.stack.connect(self.other, end.port, now=now)
+            end.conn.context = end
 
     def send(self, end: DatagramEnd, payload: bytes, now: int) -> bool:
         return self.stack.udp_send(self.own, end.port, self.other, end.port, payload, now)
@@ -285,9 +318,11 @@ class Host:
                     end.heard(event.payload, now)
             elif isinstance(event, Established):
                 event.conn.context.joined(event.conn)
+            elif isinstance(event, EndOfStream) and event.conn.context is not None:
+                event.conn.context.no_more(now)
             elif isinstance(event, Closed) and event.conn.context is not None:
-                event.conn.context.ended()
-        for end in self.ends.values():
+                event.conn.context.ended(now)
+        for end in list(self.ends.values()):
             if end.has_work:
                 end.get(now)
                 end.put(now)
@@ -307,12 +342,15 @@ class SimulatedHop:
         now: int,
         mtu: int = MTU_DEFAULT,
         carrier: Carrier = PLAIN,
+        most: int = HOP_CONNECTIONS,
     ):
         self.carrier = carrier
-        self.near = Host(NEAR, FAR, "guest", rng, now, mtu, carrier.tcp)
-        self.far = Host(FAR, NEAR, "gateway", rng, now, mtu, carrier.tcp)
+        self.near = Host(NEAR, FAR, "guest", rng, now, mtu, carrier.tcp, most)
+        self.far = Host(FAR, NEAR, "gateway", rng, now, mtu, carrier.tcp, most)
         near, far = self.near.stack, self.far.stack
         self.directions: Sequence[Any] = link.build(rng, (near.tx, far.rx), (far.tx, near.rx), medium="ip", start=now)
+        self.calls = 0
+        """Calls that were ever made across it, and channels that it has (:mod:`.simulated_call`)."""
         self._more = False
 
     def open(self, number: int, reliable: bool, now: int, most: int = MESSAGE_MOST) -> tuple[HopEnd, HopEnd]:

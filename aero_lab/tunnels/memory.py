@@ -40,12 +40,20 @@ class MemoryTunnels(Tunnels):
         bench = self.bench
         near, far, links = self._ends(number)
         self.made[number] = near, far
-        client = bench.near(host, number, near)
+        further = self._further(number)
+        client = bench.near(host, number, near, further)
         server: Any = bench.path.server(Far(far, bench.network(number, name), bench.recorder, bench.mtu))
+        self._joined(server, further)
         bench.engine.add(host, client, *links, server)
         for end in (*near.values(), *far.values()):
             bench.engine.on_close(end.close)
         return client, server, links
+
+    def _further(self, number: int) -> Any:
+        """What opens further channels of guest ``number``, for options that have such; None: there are none here."""
+
+    def _joined(self, server: Any, further: Any) -> None:
+        """The server half is there: further channels are its."""
 
     def _ends(self, number: int) -> tuple[Ends, Ends, tuple]:
         """Both ends of each channel, and the nodes in between."""

@@ -12,13 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..bounds import CALL_CONNECTIONS
 from ..errors import UsageError
 from ..limits import MTU_DEFAULT
 from ..link import Link
 from ..link.units import byte_count
 from ..paths.base import Channel, Path
 from ..transports.sctp import CONSTANTS, Constants
-from ..transports.simulated import TCP, Carrier, SimulatedHop
+from ..transports.simulated import HOP_CONNECTIONS, TCP, Carrier, SimulatedHop
+from ..transports.simulated_call import CallingEnd, place
 from ..transports.simulated_rtc import SimulatedRtcHop
 from ..transports.simulated_stream import shake
 from ..transports.tcp_info import WireCount
@@ -58,6 +60,18 @@ class SimulatedTunnels(MemoryTunnels):
         return self.hops[number].wire if number in self.hops else None
 
 
+class Further:
+    """Opens further WebSockets of one guest."""
+
+    def __init__(self, hop: SimulatedHop, engine: Any):
+        self._hop, self._engine = hop, engine
+        self.door: Any = None
+        """Whom the server asks about them."""
+
+    def __call__(self, channel: Channel, query: str) -> CallingEnd:
+        return place(self._hop, query, self.door, self._engine.now(), channel.most)
+
+
 class SimulatedWebSocketTunnels(SimulatedTunnels):
     """WebSockets over TCP of our own."""
 
@@ -67,12 +81,18 @@ class SimulatedWebSocketTunnels(SimulatedTunnels):
 
     @classmethod
     def why_not(cls, path: Path, *, virtual: bool = False, link: Link | None = None, mtu: int = MTU_DEFAULT) -> str:
-        if path.dials:
-            return f"option {path.letter} opens a channel for each connection so: that is for real time"
         return ""
 
+    def _further(self, number: int) -> Further | None:
+        return Further(self.hops[number], self.bench.engine) if self.bench.path.dials else None
+
+    def _joined(self, server: Any, further: Further | None) -> None:
+        if further is not None:
+            further.door = self.bench.path.door(server)
+
     def _hop(self, link: Link, rng: Any, now: int) -> SimulatedHop:
-        return SimulatedHop(link, rng, now, carrier=carrier_of(self.bench.transport_settings))
+        most = CALL_CONNECTIONS if self.bench.path.dials else HOP_CONNECTIONS
+        return SimulatedHop(link, rng, now, carrier=carrier_of(self.bench.transport_settings), most=most)
 
     def _open(self, hop: SimulatedHop, index: int, channel: Channel, now: int) -> tuple[Any, Any]:
         return hop.open(index, True, now, channel.most)

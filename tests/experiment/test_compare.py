@@ -15,6 +15,7 @@ import pytest
 from aero_lab.errors import UsageError
 from aero_lab.experiment.cases import Case
 from aero_lab.experiment.compare import compare
+from aero_lab.experiment.plan import EVERY_OPTION, TRANSPORTS
 from aero_lab.experiment.processes import RealRun, Worker, WorkerFailed
 from aero_lab.experiment.real import BOXED
 from aero_lab.experiment.record import Run
@@ -308,6 +309,20 @@ def test_what_cannot_be_is_left_out_with_its_reason(tmp_path):
     assert table.document()["left_out"] == table.left_out and "left out: A over webrtc-unordered" in table.report()
     html = (tmp_path / "report.html").read_text()
     assert html.count("<img") == 1 and "left out: A over webrtc-unordered" in html
+
+
+def test_every_cell_of_the_matrix_with_a_link_in_virtual_time():
+    table = compare(EVERY_OPTION, TRANSPORTS, size="20KB", virtual=True, link="rtt=20ms, loss=2%", progress=False)
+    cells = [(run.option, run.settings.get("streams", "mux"), run.transport) for run in table.runs]
+    reliable, lossy = ("memory", "websocket", "webrtc"), ("webrtc-unordered", "webrtc-lossy")
+    assert cells == [
+        *(("A", "mux", transport) for transport in reliable),
+        ("A", "socket", "websocket"),
+        *((option, "mux", transport) for option in "BC" for transport in reliable + lossy),
+    ]
+    assert all(run.ok and run.digest_ok and run.bytes == 20_000 for run in table.runs), table
+    assert all((run.wire_bytes_down or 0) > 20_000 for run in table.runs if run.transport != "memory")
+    assert len(table.left_out) == 2 * len(TRANSPORTS) - 4 and all(each["reason"] for each in table.left_out)
 
 
 def test_repeats_are_interleaved_and_become_medians():

@@ -25,7 +25,7 @@ class Sender:
 
     def __init__(self, end, other, messages, reads=3):
         self.end, self.other, self.reads = end, other, reads
-        self.ring, self.got = FrameRing(1024, 4 << 20), []
+        self.ring, self.got = FrameRing(1024, 16 << 20 if sum(map(len, messages)) > 3 << 20 else 4 << 20), []
         for message in messages:
             assert self.ring.push(message)
 
@@ -76,7 +76,7 @@ def test_a_channel_that_may_lose_does_and_holds_nobody_up():
 
 def test_what_does_not_fit_waits():
     """More than all buffers hold: the sender is stopped, and goes on when the other side reads."""
-    large = [bytes([n]) * 300_000 for n in range(12)]
+    large = [bytes([n]) * 300_000 for n in range(40)]
     got, _ = across("rtt=10ms", [(True, large, [])])
     assert got[0] == large
 
