@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,11 +20,13 @@ settings.load_profile("default")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile the kernels once, before the workers of pytest-xdist would each do it at the same time."""
+    """Compile the kernels once, before the workers of pytest-xdist would each do it at the same time: the processor's
+    in a process of their own, beside the others."""
     if getattr(session.config.option, "numprocesses", None) and not hasattr(session.config, "workerinput"):
-        from aero_lab.compiled.registry import warmup
+        from aero_lab.compiled.registry import PLAIN, warmup
 
-        from .cpu.ready import compile_core
-
-        warmup(False, "network", "cpu")
-        compile_core()
+        if PLAIN:
+            return
+        with subprocess.Popen([sys.executable, "-m", "tests.cpu.ready"], cwd=session.config.rootpath) as processor:
+            warmup(False, "network", "nic", "reproduce")
+        assert processor.returncode == 0, "the processor's kernels do not compile"

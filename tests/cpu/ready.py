@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aero_lab.compiled.registry import PLAIN
+from aero_lab.compiled.registry import PLAIN, warmup
 from aero_lab.cpu.core import Core, code_written, read_eflags, write_eflags
 from aero_lab.cpu.execute import run
 
@@ -18,3 +18,8 @@ def compile_core() -> None:
     code_written(*core.arrays[:3], 0, 1)
     write_eflags(core.cpu, read_eflags(core.cpu))
     run(*core.arrays)  # the budget is 0
+
+
+if __name__ == "__main__":
+    warmup(False, "cpu")
+    compile_core()
