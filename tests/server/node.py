@@ -1,8 +1,9 @@
 """Programs for Node, with packages of its registry: clients that others wrote, in a process of their own.
 
-``await run(script, "ws", argument)`` installs what is named (once for a test process, in a temporary directory), runs
-the script as an ES module and returns what it printed as JSON. Without node or npm the test is skipped, in CI it fails;
-a registry that cannot be reached, which is nobody's fault here, skips it with the reason.
+``await run(script, "ws", argument)`` runs the script as an ES module beside what is named, and returns what it printed
+as JSON. Packages are those that npm has installed for the whole machine, as CI does before anything else; otherwise
+they are installed in a temporary directory, once for a test process. Where they cannot be had, the test is skipped with
+the reason, and fails in CI.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from typing import Any
 
 import pytest
 
-INSTALL_PATIENCE, RUN_PATIENCE, ATTEMPTS = 100, 45, 2
+INSTALL_PATIENCE, RUN_PATIENCE, ATTEMPTS = 100, 45, 3
 """Seconds: for a registry that is slow, for a machine that is; and how often a registry is asked."""
-PINNED = {"ws": "ws@8", "werift": "werift@0.22"}
-"""Versions, by name of the package."""
+PINNED = {"ws": "8", "werift": "0.22"}
+"""Versions, by name of the package: how they begin. ``.ci/run`` names them too."""
 
 
 def _missing(why: str) -> None:
@@ -40,21 +41,36 @@ def folder(packages: tuple[str, ...]) -> Path:
     path = Path(tempfile.mkdtemp(prefix="aero-node-"))
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     (path / "package.json").write_text('{"private": true, "type": "module"}')
-    wanted = [PINNED.get(name, name) for name in packages]
-    if wanted:
-        command = ["npm", "install", "--no-audit", "--no-fund", "--no-update-notifier", *wanted]
-        why = ""
-        for _ in range(ATTEMPTS):
-            try:
-                done = subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=INSTALL_PATIENCE)
-            except subprocess.TimeoutExpired:
-                why = "it took too long"
-                continue
-            if not done.returncode:
-                return path
-            why = done.stderr[-300:].strip()
-        pytest.skip(f"npm did not install {', '.join(wanted)}: {why}")
+    there = {name: installed(name) for name in packages}
+    if all(there.values()):
+        (path / "node_modules").mkdir()
+        for name, where in there.items():
+            (path / "node_modules" / name).symlink_to(where)  # type: ignore[arg-type]
+        return path
+    wanted = [f"{name}@{PINNED[name]}" for name in packages]
+    command = ["npm", "install", "--no-audit", "--no-fund", "--no-update-notifier", *wanted]
+    why = ""
+    for _ in range(ATTEMPTS):
+        try:
+            done = subprocess.run(command, cwd=path, capture_output=True, text=True, timeout=INSTALL_PATIENCE)
+        except subprocess.TimeoutExpired:
+            why = "it took too long"
+            continue
+        if not done.returncode:
+            return path
+        why = done.stderr[-300:].strip()
+    _missing(f"npm did not install {', '.join(wanted)}: {why}")
     return path
+
+
+def installed(name: str) -> Path | None:
+    """Where npm has this package, in the version that is wanted, for the whole machine."""
+    asked = subprocess.run(["npm", "root", "--global"], capture_output=True, text=True, timeout=INSTALL_PATIENCE)
+    about = Path(asked.stdout.strip()) / name / "package.json"
+    if asked.returncode or not about.is_file():
+        return None
+    version = json.loads(about.read_text())["version"]
+    return about.parent if version.startswith(PINNED[name] + ".") else None
 
 
 async def run(script: str, packages: tuple[str, ...] = (), *arguments: Any, patience: float = RUN_PATIENCE) -> Any:
