@@ -48,6 +48,10 @@ class Result:
     """Frames handed to a kernel in one call, where that matters."""
     note: str | None = None
     """What is to be known about the peer's figure."""
+    most: float | None = None
+    """What the value is to stay below, where that was set in advance."""
+    least_ratio: float | None = None
+    """What the ratio is to reach, where that was set in advance."""
 
     @property
     def value(self) -> float | None:
@@ -63,6 +67,20 @@ class Result:
         if not self.value or not self.peer_value:
             return None
         return self.value / self.peer_value if self.more_is_better else self.peer_value / self.value
+
+    @property
+    def target(self) -> str | None:
+        """What was set in advance, as text."""
+        if self.most is not None:
+            return f"< {self.most:g} {self.unit}"
+        return None if self.least_ratio is None else f"ratio >= {self.least_ratio:g}"
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target was reached; None without one, or without a figure."""
+        if self.most is not None:
+            return None if self.value is None else self.value < self.most
+        return None if self.least_ratio is None or self.ratio is None else self.ratio >= self.least_ratio
 
     def to_dict(self) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -82,6 +100,8 @@ class Result:
             found["note"] = self.note
         if self.per_call is not None:
             found["per_call"] = self.per_call
+        if self.target is not None:
+            found |= {"target": self.target, "met": self.met}
         return found
 
 
@@ -97,15 +117,19 @@ def document(name: str, results: Sequence[Result]) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """A document as text, one line a case and peer."""
-    rows = [("case", "value", "unit", "peer", "peer's value", "ratio")]
+    """A document as text, one line a case and peer; targets where any was set."""
+    rows = [("case", "value", "unit", "peer", "peer's value", "ratio", "target", "met")]
     for r in found["results"]:
         missing = r.get("reason") or "-"
         peer_value = missing if r["peer_value"] is None else f"{r['peer_value']:,.4g}"
         ratio = "-" if r["ratio"] is None else f"{r['ratio']:,.3g}"
         value = "-" if r["value"] is None else f"{r['value']:,.0f}" if r["value"] >= 100 else f"{r['value']:.3g}"
-        rows.append((r["case"], value, r["unit"], r["peer"] or "-", peer_value if r["peer"] else "-", ratio))
+        met = {True: "yes", False: "no", None: "-"}[r.get("met")]
+        peer = (r["peer"] or "-", peer_value if r["peer"] else "-", ratio)
+        rows.append((r["case"], value, r["unit"], *peer, r.get("target") or "-", met))
+    if not any("target" in r for r in found["results"]):
+        rows = [row[:-2] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    right = (False, True, False, False, True, True)
+    right = (False, True, False, False, True, True, False, False)
     lines = ["  ".join(c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right)).rstrip() for row in rows]
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from aero_lab.bench import run, sim
+from aero_lab.bench import Result, run, sim, table
 from aero_lab.errors import UsageError
 
 
@@ -16,6 +16,7 @@ def test_a_download_is_measured_in_seconds_of_the_processor(monkeypatch):
     (result,) = document["results"]
     assert document["bench"] == "sim" and result["unit"] == "s" and result["value"] > 0
     assert len(result["samples"]) == sim.SAMPLES and result["peer"] is None and "10 MiB" in result["note"]
+    assert result["target"] == "< 1 s"
 
 
 def test_a_seed_of_the_whole_table(monkeypatch):
@@ -30,6 +31,27 @@ def test_two_workers_stand_beside_one(monkeypatch):
     assert (result["case"], result["unit"], result["peer"]) == ("sweep/2-workers", "runs/s", "1 worker")
     assert len(result["samples"]) == len(result["peer_samples"]) == sim.SAMPLES
     assert result["ratio"] == pytest.approx(result["value"] / result["peer_value"], rel=1e-3)
+
+
+@pytest.mark.parametrize(("value", "met"), [(0.99, True), (1.0, False), (1.01, False)])
+def test_a_most_is_told_and_judged(value, met):
+    result = Result("x", "s", [value], most=1.0, more_is_better=False)
+    assert result.to_dict().items() >= {"target": "< 1 s", "met": met}.items()
+    lines = table({"results": [result.to_dict(), Result("y", "s", [1.0]).to_dict()]}).splitlines()
+    assert lines[0].split()[-2:] == ["target", "met"] and lines[2].split()[-2:] == ["-", "-"]
+    assert lines[1].split()[-4:] == ["<", "1", "s", "yes" if met else "no"]
+
+
+@pytest.mark.parametrize(("peer", "met"), [([10.0], False), ([5.0], True), ([], None)])
+def test_a_least_ratio_is_told_and_judged(peer, met):
+    result = Result("x", "runs/s", [9.0], peer="1 worker", peer_samples=peer, least_ratio=1.8)
+    assert (result.target, result.met) == ("ratio >= 1.8", met)
+
+
+def test_cases_that_have_a_target():
+    assert {case.name: case.target for case in sim.CASES if case.target is not None} == {
+        "download/C/websocket": 1.0, "single-flow/one-seed": 180.0, "sweep/2-workers": 1.8,
+    }  # fmt: skip
 
 
 def test_a_case_that_is_not_there_is_refused():
