@@ -147,8 +147,11 @@ def to_document(runs: Iterable[Run], seed: int) -> dict[str, Any]:
 def check_target(target: str | None) -> None:
     """Refuse a file that :func:`write_json` could not write, before the work and not after it."""
     if target is not None and target != "-":
+        new = not os.path.lexists(target)
         try:
             open(target, "a", encoding="utf-8").close()
+            if new:  # work that is interrupted leaves no empty file
+                os.unlink(target)
         except OSError as error:
             raise UsageError(f"cannot write {target}: {error.strerror}") from None
 

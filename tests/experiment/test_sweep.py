@@ -191,10 +191,13 @@ def test_what_was_there_when_a_sweep_broke_off_stays(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(local, "make_row", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as caught:
             sweep(size="1KB", seeds=5, store=tmp_path)
+    assert caught.value.__notes__ == [f"3 of 5 runs are kept in {tmp_path}; the same sweep goes on from there"]
     assert len(stores.read(tmp_path)) == 3
-    assert_frame_equal(sweep(size="1KB", seeds=5, store=tmp_path), sweep(size="1KB", seeds=5))
+    again = sweep(size="1KB", seeds=5, store=tmp_path)
+    assert again.attrs["made_before"] == 3
+    assert_frame_equal(again, sweep(size="1KB", seeds=5))
 
 
 KILLED = """
@@ -382,6 +385,40 @@ def test_the_command_runs_a_spec(tmp_path, capfd):
     assert_frame_equal(pandas.read_parquet(table), frame, check_dtype=False)
     assert command([*line, "--out", str(tmp_path / "out.csv")]) == 0
     assert len(pandas.read_csv(tmp_path / "out.csv")) == 8
+
+
+def test_the_command_that_is_interrupted_says_what_is_there_and_goes_on(tmp_path, capfd, monkeypatch):
+    spec, store, out = tmp_path / "grid.toml", tmp_path / "store", tmp_path / "out.csv"
+    spec.write_text(SPEC)
+    line = ["sweep", str(spec), "--workers", "0", "--store", str(store), "--out", str(out)]
+    left = iter(range(5))
+
+    def interrupted(config, captures):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return make_row(config, captures)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(local, "make_row", interrupted)
+        assert command(line) == 130
+    told = [line for line in capfd.readouterr().err.splitlines() if line.startswith("aero-lab: ")]
+    kept = f"aero-lab: 5 of 8 runs are kept in {store}; the same sweep goes on from there"
+    assert told == [kept, "aero-lab: interrupted"]
+    assert not out.exists()
+    assert command(line) == 0
+    assert capfd.readouterr().out.splitlines()[-1] == f"8 runs, 5 of them made before, kept in {store}"
+    assert len(pandas.read_csv(out)) == 8
+
+
+def test_what_a_place_does_not_have_is_a_dash(tmp_path, capfd):
+    spec = tmp_path / "grid.toml"
+    spec.write_text(
+        "[grid]\ntransport = ['memory', 'websocket']\nrate = ['none', '5Mbit/s']\nsize = '1KB'\n"
+        "[transport]\ncongestion = ['cubic', 'reno']"
+    )
+    assert command(["sweep", str(spec), "--workers", "0", "--store", str(tmp_path / "store")]) == 0
+    rows = [line.split()[:3] for line in capfd.readouterr().out.splitlines()[1:-1]]
+    assert rows[0] == ["memory", "none", "–"] and ["websocket", "5", "reno"] in rows and len(rows) == 6
 
 
 def test_the_command_says_what_failed_and_what_is_wrong(tmp_path, capfd):

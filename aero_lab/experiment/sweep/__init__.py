@@ -61,7 +61,8 @@ def sweep(
     A DataFrame: columns of the configuration (``option``, ``transport``, ..., ``link_rtt_ms``, ``link_loss``,
     ``workload_size``, ..., ``seed``), ``ok`` and ``error`` (failures are rows), what was measured (see
     :func:`aero_lab.compare`), and ``capture_sha256``, the digest of the run's pcapng. Rows stand in the grid's order.
-    ``attrs["left_out"]`` lists combinations that cannot be; ``attrs["store"]`` says where the rows are kept.
+    ``attrs["left_out"]`` lists combinations that cannot be; ``attrs["store"]`` says where the rows are kept and
+    ``attrs["made_before"]`` how many of them were there already.
     """
     return run(
         grids.plan(grid, seeds, timeout), store=store, client=client, workers=workers, captures=captures, retry=retry,
@@ -101,6 +102,7 @@ def run(
     folder = _folder(store, list(keyed))
     kept = Store(folder) if folder is not None else None
     made: dict[str, Row] = {}
+    before = 0
     try:
         cluster, own = client_of(client) if client is not None else (None, False)
         try:
@@ -111,10 +113,16 @@ def run(
                 for key, config in keyed.items()
                 if kept is None or not kept.has(key, retry) or (captures is not None and not _there(captures, key))
             ]
+            before = len(keyed) - len(todo)
             for row in _shown(_rows(todo, cluster, workers, captures, progress), len(keyed), len(todo), progress):
                 made[row["key"]] = row
                 if kept is not None:
                     kept.add(row)
+        except KeyboardInterrupt as stop:
+            if kept is not None:
+                there = sum(key in kept.rows for key in keyed)
+                stop.add_note(f"{there} of {len(keyed)} runs are kept in {folder}; the same sweep goes on from there")
+            raise
         finally:
             if own and cluster is not None:
                 cluster.close()
@@ -123,7 +131,9 @@ def run(
         if kept is not None:
             kept.close()
     frame = to_frame(rows, plan.link_keys)
-    frame.attrs = {"left_out": list(plan.left_out), "store": None if folder is None else str(folder)}
+    frame.attrs = {
+        "left_out": list(plan.left_out), "store": None if folder is None else str(folder), "made_before": before,
+    }  # fmt: skip
     return frame
 
 

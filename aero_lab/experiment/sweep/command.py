@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,16 +48,24 @@ def sweep_file(
     if dry_run:
         typer.echo(f"{len(found.plan)} runs")
         return 0
-    frame = run(
-        found.plan, store=store, client=client, workers=workers, captures=captures, retry=retry, progress=True
-    )  # fmt: skip
+    try:
+        frame = run(
+            found.plan, store=store, client=client, workers=workers, captures=captures, retry=retry, progress=True
+        )  # fmt: skip
+    except KeyboardInterrupt as stop:
+        for note in getattr(stop, "__notes__", ()):
+            typer.echo(f"aero-lab: {note}", err=True)
+        raise
     if out is not None:
         write(frame, out)
     if json_file is not None:
         write_json(document(frame), json_file)
     if json_file != "-":
         typer.echo(summary(frame))
-        typer.echo(f"{len(frame)} runs" + (f", kept in {frame.attrs['store']}" if frame.attrs["store"] else ""))
+        before = frame.attrs["made_before"]
+        told = [f"{len(frame)} runs", *([f"{before} of them made before"] if before else [])]
+        told += [f"kept in {frame.attrs['store']}"] if frame.attrs["store"] else []
+        typer.echo(", ".join(told))
     failed: Any = frame[~frame["ok"]]
     for error, number in failed["error"].value_counts().items():
         typer.echo(f"aero-lab: {number} run{'s' * (number != 1)} failed: {error}", err=True)
@@ -98,7 +107,7 @@ def summary(frame: Any) -> str:
     sizes = frame.groupby(by, sort=False, dropna=False)["ok"].agg(["sum", "size"]).reset_index()
     rows = []
     for number, counts in sizes.head(MOST_LINES).iterrows():
-        cells = [f"{each:g}" if isinstance(each, float) else str(each) for each in counts[by]]
+        cells = [_place(each) for each in counts[by]]
         cells.append(f"{counts['sum']}/{counts['size']}")
         # All three group alike, so their rows are in one order.
         cells += [_interval(group.iloc[number]) for group in groups]  # type: ignore[call-overload]
@@ -106,6 +115,13 @@ def summary(frame: Any) -> str:
     text = text_table([*by, "ok", *shown], rows, right=range(len(by), len(by) + 1 + len(shown)))
     more = len(sizes) - len(rows)
     return text + (f"\n... and {more} more: see --out" if more > 0 else "")
+
+
+def _place(value: Any) -> str:
+    """A place on an axis; what a configuration does not have is a dash."""
+    if isinstance(value, float):
+        return "–" if math.isnan(value) else "none" if math.isinf(value) else f"{value:g}"
+    return "–" if value is None else str(value)
 
 
 def _interval(row: Any) -> str:
