@@ -13,7 +13,7 @@ import weakref
 import pytest
 from aiohttp import WSMsgType
 
-from aero_lab.framing.l2_tunnel import FRAME, PONG, SUBPROTOCOL, decode, encode_frame, encode_ping
+from aero_lab.framing.l2_tunnel import FRAME, PONG, decode, encode_frame, encode_ping
 from aero_lab.limits import MS
 from aero_lab.server import proxy as proxy_module
 from aero_lab.server.door import Door
@@ -28,12 +28,12 @@ def resident(pid="self"):
         return int(file.read().split()[1]) * resource.getpagesize()
 
 
-async def raw_tunnel(r, receive_buffer=None):
+async def raw_tunnel(r, receive_buffer=None, path="/l2"):
     """A tunnel on a bare socket: its reader, its writer. It answers nothing by itself."""
-    return await open_raw(r.proxy.port, receive_buffer)
+    return await open_raw(r.proxy.port, receive_buffer, path)
 
 
-async def open_raw(port, receive_buffer=None):
+async def open_raw(port, receive_buffer=None, path="/l2"):
     sock = socket.socket()
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -41,9 +41,9 @@ async def open_raw(port, receive_buffer=None):
     await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", port))
     reader, writer = await asyncio.open_connection(sock=sock, limit=4096)
     writer.write(
-        f"GET /l2 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\nConnection: Upgrade\r\n"
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\nConnection: Upgrade\r\n"
         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n".encode()
+        f"Sec-WebSocket-Protocol: aero-{path[1:]}-tunnel-v1\r\n\r\n".encode()
     )
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 101")
@@ -161,10 +161,11 @@ async def test_bad_http_gets_an_answer_or_the_door(raw, caplog):
         assert not r.proxy.sessions and "Traceback" not in caplog.text
 
 
+@pytest.mark.parametrize("path", ["/l2", "/l3"])
 @on_a_loop
-async def test_a_reader_that_stops_is_closed_after_a_second_and_told_why():
+async def test_a_reader_that_stops_is_closed_after_a_second_and_told_why(path):
     async with rig(**OPEN, max_control_payload=60_000, ws_send_buffer=4) as r:
-        reader, writer = await raw_tunnel(r, receive_buffer=4096)
+        reader, writer = await raw_tunnel(r, 4096, path)
         flood = masked(encode_ping(bytes(60_000), r.proxy.config.limits))
         with contextlib.suppress(ConnectionError):
             while r.proxy.sessions and not r.count("l2_sessions_closed_backpressure_total"):

@@ -8,7 +8,9 @@ import socket
 
 import pytest
 
-from aero_lab.framing import udp_relay
+from aero_lab.framing import tcp_mux, udp_relay
+from aero_lab.transports.data_channel import DataChannelEnd
+from aero_lab.transports.peer import Description, make_peer, missing
 
 from .rig import echo, on_a_loop, rig, tcp_server, until
 from .test_bounds import resident
@@ -125,6 +127,31 @@ async def test_one_stream_of_many_that_is_not_read_leaves_the_connection_to_the_
             await mux.send_bytes(open_stream(1, port) + open_stream(2, near) + b"\x02\0\0\0\x02\0\0\0\x02hi")
             while (await frame(mux, (2,)))[1] != 2:
                 pass  # a reader that keeps up gets the other stream's bytes among the flood
+
+
+@pytest.mark.skipif(missing() is not None, reason=missing() or "")
+@on_a_loop(patience=120)
+async def test_data_channels():
+    """Its window closes; the queues of server, relay and socket fill up, and then nothing more is read."""
+    source = Source()
+    async with tcp_server(source) as port, tcp_server(echo) as near, rig(**SETTINGS) as r:
+        await others_go_on(r, near)
+        client = make_peer()
+        try:
+            end = DataChannelEnd(client.channel("mux", protocol=tcp_mux.V1), lambda: None, slots=64, arena=1 << 16)
+            offer = {"type": "offer", "sdp": (await client.offer()).sdp}
+            async with r.client.post(f"{r.origin}/webrtc/offer", json=offer) as answer:
+                await client.accept(Description("answer", (await answer.json())["sdp"]["sdp"]))
+            await until(lambda: end.channel.open, "open")
+            before = resident()
+            end.channel.send(open_stream(1, port))  # and what comes is left where it is
+            await source.stopped()
+            assert source.sent < MOST and resident() - before < MOST, (source.sent, resident() - before)
+            await others_go_on(r, near)
+        finally:
+            await client.close()
+        await until(lambda: not r.proxy.connections, "gone")
+        await until(lambda: len(r.proxy.gatekeeper.slots) == 0, "given back")
 
 
 @on_a_loop(patience=120)
