@@ -155,7 +155,7 @@ def compare_command(
         from rich.console import Console
 
         console = Console(width=None if sys.stdout.isatty() else 120)
-        for part in table.summary_rich() if len(workloads) > 1 else (table.to_rich(),):
+        for part in table.summary_rich() if len(workloads) > 1 or table.many else (table.to_rich(),):
             console.print(part)
         console.print(f"written to {table.folder}: " + ", ".join(table.written()), soft_wrap=True)
     if json_file:
@@ -163,6 +163,8 @@ def compare_command(
     for each in table.left_out if json_file != "-" else ():
         typer.echo(f"left out: {each['option']} over {each['transport']}: {each['reason']}", err=True)
     for run in table.runs:
+        if why := run.extra.get("mips", {}).get("error"):
+            typer.echo(f"aero-lab: {run.label} over {run.over}: MIPS were not measured: {why}", err=True)
         if not run.ok:
             typer.echo(f"aero-lab: {run.label}, {run.workload} over {run.over} failed: {run.error}", err=True)
     if not table.ok:

@@ -103,7 +103,9 @@ def compare(
 
     from ..compiled.registry import warmup
 
-    warmup(progress)
+    groups = ["cpu"] if guest == "linux" or (mips and not virtual) else []
+    groups += ["nic"] if guest == "linux" else []
+    warmup(progress, "network", *groups)  # here, with a bar, and not in the middle of a measurement
     runs, files = [], []
     made = _run_all(cases, virtual, mips)
     bar = tqdm(made, total=len(cases), desc="runs", unit="run", leave=False, disable=not progress or len(cases) < 2)

@@ -42,6 +42,11 @@ class Table:
         """Whether every run succeeded."""
         return bool(self.runs) and all(run.ok for run in self.runs)
 
+    @property
+    def many(self) -> bool:
+        """Whether there are more rows than stand beside each other in a terminal."""
+        return len(self._cells()[1]) > RUNS_ACROSS
+
     def frame(self) -> pandas.DataFrame:
         """One row a run, all fields."""
         import pandas
@@ -86,14 +91,15 @@ class Table:
         headings, rows = self._cells()
         table = RichTable(title=self.title())
         if len(rows) <= RUNS_ACROSS:  # measurements down, runs across: fits a terminal
-            table.add_column(headings[0])
+            table.add_column(headings[0], no_wrap=True)
             for row in rows:
-                table.add_column(row[0], justify="right", no_wrap=True)
+                table.add_column(row[0], justify="right", min_width=_least(row))
             for number, heading in enumerate(headings[1:], 1):
                 table.add_row(_flat(heading), *(row[number] for row in rows), end_section=headings[number] in ("mode",))
             return table
-        for heading, cell in zip(headings, rows[0]):
-            table.add_column(heading, justify="right" if _numeric(cell) else "left", no_wrap=True)
+        for number, (heading, cell) in enumerate(zip(headings, rows[0])):
+            least = _least([heading, *(row[number] for row in rows)])
+            table.add_column(heading, justify="right" if _numeric(cell) else "left", min_width=least)
         for row in rows:
             table.add_row(*row)
         return table
@@ -125,11 +131,19 @@ class Table:
             table = RichTable(
                 title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
             )
-            numbers = [all(_numeric(row[place]) for row in rows) for place in range(len(headings))]
-            for heading, number in zip(headings, numbers):
-                table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+            numbers = [all(_numeric(row[place]) for row in rows) for place in range(2, len(headings))]
+            # The options head the rows of their transports: side by side they would leave no room for the figures.
+            names = ["option", *(row[0] for row in rows), *(f"  {row[1]}" for row in rows)]
+            table.add_column("option\n  transport", no_wrap=True, min_width=max(map(len, names)))
+            for place, number in enumerate(numbers, 2):
+                least = _least([headings[place], *(row[place] for row in rows)])
+                table.add_column(headings[place], justify="right" if number else "left", min_width=least)
+            before = None
             for row in rows:
-                table.add_row(*row)
+                if row[0] != before:
+                    table.add_row(row[0], *[""] * len(numbers), style="bold")
+                before = row[0]
+                table.add_row(f"  {row[1]}", *row[2:])
             tables.append(table)
         return tables
 
@@ -213,6 +227,11 @@ def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[st
         "|" + "|".join("---:" if all(_numeric(row[n]) for row in rows) else "---" for n in range(len(headings))) + "|"
     )
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _least(texts: Sequence[str]) -> int:
+    """Characters that a column of these must have, so that a line ends between words and no figure is cut."""
+    return max(len(word) for text in texts for word in text.split() or [""])
 
 
 def _flat(heading: str) -> str:
