@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import enum
 import gc
 import importlib
@@ -287,6 +288,42 @@ def test_other_options_fork_and_are_written_to_files(option, link, tmp_path):
                 lab.fork(link="rtt=90ms")
         fork.close()
         loaded.close()
+
+
+@pytest.mark.parametrize("profile", ["linux", "windows7"])
+def test_a_name_that_nobody_answers_for_is_asked_for_in_each_fork(profile, tmp_path):
+    with al.Lab(virtual=True, link="rtt=20ms", progress=False) as lab:
+        assert lab.guest(profile=profile).run("ping", count=1).ok  # so that it knows whom to send questions to
+        with lab.fork(link="loss=100%") as alone:
+            alone.guests[0].start("download", size="20KB")
+            ends, turns = set(), 0
+            for turn in range(24):  # before, between and after the repetitions
+                alone.advance(2)
+                if not alone.guests[0].pending:
+                    break
+                turns = turn + 1
+                alone.save(tmp_path / f"{turn}.bench")
+                for other in (alone.fork(), al.Lab.load(tmp_path / f"{turn}.bench", progress=False)):
+                    with other:
+                        result = other.guests[0].pending[0].wait(60)
+                        ends.add((result.ok, result.error, other.now))
+            assert turns > 2 and len(ends) == 1 and "no DNS answer for files.lab" in next(iter(ends))[1]
+
+
+def test_no_task_of_a_guest_waits_where_it_could_not_be_copied():
+    folder = Path(al.__file__).parent / "guests"
+    found = []
+    for path in (*folder.glob("scripted/**/*.py"), *folder.glob("replay/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Try):
+                inside = [*node.handlers, *node.finalbody]
+            elif isinstance(node, ast.With):
+                inside = node.body
+            else:
+                continue
+            waits = (each for part in inside for each in ast.walk(part) if isinstance(each, (ast.Yield, ast.YieldFrom)))
+            found += [f"{path.name}:{each.lineno}" for each in waits]
+    assert found == []
 
 
 def test_a_knob_of_a_wrong_kind_is_one_line():

@@ -278,9 +278,8 @@ class ScriptedGuest:
 
         ``family``: 4 or 6 takes only addresses of that one, None prefers IPv4.
         """
-        try:
-            address = ip(name)
-        except UsageError:
+        address = _literal(name)
+        if address is None:  # asked here and not in an except clause: a task that waits in one cannot be copied
             return (yield from self.resolver.address(name, family))
         if family is not None and len(address) != (4 if family == 4 else 16):
             raise TaskError("no-address", f"{name} is no IPv{family} address")
@@ -455,3 +454,11 @@ class ScriptedGuest:
 
         where = ip_text(self.address) if self.address is not None else "no address"
         return f"<ScriptedGuest {self.profile.name} {where}, {len(self.tasks)} tasks>"
+
+
+def _literal(name: str) -> bytes | None:
+    """The address that a text spells; None when it is a name."""
+    try:
+        return ip(name)
+    except UsageError:
+        return None
