@@ -364,8 +364,7 @@ class VirtualEngine:
 
     def advance(self, duration: int) -> None:
         """Let ``duration`` nanoseconds of virtual time go by."""
-        with self._turn:
-            self.scheduler.run(self.now() + duration)
+        self.until(lambda: False, duration)
 
     def loaded(self) -> None:
         """Nothing is loaded ahead of its use: virtual time does not wait for it."""

@@ -219,7 +219,8 @@ def test_it_advances_on_its_own_thread_while_this_one_computes_and_stops_with_th
     assert dashboard.press("save", "/nonexistent/x.pcapng").startswith("Not saved")
 
 
-def test_virtual_time_serves_it_between_two_instants():
+@pytest.mark.parametrize("waiting", [True, False], ids=["run", "advance"])
+def test_virtual_time_serves_it_between_two_instants(waiting):
     with Lab(virtual=True, link="rtt=20ms, rate=10Mbit/s") as lab:
         guest = lab.guest()
         guest.wait_online()
@@ -235,10 +236,17 @@ def test_virtual_time_serves_it_between_two_instants():
                 trips.add(sample.rtt)
                 time.sleep(0.002)
 
+        before = lab.now
         looking = threading.Thread(target=look)
         looking.start()
         try:
-            result = guest.run("download", size="3MB")
+            if waiting:
+                result = guest.run("download", size="3MB")
+            else:
+                download = guest.start("download", size="3MB")
+                lab.advance(20)
+                assert lab.now == before + 20 * SECOND
+                result = download.wait()
         finally:
             done.set()
             looking.join()
