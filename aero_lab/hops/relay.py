@@ -49,7 +49,7 @@ class Relay:
             raise UsageError(f"a relay needs a host and a port to lead to, not {target!r}")
         if why := why_not(transport, link):
             raise UsageError(why)
-        self.link, self.kind = link, KINDS[transport]
+        self.link, self.kind, self._transport = link, KINDS[transport], transport
         self._child = Child(
             "link", "aero_lab.hops.worker", {"kind": self.kind, "link": link.to_dict(), "seed": seed, "target": target}
         )
@@ -63,6 +63,13 @@ class Relay:
     def counters(self) -> dict[str, Any]:
         """What became of what passed, ``up`` and ``down``: see :attr:`aero_lab.link.LinkDirection.counters`."""
         return self._child.ask("counters")
+
+    def change(self, link: Link) -> None:
+        """Become another link, for all that comes from now on."""
+        if why := why_not(self._transport, link):
+            raise UsageError(why)
+        self._child.ask("change", link=link.to_dict())
+        self.link = link
 
     def wire(self) -> WireCount | None:
         """IP bytes and datagrams that were put on the wire so far, those that were lost among them. None for TCP: a

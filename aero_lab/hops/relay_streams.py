@@ -30,7 +30,8 @@ from urllib.parse import urlsplit, urlunsplit
 from ..bounds import HOP_BACKLOG, HOP_BUFFER, HOP_CONNECTIONS, HOP_UNDER_WAY
 from ..driver import Driver
 from ..limits import NEVER, SECOND
-from ..link import LinkDirection, Rate
+from ..link import Link, LinkDirection, Rate
+from ..link.stages import Stage
 from ..transports.tcp_info import MAX_SEGMENT, TCP_HEADER, TIMESTAMPS
 from .worker import Hop
 
@@ -113,6 +114,14 @@ class StreamHop(Hop):
         driver.add(self, *self.directions)
 
     def _make_way(self, side: int) -> _Way:
+        stages, capacity, piece = self._shape(side)
+        name = "relay down" if side else "relay up"
+        arena = self.link.in_flight_bytes(side)
+        start = self.driver.now()
+        return _Way(LinkDirection(stages, self.rng, arena=arena, name=name, start=start), capacity, piece)
+
+    def _shape(self, side: int) -> tuple[tuple[Stage, ...], int, int]:
+        """Of the link's direction: its stages, how many bytes may be under way, and how large a piece is."""
         capacity, piece = HOP_UNDER_WAY, PIECE
         stages = self.link.stages(side)
         line = next((stage for stage in stages if isinstance(stage, Rate)), None)
@@ -122,10 +131,15 @@ class StreamHop(Hop):
             # The relay holds back what would find the queue full: the line itself must never drop.
             never_full = replace(line, queue_bytes=2 * capacity + HOP_UNDER_WAY)
             stages = tuple(never_full if stage is line else stage for stage in stages)
-        name = "relay down" if side else "relay up"
-        arena = self.link.in_flight_bytes(side)
-        start = self.driver.now()
-        return _Way(LinkDirection(stages, self.rng, arena=arena, name=name, start=start), capacity, piece)
+        return stages, capacity, piece
+
+    def change(self, link: dict[str, Any]) -> dict[str, Any]:
+        self.link = Link.from_dict(link)
+        for side, way in enumerate(self._ways):
+            stages, way.capacity, way.piece = self._shape(side)
+            way.direction.change(stages, self.link.in_flight_bytes(side))
+        self.driver.wake()
+        return {}
 
     async def start(self) -> dict[str, Any]:
         listener = self._listener = socket.socket()

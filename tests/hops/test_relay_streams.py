@@ -176,6 +176,26 @@ def test_what_tcp_cannot_suffer_is_refused(link, message):
         Relay("ws://127.0.0.1:1/l2", Link.parse(link))
 
 
+def test_a_link_can_change_while_bytes_pass():
+    with server(echo) as url, Relay(url, Link()) as relay, dial(relay) as sock:
+
+        def round_trip(data: bytes) -> float:
+            began = time.monotonic()
+            sock.sendall(data)
+            assert read(sock, len(data)) == data
+            return time.monotonic() - began
+
+        round_trip(b"a" * 100_000)
+        relay.change(Link(rtt="80ms"))
+        assert round_trip(b"b") >= 0.08 and relay.link == Link(rtt="80ms")
+        relay.change(Link(rate="2Mbit/s", queue="64KiB"))
+        assert round_trip(b"c" * 100_000) >= 0.4  # what a line takes for so many bytes
+        with pytest.raises(UsageError, match="cannot lose what TCP carries"):
+            relay.change(Link(loss=0.1))
+        round_trip(b"d")
+        assert relay.counters()["relay"]["connections"] == 1
+
+
 def test_a_target_without_a_port_is_refused():
     with pytest.raises(UsageError, match="a host and a port"):
         Relay("ws://127.0.0.1/l2", Link(rtt="1ms"))
