@@ -1,4 +1,4 @@
-"""Causes, masks, the pin, and the timers that hold interrupts back (SDM 13.4.17 to 13.4.21, 13.4.30, 13.5).
+"""Causes, masks, the pin, and the timers that hold interrupts back (SDM 13.4.17 to 13.4.21; 13.4.30, .31, .41, .44).
 
 The pin is up while a cause stands that the mask lets through. Two things delay it. The *delay timers* keep a cause
 from being set: RDTR and RADV that frames arrived, TIDV and TADV that descriptors with IDE were done; the first of a

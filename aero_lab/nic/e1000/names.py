@@ -124,11 +124,11 @@ RCTL_EN, RCTL_SBP, RCTL_UPE, RCTL_MPE, RCTL_LPE, RCTL_LBM = 2, 4, 8, 0x10, 0x20,
 RCTL_BAM, RCTL_VFE, RCTL_CFIEN, RCTL_CFI, RCTL_BSEX, RCTL_SECRC = (
     1 << 15, 1 << 18, 1 << 19, 1 << 20, 1 << 25, 1 << 26,
 )  # fmt: skip
-# RXCSUM (SDM 13.5.15)
+# RXCSUM (the last of SDM 13.4)
 CSUM_PCSS, CSUM_IPOFL, CSUM_TUOFL, CSUM_IPV6OFL = 0xFF, 0x100, 0x200, 0x400
 # TCTL (SDM 13.4.33)
 TCTL_EN = 2
 # RDTR: flush what the delay timer keeps (SDM 13.4.30)
 RDTR_FPD = 1 << 31
-# RAH: valid, and compared with the source address (SDM 13.5.2)
+# RAH: valid, and compared with the source address (SDM 13.5.3)
 RAH_AV, RAH_SOURCE = 1 << 31, 1 << 16

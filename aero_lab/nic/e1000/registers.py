@@ -59,7 +59,7 @@ from .transmit import forget_packet, transmit
 
 IOADDR, IODATA = 0, 4
 PBA_RESET = 0x00100030
-"""48 KB of packet buffer for receiving, 16 for sending (SDM 13.4.37)."""
+"""48 KB of packet buffer for receiving, 16 for sending (SDM 13.4.16)."""
 DEFAULTS = {
     "FCAL": 0x00C28001, "FCAH": 0x0100, "FCT": 0x8808, "VET": 0x8100, "TIPG": 0x00602008, "LEDCTL": 0x07068302,
     "MDIC": 1 << 28, "PBA": PBA_RESET, "EERD": EERD_DONE,
@@ -199,7 +199,7 @@ def write_register(D, P, ram, T, R, word, value, now):
     elif word == TCTL:
         D.reg[TCTL] = value & mask
         transmit(D, P, ram, T, now)
-    elif word == PBA:  # the rest of its 64 KB is for sending (SDM 13.4.37)
+    elif word == PBA:  # the rest of its 64 KB is for sending (SDM 13.4.16)
         D.reg[PBA] = value & 0x3F | (64 - (value & 0x3F)) << 16
     elif word == TDH or word == TDLEN or word == TDBAL or word == TDBAH:
         D.reg[word] = value & mask
