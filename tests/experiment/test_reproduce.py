@@ -9,7 +9,7 @@ import pytest
 
 from aero_lab import cli
 from aero_lab.errors import UsageError
-from aero_lab.experiment.reproduce import names, reproduce
+from aero_lab.experiment.reproduce import names, reproduce, rules
 from aero_lab.experiment.reproduce.base import Report, Row
 from aero_lab.experiment.reproduce.mathis import constant
 from aero_lab.experiment.reproduce.pair import Habits, Pair
@@ -23,6 +23,8 @@ from aero_lab.experiment.reproduce.smoltcp import (
     RING,
     SINGLE_FLOW,
     THEIRS,
+    cell,
+    lucky,
     run_flow,
 )
 from aero_lab.limits import MS, NEVER, SECOND
@@ -30,6 +32,8 @@ from aero_lab.link.stages import Delay, Loss, Rate
 from aero_lab.stack import TcpConfig
 
 VECTORS = Path(__file__).parents[2] / "../shared/vectors/smoltcp-netsim.json"
+SOME = {(16384, 0.1), (8192, 0.001), (8192, 0.3), (4096, 0.2)}
+"""Cells beside those of the longest buffer that are soon played."""
 MIX = [
     TcpConfig(send_buffer=4096, recv_buffer=4096, rto_min=SECOND, sack=False, congestion="none"),
     TcpConfig(send_buffer=1 << 16, recv_buffer=1 << 16, congestion="cubic"),
@@ -119,6 +123,48 @@ def test_figures_carried_are_those_of_the_vectors():
     table = json.loads(VECTORS.read_text())["single_flow"]
     assert table["loss"] == list(LOSS)
     assert {int(k): tuple(v) for k, v in table["rows"].items()} == SINGLE_FLOW
+
+
+@pytest.mark.parametrize(
+    ("buffer", "loss"),
+    [
+        pytest.param(buffer, loss, marks=() if buffer == 32768 or (buffer, loss) in SOME else pytest.mark.long)
+        for buffer in SINGLE_FLOW
+        for loss in LOSS
+    ],
+)
+def test_by_its_rules_and_with_its_random_numbers_a_cell_is_theirs_to_the_last_digit(buffer, loss):
+    assert rules.single(buffer, loss, BYTES) == pytest.approx(SINGLE_FLOW[buffer][LOSS.index(loss)], abs=0.00501)
+
+
+def test_random_numbers_are_those_of_chacha20():
+    # RFC 8439 appendix A.1, vector 1, and the second block of the same stream (vector 2).
+    assert rules.keystream([0] * 8, 0, 1)[:4].tobytes().hex() == "76b8e0ada0f13d90405d6ae55386bd28"
+    assert rules.keystream([0] * 8, 0, 2)[16:20].tobytes().hex() == "9f07e7be5551387a98ba977c732d080d"
+    one, same, other = (rules.Numbers(seed) for seed in (1, 1, 2))
+    drawn = [one.next() for _ in range(1000)]
+    assert drawn == [same.next() for _ in range(1000)] != [other.next() for _ in range(1000)]
+    assert 0 <= min(drawn) < max(drawn) < 1 and sum(drawn) / 1000 == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(("buffer", "loss"), [(16384, 0.05), (32768, 0.05)])
+def test_ours_with_its_habits_goes_as_its_rules_do(buffer, loss):
+    size = 2 << 20
+    ours = [run_flow(buffer, loss, seed, THEIRS, size).bytes_per_second for seed in range(1, 9)]
+    by_rules = [rules.single(buffer, loss, size, (2 * i, 2 * i + 1)) for i in range(1, 9)]
+    assert sum(ours) == pytest.approx(sum(by_rules), rel=0.2)
+    as_it_was = [run_flow(buffer, loss, seed, KEPT, size).bytes_per_second for seed in range(1, 9)]
+    assert abs(sum(as_it_was) - sum(by_rules)) > abs(sum(ours) - sum(by_rules))
+
+
+def test_a_cell_says_why_it_holds():
+    plainly, by_habits = cell(32768, 0.001, 6), cell(16384, 0.3, 8)
+    assert plainly.ok and not plainly.note
+    assert by_habits.ok and by_habits.note.startswith("with its habits 1") and "kept back-off" in by_habits.note
+    held, why = lucky(8192, 0.001, SINGLE_FLOW[8192][1], [70_000.0, 78_000.0])
+    assert held and "72992 with its random numbers" in why
+    assert not lucky(8192, 0.001, SINGLE_FLOW[8192][1], [70_000.0, 71_000.0])[0]  # others lie not among ours
+    assert not lucky(8192, 0.001, 73_500.0, [70_000.0, 78_000.0])[0]  # not what its rules give
 
 
 @pytest.mark.parametrize("buffer", SINGLE_FLOW)
