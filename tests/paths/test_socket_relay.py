@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+
 import pytest
 
 import aero_lab as al
@@ -63,6 +67,47 @@ def test_workloads_over_websockets(settings):
         assert guest.tunnel["bytes_sent"] > 2_000_000
         if "streams" not in settings:
             assert server["mux.opened"] >= 5 and guest._client.egress.port.version == settings.get("mux", 2)
+
+
+def test_a_sink_that_hardly_reads_beside_twenty_fast_streams():
+    """At the real server, over a real WebSocket: it keeps its place, and holds no more than its window."""
+    quit_ = threading.Event()
+
+    def trickle(connection):
+        with connection:
+            while not quit_.wait(0.25) and connection.recv(256):
+                pass
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while not quit_.is_set():
+                threading.Thread(target=trickle, args=(listener.accept()[0],), daemon=True).start()
+
+    def pour(host):
+        connection = yield from host.connect(address, port)
+        while True:
+            yield from connection.send(bytes(1 << 16))
+
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        threading.Thread(target=accept, daemon=True).start()
+        with al.Lab(option="A", transport="websocket", progress=False, capture=False) as lab:
+            address = lab.open_port(port)
+            guest = lab.guest()
+            guest.wait_online()
+            pouring = guest._call(lambda: guest._host.start(pour(guest._host), "pour"))
+            for _ in range(2):
+                result = guest.run("parallel", flows=20, size="300kB", direction="up", timeout=120)
+                assert result.ok and result.digest_ok and result.bytes == 20 * 300_000, result.error
+            assert not pouring.done, "its connection is neither reset nor at its end"
+            server = guest.counters
+            assert not [name for name in server if "error_" in name] and server["mux.opened"] >= 41
+            slow = [row for row in lab.flows.rows() if row["target"].endswith(f":{port}")]
+            assert [row["state"] for row in slow] == ["open"] and 0 < slow[0]["bytes_up"] < 16 << 20
+        quit_.set()
 
 
 def test_what_a_guest_hears_of_targets_that_are_denied():
