@@ -87,7 +87,7 @@ def rates(buffer: int, loss: float, seeds: int, habits: Habits = OURS) -> list[f
     return [run_flow(buffer, loss, 1 + s, habits).bytes_per_second for s in range(seeds if loss else 1)]
 
 
-def decisive(buffer: int, loss: float, seeds: int = 3) -> str:
+def decisive(buffer: int, loss: float, seeds: int = 10) -> str:
     """The switch that changes the rate most, when all are put on one after the other."""
     means = [sum(rates(buffer, loss, seeds, habits)) for habits in (OURS, *(habits for _, habits in SWITCHES))]
     steps = [abs(log(after / before)) for before, after in pairwise(means)]
