@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from aero_lab.cpu.state import CS, row
 from aero_lab.experiment.compare import compare
 from aero_lab.experiment.worker_mips import ORIGIN, PROGRAM, RAM_MB
@@ -28,3 +30,25 @@ def test_a_cell_tells_what_its_client_part_takes():
     found = run.extra["mips"]
     assert "error" not in found and run.guest_mips_idle == found["idle"] > 0 and run.guest_mips_loaded > 0
     assert found["mbps"] > 0 and len(found["idle_mips"]) == len(found["loaded_mips"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "groups"),
+    [
+        ({"mips": True}, ("network", "cpu")),
+        ({"mips": False}, ("network",)),
+        ({"mips": True, "virtual": True}, ("network",)),
+        ({"guest": "linux"}, ("network", "cpu", "nic")),
+    ],
+)
+def test_what_will_run_is_compiled_before_anything_is_measured(monkeypatch, asked, groups):
+    class Compiling(Exception):
+        pass
+
+    def compiling(progress, *named):
+        raise Compiling(named)
+
+    monkeypatch.setattr("aero_lab.compiled.registry.warmup", compiling)
+    with pytest.raises(Compiling) as caught:
+        compare("C", progress=False, **asked)
+    assert caught.value.args == (groups,)
