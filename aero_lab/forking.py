@@ -155,7 +155,7 @@ def _change_link(lab: Lab, link: Link | None) -> None:
             engine._closing = [each for each in engine._closing if id(getattr(each, "__self__", None)) not in ends]
             for name in near:
                 rng = tunnels.bench.rng(guest.number)("link")
-                guest._links = put_link_between(near[name], far[name], link, rng)
+                guest._links = put_link_between(near[name], far[name], link, rng, engine.now())
                 engine.add(*guest._links)
                 for end in (near[name], far[name]):
                     engine.on_close(end.close)

@@ -90,12 +90,15 @@ def impaired_pair(
     return near, far, directions
 
 
-def put_link_between(near: MemoryEnd, far: MemoryEnd, link: Link, rng: Random) -> tuple[LinkDirection, LinkDirection]:
+def put_link_between(
+    near: MemoryEnd, far: MemoryEnd, link: Link, rng: Random, now: int = 0
+) -> tuple[LinkDirection, LinkDirection]:
     """Turn the two ends of a pair in memory into ends of a link, where they are: whoever holds them goes on with them,
-    and what had been sent has arrived. The two directions (up, down) are nodes to be driven as well."""
+    and what had been sent has arrived. The link begins ``now``: its outages and recordings count from here. The two
+    directions (up, down) are nodes to be driven as well."""
     received = near.received, far.received
     outgoing = [FrameRing(ring.slots, ring.arena) for ring in received]
-    directions = link.build(rng, (outgoing[0], received[1]), (outgoing[1], received[0]))
+    directions = link.build(rng, (outgoing[0], received[1]), (outgoing[1], received[0]), start=now)
     for end, out, into in zip((near, far), outgoing, received):
         end.__class__ = LinkEnd  # type: ignore[assignment]
         vars(end).clear()

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -184,6 +184,8 @@ class StreamEnd(HopEnd):
         self._joined = False
         self._written = self._read = 0
         """Bytes of the stream behind the handshake, so far."""
+        self.governor: Callable[[int], int] | None = None
+        """Who else has a say in how many bytes may be written: given the room, what it leaves."""
 
     def joined(self, conn: Any) -> None:
         """The channel has its connection."""
@@ -201,7 +203,8 @@ class StreamEnd(HopEnd):
         room = conn.room
         if room and not self._sized:
             self._ahead = max(self._ahead, AHEAD_WINDOWS * conn.cwnd)
-        return min(room, self._ahead - conn.unacked)
+        room = min(room, self._ahead - conn.unacked)
+        return room if self.governor is None else self.governor(room)
 
     def put(self, now: int) -> None:
         if self._shake:

@@ -233,6 +233,23 @@ def test_a_link_where_there_was_none():
         fork.close()
 
 
+def test_a_link_where_there_was_none_begins_when_it_is_put_there():
+    with al.Lab(virtual=True) as lab:
+        lab.guest().wait_online()
+        lab.advance(7.0)
+        fork = lab.fork(link="rtt=10ms, outage=200ms/300ms")
+        guest = fork.guests[0]
+        assert guest.run("ping", count=1).ok
+        fork.advance(0.2)
+        assert guest.link["up"]["outage"] == 0
+        begin(fork, 0, "ping", {"count": 1})
+        fork.advance(0.1)
+        assert guest.link["up"]["outage"] == 1
+        fork.advance(0.4)
+        assert guest.run("ping", count=1).ok
+        fork.close()
+
+
 def test_an_ack_policy_holds_for_connections_that_begin_from_now_on():
     with a_lab("rtt=10ms", [("upload", {"size": 300_000})]) as lab:
         until(lab, 0.06)

@@ -13,6 +13,7 @@ from ...paths.base import Channel
 from ...rings.frame_ring import FrameRing
 from ...transports.base import TransportEnd
 from ...tunnels import Bench, Seeds, find
+from .habits import OURS, Habits, take_on
 from .traffic import STAMP, Arrivals, Traffic, read
 
 SETTLE = SECOND
@@ -86,21 +87,28 @@ class Sink:
 
 
 def simulate(
-    transport: str, link: Link, traffic: Traffic, settings: Mapping[str, Any] | None = None, seed: int = 1
+    transport: str,
+    link: Link,
+    traffic: Traffic,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 1,
+    habits: Habits = OURS,
 ) -> Arrivals:
     """Send ``traffic`` upwards over a transport of virtual time.
 
-    ``settings``: of the transport, as ``Lab(transport_settings=...)`` takes them. Raises
-    :class:`~aero_lab.errors.UsageError` for what it does not know.
+    ``settings``: of the transport, as ``Lab(transport_settings=...)`` takes them. ``habits``: of a WebSocket's TCP.
+    Raises :class:`~aero_lab.errors.UsageError` for what it does not know.
     """
     kind = find(transport, virtual=True)
     kind.check_settings(settings or {})
     clock = VirtualClock()
     engine: Any = SimpleNamespace(now=clock.now, virtual=True)
-    path: Any = SimpleNamespace(letter="C", channels=lambda mtu: (CHANNEL,))
+    path: Any = SimpleNamespace(letter="C", dials=False, channels=lambda mtu: (CHANNEL,))
     bench = Bench(engine, path, recorder=None, link=link, seed=seed, transport_settings=settings or {})  # type: ignore[arg-type]
     tunnels: Any = kind(bench)
     near, far, nodes = tunnels._ends(1)
+    if habits != OURS:
+        take_on(habits, tunnels.hops[1], near[CHANNEL.name], clock.now)
     source = Source(near[CHANNEL.name], traffic)
     sink = Sink(far[CHANNEL.name])
     scheduler = Scheduler(clock)
