@@ -29,8 +29,8 @@ COLUMNS: Sequence[tuple[str, str, str]] = (
     ("overhead_ratio", "wire per\npayload", "{:.3f}"),
     ("acks_per_data_segment", "ACKs per\nsegment", "{:.2f}"),
     ("retransmissions", "retrans-\nmissions", "{}"),
-    ("client_cpu_us_per_mb", "client CPU\nµs/MB", "{:.0f}"),
-    ("proxy_cpu_us_per_mb", "proxy CPU\nµs/MB", "{:.0f}"),
+    ("client_cpu_us_per_mb", "client CPU\nµs/MB", "{:,.0f}"),
+    ("proxy_cpu_us_per_mb", "proxy CPU\nµs/MB", "{:,.0f}"),
     ("guest_mips_idle", "MIPS\nidle", "{:.0f}"),
     ("guest_mips_loaded", "MIPS\nloaded", "{:.0f}"),
     ("client_lines", "client\nlines", "{:,}"),
@@ -72,6 +72,11 @@ def cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
             row.append("–" if value is None else ("yes" if value else "no") if name == "ok" else _text(value, form))
         rows.append(row)
     return [heading for _, heading, _ in used], rows
+
+
+def table_cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """Of the printed table: a row a run, or with repeats a row a combination, median and spread."""
+    return median_cells(runs) if any(run.repeat for run in runs) else cells(runs)
 
 
 LABELS = ("label", "over", "link_name", "workload", "mode")
@@ -117,6 +122,45 @@ def median_cells(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
                 row.append(middle(values, form))
         rows.append(row)
     return [heading for _, heading, _ in used], rows
+
+
+def is_number(cell: str) -> bool:
+    """Whether what stands in a cell is a figure, or none that was measured."""
+    return cell[:1].isdigit() or cell == "–"
+
+
+# Every run, for a page -----------------------------------------------------------------------------------------------
+
+EVERY: dict[str, tuple[str, ...]] = {
+    "time": ("ok", "bytes", "seconds", "goodput_mbps", "connect_ms", "ttfb_ms", "request_ms", "rtt_ms"),
+    "datagrams": ("udp_delay_ms", "udp_jitter_ms", "udp_loss"),
+    "bytes and messages": (
+        "messages_per_mb", "tunnel_bytes_up", "tunnel_bytes_down", "wire_bytes_up", "wire_bytes_down",
+        "overhead_ratio", "acks_per_data_segment", "retransmissions",
+    ),
+    "cost": (
+        "client_cpu_us_per_mb", "proxy_cpu_us_per_mb", "guest_mips_idle", "guest_mips_loaded", "client_lines",
+        "privileges",
+    ),
+}  # fmt: skip
+"""The columns of the printed table in parts that a page is wide enough for; together they are all but the labels."""
+
+
+def every_run(runs: Sequence[Run]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """The printed table in parts: title, headings, rows. Each part has the rows that say something in it."""
+    headings, rows = table_cells(runs)
+    names = [name for name, _, _ in used_columns(runs)]
+    labels = [names.index(name) for name in LABELS if name in names]
+    if len({run.mode for run in runs}) < 2:
+        labels = [place for place in labels if names[place] != "mode"]
+    parts = []
+    for title, wanted in EVERY.items():
+        places = [names.index(name) for name in wanted if name in names]
+        told = [row for row in rows if any(row[place] != "–" for place in places)]
+        if told:
+            keep = labels + places
+            parts.append((title, [headings[p] for p in keep], [[row[p] for p in keep] for row in told]))
+    return parts
 
 
 # One row a cell, all workloads together -----------------------------------------------------------------------------

@@ -10,17 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
 from ..tables import html_table
+from .columns import is_number
 
 if TYPE_CHECKING:
     from .inspect import Inspection
     from .table import Table
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
+:root { color-scheme: light dark; --ink: #222; --paper: #fff; --line: #ddd; }
+@media (prefers-color-scheme: dark) { :root { --ink: #ddd; --paper: #1b1c1e; --line: #444; } }
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 76em; margin: 2em auto; padding: 0 1em; }
+body { color: var(--ink); background: var(--paper); overflow-wrap: anywhere; }
 table { border-collapse: collapse; margin: 0.5em 0 1.5em; font-variant-numeric: tabular-nums; }
-th, td { border-bottom: 1px solid #ddd; padding: 0.2em 0.7em; text-align: left; }
-.wide { overflow-x: auto; font-size: 0.8em; } img { max-width: 100%; } h2 { margin-top: 2em; font-size: 1.15em; }
+th, td { border-bottom: 1px solid var(--line); padding: 0.2em 0.7em; text-align: left; overflow-wrap: normal; }
+div:has(> table) { overflow-x: auto; } .small { font-size: 0.82em; }
+img { max-width: 100%; background: #fff; } h2 { margin-top: 2em; font-size: 1.15em; } h3 { font-size: 1em; }
+@media (max-width: 60em) { table { font-size: 0.85em; } th, td { padding: 0.2em 0.4em; } }
 """
+"""Light or dark as the reader has it; wide tables scroll by themselves, the page never does."""
 RESOLUTION = 110
 """Dots per inch of the pictures."""
 
@@ -46,20 +53,27 @@ def comparison_html(table: Table) -> str:
     from ..viz import comparison
 
     machine = table.document()["machine"]
-    parts = [f"<p>{escape(table.title())}</p>"]
-    style = STYLE + ".figures :is(th, td):nth-child(n+3) { text-align: right; white-space: nowrap; }\n"
-    for title, headings, rows in table.summary():
-        parts += [f"<h2>{escape(title)}</h2>", f'<div class="figures">{html_table(headings, rows)}</div>']
-    parts += ["<h2>every run</h2>", f'<div class="wide figures">{table._repr_html_()}</div>']
+    modes = " and ".join(dict.fromkeys(f"{run.mode} time" for run in table.runs))
+    parts, style = [f"<p>{escape(f'{table.title()}, {modes}')}</p>"], STYLE
+    failed = [run for run in table.runs if not run.ok]
     parts += [
-        f"<p>left out: {escape(each['option'])} over {escape(each['transport'])}: {escape(each['reason'])}</p>"
-        for each in table.left_out
+        f"<p>failed: {escape(run.label)} over {escape(run.over)}, {escape(run.workload)}: {escape(str(run.error))}</p>"
+        for run in failed
     ]
-    parts += [
-        f"<p>failed: {escape(run.option)} over {escape(run.transport)}: {escape(str(run.error))}</p>"
-        for run in table.runs
-        if not run.ok
-    ]
+    summed = table.summary()
+    for place, (title, headings, rows) in enumerate([*summed, *table.every_run()]):
+        if place == len(summed):
+            parts.append("<h2>every run</h2>")
+        level, small = ("h2", "") if place < len(summed) else ("h3", " small")
+        parts.append(f"<{level}>{escape(title)}</{level}>")
+        parts.append(f'<div class="table{place}{small}">{html_table(headings, rows)}</div>')
+        right = [n for n in range(len(headings)) if all(is_number(row[n]) for row in rows)]
+        style += "".join(f".table{place} :is(th, td):nth-child({n + 1}) {{ text-align: right; }}\n" for n in right)
+        style += "".join(f".table{place} td:nth-child({n + 1}) {{ white-space: nowrap; }}\n" for n in (0, 1, *right))
+    if table.left_out:
+        parts.append("<h2>left out</h2>")
+        told = [[each["option"], each["transport"], each["reason"]] for each in table.left_out]
+        parts.append(f"<div>{html_table(['option', 'transport', 'why'], told)}</div>")
     if any(run.ok for run in table.runs):
         parts.append("<h2>side by side</h2>\n" + _image(lambda: comparison(table).ravel()[0]))
     parts.append(f"<p>Machine: {escape(', '.join(f'{name} {value}' for name, value in machine.items()))}</p>")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..tables import html_table
-from .columns import COLUMNS, cells, median_cells, summary
+from .columns import COLUMNS, every_run, is_number, summary, table_cells
 from .record import Run, to_document, write_json
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Table:
             return table
         for number, (heading, cell) in enumerate(zip(headings, rows[0])):
             least = _least([heading, *(row[number] for row in rows)])
-            table.add_column(heading, justify="right" if _numeric(cell) else "left", min_width=least)
+            table.add_column(heading, justify="right" if is_number(cell) else "left", min_width=least)
         for row in rows:
             table.add_row(*row)
         return table
@@ -121,6 +121,10 @@ class Table:
         """One row a cell, all workloads together, in parts: title, headings, rows."""
         return summary(self.runs)
 
+    def every_run(self) -> list[tuple[str, list[str], list[list[str]]]]:
+        """The printed table in parts that a page is wide enough for: title, headings, rows."""
+        return every_run(self.runs)
+
     def summary_rich(self) -> list[RichTable]:
         """The same for a terminal."""
         from rich import box
@@ -131,7 +135,7 @@ class Table:
             table = RichTable(
                 title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
             )
-            numbers = [all(_numeric(row[place]) for row in rows) for place in range(2, len(headings))]
+            numbers = [all(is_number(row[place]) for row in rows) for place in range(2, len(headings))]
             # The options head the rows of their transports: side by side they would leave no room for the figures.
             names = ["option", *(row[0] for row in rows), *(f"  {row[1]}" for row in rows)]
             table.add_column("option\n  transport", no_wrap=True, min_width=max(map(len, names)))
@@ -163,10 +167,7 @@ class Table:
         return html_table(*self._cells(), self.title())
 
     def _cells(self) -> tuple[list[str], list[list[str]]]:
-        """Of the printed table: a row a run, or with repeats a row a combination, median and spread."""
-        if not any(run.repeat for run in self.runs):
-            return cells(self.runs)
-        return median_cells(self.runs)
+        return table_cells(self.runs)
 
     def __repr__(self) -> str:
         headings, rows = self._cells()
@@ -224,7 +225,7 @@ def pandas_numbers(column: Any) -> Any:
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     lines = ["| " + " | ".join(_flat(h) for h in headings) + " |"]
     lines.append(
-        "|" + "|".join("---:" if all(_numeric(row[n]) for row in rows) else "---" for n in range(len(headings))) + "|"
+        "|" + "|".join("---:" if all(is_number(row[n]) for row in rows) else "---" for n in range(len(headings))) + "|"
     )
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
@@ -237,7 +238,3 @@ def _least(texts: Sequence[str]) -> int:
 def _flat(heading: str) -> str:
     """A heading on one line."""
     return heading.replace("-\n", "").replace("\n", " ")
-
-
-def _numeric(cell: str) -> bool:
-    return cell[:1].isdigit() or cell in ("–",)

@@ -308,7 +308,7 @@ def test_what_cannot_be_is_left_out_with_its_reason(tmp_path):
     assert [(each["option"], each["transport"]) for each in table.left_out] == [("A", "webrtc-unordered")]
     assert table.document()["left_out"] == table.left_out and "left out: A over webrtc-unordered" in table.report()
     html = (tmp_path / "report.html").read_text()
-    assert html.count("<img") == 1 and "left out: A over webrtc-unordered" in html
+    assert html.count("<img") == 1 and "<td>A</td><td>webrtc-unordered</td><td>option A has no channel" in html
 
 
 def test_every_cell_of_the_matrix_with_a_link_in_virtual_time():
