@@ -26,9 +26,12 @@ from aero_lab.experiment.sweep.rows import FAILED_WORKER, make_row
 GRID = {"option": "BC", "transport": ["memory", "websocket"], "rtt": "20ms", "loss": [0, 0.02], "size": "20KB"}
 EVERYTHING = {
     "option": "ABC", "transport": ["memory", "websocket", "webrtc", "webrtc-unordered", "webrtc-lossy"],
-    "rtt": "20ms", "loss": 0.02, "size": "20KB",
+    "streams": ["mux", "socket"], "workload": ["download", "voip"], "size": "20KB", "duration": 1.0,
+    "rtt": "20ms", "loss": 0.02, "jitter": "1ms", "rate": "20Mbit/s", "aqm": "fq_codel",
 }  # fmt: skip
-"""A run of every option over every transport that it has."""
+"""Every option over every transport that it has, connections and datagrams, on a link with much that is random."""
+CELLS = 2 * (3 + 1 + 5 + 5)
+"""Runs in it: option A has three transports, one of them in two ways, B and C have five."""
 ROOT = Path(__file__).parents[2]
 
 
@@ -90,11 +93,11 @@ def test_pairs_and_no_rate_have_columns_of_their_own():
 
 def test_other_processes_make_the_same_rows_and_the_same_bytes(whole, tmp_path):
     frame, folder = whole
-    assert len(frame) == 13 and frame["ok"].all()
+    assert len(frame) == CELLS and frame["ok"].all()
     again = sweep(**EVERYTHING, workers=2, captures=tmp_path)
     assert_frame_equal(again, frame)
     names = {path.name for path in folder.iterdir()}
-    assert len(names) == 13 and names == {path.name for path in tmp_path.iterdir()}
+    assert len(names) == CELLS and names == {path.name for path in tmp_path.iterdir()}
     for name in names:
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 

@@ -17,7 +17,7 @@ from aero_lab.experiment.sweep import cluster, plan_of
 from aero_lab.experiment.sweep.grid import config_of
 from aero_lab.experiment.sweep.rows import make_row
 
-from .test_sweep import EVERYTHING
+from .test_sweep import CELLS, EVERYTHING
 
 distributed = pytest.importorskip("distributed", reason="Dask is not installed: pip install 'aero-lab[cluster]'")
 
@@ -47,7 +47,7 @@ def test_a_dask_worker_makes_the_same_rows_and_the_same_bytes(client, tmp_path):
     assert mine["ok"].all()
     assert_frame_equal(theirs, mine)
     names = sorted(path.name for path in here.iterdir())
-    assert len(names) == 13 and names == sorted(path.name for path in there.iterdir())
+    assert len(names) == CELLS and names == sorted(path.name for path in there.iterdir())
     for name in names:
         assert (here / name).read_bytes() == (there / name).read_bytes()
 
