@@ -132,6 +132,7 @@ def test_no_bench_outlives_its_run():
     def labs():
         return sum(type(each) is al.Lab for each in gc.get_objects())
 
+    gc.unfreeze()  # what another test's proxy has frozen in this process
     gc.collect()
     gc.disable()
     try:
