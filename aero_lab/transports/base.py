@@ -71,3 +71,17 @@ class TransportEnd(ABC):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+class AskedEnd(TransportEnd):
+    """An end that nobody has to wake: it runs in the loop, or under the scheduler, of its owner, which asks it."""
+
+    def kick(self) -> None:
+        """The other end is asked too, or is elsewhere and woken by what arrives there."""
+
+    @property
+    def wake_fd(self) -> int:
+        return -1
+
+    def clear_wake(self) -> None:
+        """There is no descriptor."""

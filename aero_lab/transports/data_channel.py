@@ -21,13 +21,13 @@ from time import monotonic_ns
 from ..bounds import RTC_BUFFERED, RTC_OVERRUN
 from ..limits import RING_ARENA, RING_SLOTS
 from ..rings.frame_ring import FrameRing
-from .base import TransportEnd
+from .base import AskedEnd
 from .peer import Channel
 from .sightings import Unordered
 from .websocket import Identities
 
 
-class DataChannelEnd(TransportEnd):
+class DataChannelEnd(AskedEnd):
     """One end of a data channel.
 
     Parameters
@@ -103,16 +103,6 @@ class DataChannelEnd(TransportEnd):
             self._holding -= freed
             self.channel.held(-freed)
             self._wake()
-
-    def kick(self) -> None:
-        """The other end is elsewhere: what arrives there wakes it."""
-
-    @property
-    def wake_fd(self) -> int:
-        return -1
-
-    def clear_wake(self) -> None:
-        """There is no descriptor."""
 
     @property
     def stalled(self) -> bool:

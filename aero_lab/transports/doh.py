@@ -24,14 +24,14 @@ from ..rings.frame_ring import FrameRing
 from ..wire import dns
 from ..wire.address import ip
 from ..wire.dns import DnsMessage, Record
-from .base import TransportEnd
+from .base import AskedEnd
 
 MESSAGE, JSON = "application/dns-message", "application/dns-json"
 _QUEUE = 256 << 10
 _JSON_TYPES = (dns.A, dns.AAAA, dns.CNAME)
 
 
-class DohClient(TransportEnd):
+class DohClient(AskedEnd):
     """The client's end.
 
     Parameters
@@ -69,16 +69,6 @@ class DohClient(TransportEnd):
 
     def taken(self) -> None:
         """Answers that found no room are lost: whoever asked asks again."""
-
-    def kick(self) -> None:
-        """The other end is elsewhere."""
-
-    @property
-    def wake_fd(self) -> int:
-        return -1
-
-    def clear_wake(self) -> None:
-        """There is no descriptor."""
 
     @property
     def stalled(self) -> bool:

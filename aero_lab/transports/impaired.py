@@ -10,11 +10,11 @@ from ..limits import RING_ARENA, RING_SLOTS
 from ..link import Link, LinkDirection
 from ..link.direction import Random
 from ..rings.frame_ring import FrameRing
-from .base import TransportEnd
+from .base import AskedEnd
 from .memory import MemoryEnd
 
 
-class LinkEnd(TransportEnd):
+class LinkEnd(AskedEnd):
     """One end of a link; made by :func:`impaired_pair`. It has no descriptor: both ends live on one scheduler."""
 
     reliable = False
@@ -43,16 +43,6 @@ class LinkEnd(TransportEnd):
 
     def taken(self) -> None:
         """The link looks for room by itself."""
-
-    def kick(self) -> None:
-        """Nobody sleeps: the scheduler asks both ends."""
-
-    @property
-    def wake_fd(self) -> int:
-        return -1
-
-    def clear_wake(self) -> None:
-        """There is no descriptor."""
 
     @property
     def stalled(self) -> bool:

@@ -23,7 +23,7 @@ from ..limits import FAR_END_ROUNDS, MTU_DEFAULT, NEVER, RING_ARENA, RING_SLOTS
 from ..rings.frame_ring import FrameRing
 from ..stack import Closed, Datagram, EndOfStream, Established, Stack, StackConfig, SynReceived, TcpConfig
 from ..wire.address import ip
-from .base import TransportEnd
+from .base import AskedEnd
 from .simulated_stream import LEAST_ROOM, Framing, Identities
 from .tcp_info import WireCount
 
@@ -59,7 +59,7 @@ class Carrier:
 PLAIN = Carrier()
 
 
-class HopEnd(TransportEnd):
+class HopEnd(AskedEnd):
     """One end of one channel, and what both kinds share."""
 
     def __init__(self, host: Host, port: int, slots: int = RING_SLOTS, arena: int = RING_ARENA):
@@ -98,16 +98,6 @@ class HopEnd(TransportEnd):
 
     def taken(self) -> None:
         """The network looks for room by itself."""
-
-    def kick(self) -> None:
-        """Nobody sleeps: the scheduler asks."""
-
-    @property
-    def wake_fd(self) -> int:
-        return -1
-
-    def clear_wake(self) -> None:
-        """There is no descriptor."""
 
     @property
     def stalled(self) -> bool:

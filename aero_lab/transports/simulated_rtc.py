@@ -21,7 +21,7 @@ from typing import Any
 from ..limits import FAR_END_ROUNDS, MS, NEVER, RING_ARENA, RING_SLOTS, SECOND
 from ..rings.frame_ring import FrameRing
 from . import simulated_datagrams as wire
-from .base import TransportEnd
+from .base import AskedEnd
 from .sctp import AIORTC, Association, Constants
 from .tcp_info import WireCount
 
@@ -48,7 +48,7 @@ DCEP, DCEP_OPEN, DCEP_ACK = 50, 3, 2
 _OPEN = struct.Struct("!BBHLHH")
 
 
-class RtcEnd(TransportEnd):
+class RtcEnd(AskedEnd):
     """One end of one channel."""
 
     def __init__(self, host: RtcHost, stream: int, ordered: bool, retransmits: int | None):
@@ -90,16 +90,6 @@ class RtcEnd(TransportEnd):
 
     def taken(self) -> None:
         """The network looks for room by itself."""
-
-    def kick(self) -> None:
-        """Nobody sleeps: the scheduler asks."""
-
-    @property
-    def wake_fd(self) -> int:
-        return -1
-
-    def clear_wake(self) -> None:
-        """There is no descriptor."""
 
     @property
     def stalled(self) -> bool:

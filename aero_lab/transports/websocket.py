@@ -43,7 +43,7 @@ from ..errors import UsageError
 from ..framing.l2_tunnel import cut_utf8
 from ..limits import RING_ARENA, RING_SLOTS
 from ..rings.frame_ring import FrameRing
-from .base import TransportEnd
+from .base import AskedEnd
 
 NORMAL, GOING_AWAY, PROTOCOL_ERROR, NO_CODE, ABNORMAL = 1000, 1001, 1002, 1005, 1006
 """Close codes of RFC 6455 section 7.4.1; the last two never travel: a Close without a code, and none at all."""
@@ -125,7 +125,7 @@ def server_socket(most: int, protocols: Iterable[str] = (), autoping: bool = Fal
     )
 
 
-class WebSocketEnd(TransportEnd):
+class WebSocketEnd(AskedEnd):
     """One end of a WebSocket, at the server or at the client.
 
     Parameters
@@ -195,16 +195,6 @@ class WebSocketEnd(TransportEnd):
 
     def taken(self) -> None:
         self._room.set()
-
-    def kick(self) -> None:
-        """The other end is elsewhere: what arrives there wakes it."""
-
-    @property
-    def wake_fd(self) -> int:
-        return -1
-
-    def clear_wake(self) -> None:
-        """There is no descriptor."""
 
     @property
     def stalled(self) -> bool:

@@ -42,7 +42,7 @@ from ..errors import AeroLabError, UsageError
 from ..framing.l2_tunnel import DEFAULT_LIMITS, SUBPROTOCOL
 from ..limits import RING_ARENA, RING_SLOTS
 from ..rings.frame_ring import FrameRing
-from .base import TransportEnd
+from .base import AskedEnd
 from .tcp_info import WireCount, limit_segments, wire_count
 from .websocket import WebSocketEnd
 
@@ -122,7 +122,7 @@ def backoff(attempt: int, rng: Uniform) -> float:
     return wait * rng.uniform(1 - WS_BACKOFF_JITTER, 1 + WS_BACKOFF_JITTER)
 
 
-class WebSocketClient(TransportEnd):
+class WebSocketClient(AskedEnd):
     """The client's end of a tunnel; :meth:`run` keeps it connected.
 
     Parameters
@@ -194,16 +194,6 @@ class WebSocketClient(TransportEnd):
     def taken(self) -> None:
         if self._end is not None:
             self._end.taken()
-
-    def kick(self) -> None:
-        """The other end is elsewhere: what arrives there wakes it."""
-
-    @property
-    def wake_fd(self) -> int:
-        return -1
-
-    def clear_wake(self) -> None:
-        """There is no descriptor."""
 
     @property
     def stalled(self) -> bool:
