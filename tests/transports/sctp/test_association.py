@@ -64,7 +64,7 @@ def test_everything_arrives_once_and_in_order_where_promised(up, down, weather, 
 
 
 @given(plans, weathers, constants, st.integers(0, 3), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_what_may_be_lost_is_whole_and_in_turn_if_it_comes(plan, weather, habits, retransmits, seed):
     net = Net(weather, habits, seed)
     net.ends[0].connect(0)
