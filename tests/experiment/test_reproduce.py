@@ -19,6 +19,7 @@ from aero_lab.experiment.reproduce.smoltcp import (
     BYTES,
     KEPT,
     LOSS,
+    MULTI_FLOW,
     PROBED,
     RING,
     SINGLE_FLOW,
@@ -26,6 +27,7 @@ from aero_lab.experiment.reproduce.smoltcp import (
     cell,
     lucky,
     run_flow,
+    together,
 )
 from aero_lab.limits import MS, NEVER, SECOND
 from aero_lab.link.stages import Delay, Loss, Rate
@@ -123,6 +125,8 @@ def test_figures_carried_are_those_of_the_vectors():
     table = json.loads(VECTORS.read_text())["single_flow"]
     assert table["loss"] == list(LOSS)
     assert {int(k): tuple(v) for k, v in table["rows"].items()} == SINGLE_FLOW
+    several = json.loads(VECTORS.read_text())["multi_flow"]["rows"]
+    assert {row[0]: tuple(row[1:]) for row in several} == MULTI_FLOW
 
 
 @pytest.mark.parametrize(
@@ -135,6 +139,23 @@ def test_figures_carried_are_those_of_the_vectors():
 )
 def test_by_its_rules_and_with_its_random_numbers_a_cell_is_theirs_to_the_last_digit(buffer, loss):
     assert rules.single(buffer, loss, BYTES) == pytest.approx(SINGLE_FLOW[buffer][LOSS.index(loss)], abs=0.00501)
+
+
+@pytest.mark.parametrize("flows", [n if n <= 4 else pytest.param(n, marks=pytest.mark.long) for n in MULTI_FLOW])
+def test_by_its_rules_flows_on_one_line_are_theirs_to_the_last_digit(flows):
+    got = rules.shared(flows, 256 << 10, 2 << 20, 25_000_000, 64 << 10)
+    assert [round(value, digits) for value, digits in zip(got.columns(), (2, 2, 2, 4, 4), strict=True)] == list(
+        MULTI_FLOW[flows]
+    )
+
+
+def test_flows_on_one_line_stand_beside_theirs():
+    alone, four = together(1), together(4)
+    assert alone.ok is None and four.ok is None  # nothing is judged
+    assert alone.ours is not None and four.ours is not None
+    assert 10 < alone.ours / MULTI_FLOW[1][0] < 20 and 2 * alone.ours < four.ours < 4 * alone.ours
+    *_, go_back_n, all_habits = alone.note.split(" with ")
+    assert go_back_n.startswith("go-back-N 3") and all_habits == "all its habits 3454 B/s"
 
 
 def test_random_numbers_are_those_of_chacha20():

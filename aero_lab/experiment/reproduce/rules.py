@@ -460,17 +460,21 @@ class Many:
     fairness: float
     drops: float
 
+    def columns(self) -> tuple[float, float, float, float, float]:
+        return self.aggregate, self.slowest, self.fastest, self.fairness, self.drops
+
+
+def drawn_rtt(numbers: Numbers) -> int:
+    """A round-trip time of 50 to 150 ms, whole milliseconds."""
+    step = int(numbers.next() * (1 << 52)) / ((1 << 52) - 1)
+    return int(100 * (0.5 + step)) * MS
+
 
 def shared(flows: int, buffer: int, size: int, rate: int, room: int) -> Many:
     """``flows`` of ``size`` bytes each over a line of ``rate`` bytes a second each way that drops what does not fit
     into ``room``; each side draws its round-trip time from 50 to 150 ms. The published ones are of these seeds."""
-
-    def rtt(numbers: Numbers) -> int:
-        step = int(numbers.next() * (1 << 52)) / ((1 << 52) - 1)
-        return int(100 * (0.5 + step)) * MS
-
     back, there = Line(rate, room), Line(rate, room)
-    each = [flow(buffer, 0.0, (2 * i, 2 * i + 1), back, there, rtt) for i in range(flows)]
+    each = [flow(buffer, 0.0, (2 * i, 2 * i + 1), back, there, drawn_rtt) for i in range(flows)]
     now = play(each, size)
     rates = [one.read * S / now for one in each]
     total = sum(rates)

@@ -6,10 +6,10 @@ from dataclasses import replace
 from itertools import pairwise
 from math import log
 
-from ...limits import MS, SECOND
-from ...link.stages import Delay, Loss
+from ...limits import MS, SECOND, US
+from ...link.stages import Delay, Loss, Rate
 from ...stack import TcpConfig
-from . import rules
+from . import crowd, rules
 from .base import Progress, Report, Row, each, number, spread, within
 from .pair import OURS, Habits, Outcome, Pair
 
@@ -67,6 +67,8 @@ SWITCHES = (
     ("four holes", THEIRS),
 )
 """Habits of smoltcp's that ours has not, switched on one after the other."""
+SHARED_TCP = replace(TCP, send_buffer=256 << 10, recv_buffer=256 << 10)
+SHARED_BYTES, SHARED_RATE, SHARED_QUEUE = 2 << 20, 200_000_000, 64 << 10
 LOSSLESS = 0.01
 ITSELF = 0.001
 """How near a figure must come that is theirs again."""
@@ -126,6 +128,35 @@ def cell(buffer: int, loss: float, seeds: int) -> Row:
     return replace(row, ok=held, note=f"{note}; {why}")
 
 
+def round_trips(flows: int) -> list[tuple[int, int]]:
+    """Delays there and back of each flow as the published runs draw them, ns."""
+
+    def delay(seed: int) -> int:
+        return rules.drawn_rtt(rules.Numbers(seed)) * US // 2
+
+    return [(delay(2 * i + 1), delay(2 * i)) for i in range(flows)]
+
+
+def together(flows: int) -> Row:
+    """Several flows over one line, ours beside theirs; nothing is judged."""
+    published = MULTI_FLOW[flows]
+    ours = crowd.run(SHARED_TCP, SHARED_BYTES, SHARED_RATE, SHARED_QUEUE, round_trips(flows))
+    theirs_too, ours_too = (
+        f"{number(slowest)} to {number(fastest)} each, fairness {fairness:.3f}, {drops:.0%} dropped"
+        for slowest, fastest, fairness, drops in (published[1:], ours.columns()[1:])
+    )
+    note = f"theirs {theirs_too}; ours {ours_too}"
+    if flows == 1:
+        there, back = ([Rate(SHARED_RATE, SHARED_QUEUE), Delay(delay)] for delay in round_trips(1)[0])
+        back_n, all_of_them = (
+            number(Pair(there, back, SHARED_TCP, habits=habits).run(SHARED_BYTES).bytes_per_second)
+            for habits in (BACK_N, THEIRS)
+        )
+        note += f"; ours with go-back-N {back_n} B/s, with all its habits {all_of_them} B/s"
+    case = f"{flows} flows on one line" if flows > 1 else "1 flow on that line"
+    return Row(case, published[0], ours.aggregate, "B/s", note=note)
+
+
 def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
     """The table. The quick form has a few of its cells."""
     many = seeds or SEEDS
@@ -133,6 +164,7 @@ def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
     losses = (0.0, 0.001, 0.01) if quick else LOSS
     cells = [(buffer, loss, many) for buffer in buffers for loss in losses]
     rows = each(lambda c: cell(*c), cells, progress, "cells")
+    rows += each(together, (1, 4) if quick else tuple(MULTI_FLOW), progress, "flows on one line")
     notes = [
         "Without loss a flow is stopped by its buffer and by Nagle's rule: a buffer that is no whole number of "
         "segments goes out in turns, one round trip with the whole segments, the next with all of it.",
@@ -140,5 +172,9 @@ def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
         "ours: it must lie among those seeds, and the note names the habit that changes most.",
         "One draw in ten lies outside twenty others. Then its rules are followed one by one: with its random numbers "
         "they must give its figure, and with others figures whose mean lies among our seeds with the habits.",
+        "Flows on one line (200 Mbit/s) are not judged. Whole windows of 256 KiB meet a queue of 64 KiB, and without "
+        "congestion control they do so again and again. Ours goes on with the next hole at each partial "
+        "acknowledgement (RFC 6582); theirs sends one segment for three duplicates, and after a timeout everything "
+        "again, with a back-off that stays.",
     ]
     return Report("smoltcp", TITLE, SOURCE, rows, notes, quick, many)
