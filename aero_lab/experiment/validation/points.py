@@ -66,13 +66,20 @@ def _tcp(name: str, link: str, traffic: Traffic, repeats: int = 1, note: str = "
 
 
 def _rtc(
-    name: str, link: str, traffic: Traffic, transports: Sequence[str] = ("webrtc",), note: str = ""
+    name: str,
+    link: str,
+    traffic: Traffic,
+    transports: Sequence[str] = ("webrtc",),
+    note: str = "",
+    repeats: int = 1,
 ) -> list[Point]:
-    return [Point(f"{name}-{each}", each, Link.parse(link), traffic, note=note) for each in transports]
+    link_ = Link.parse(link)
+    return [Point(f"{name}-{each}", each, link_, traffic, repeats=repeats, note=note) for each in transports]
 
 
 ALL = ("webrtc", "webrtc-unordered", "webrtc-lossy")
 BULK = Traffic(7000, 1400)
+SHORT = Traffic(250, 1200)
 POINTS: tuple[Point, ...] = (
     *_tcp("messages-20ms-1%", "rtt=20ms, loss=1%", paced(100, 1000, 60), note="what one loss holds up"),
     *_tcp("messages-100ms-0.5%", "rtt=100ms, loss=0.5%", paced(50, 1200, 60), note="the same, far away"),
@@ -83,6 +90,7 @@ POINTS: tuple[Point, ...] = (
     *_rtc("messages-40ms-5%", "rtt=40ms, loss=5%", paced(60, 300, 60), ALL, "losses of what was sent again, too"),
     *_rtc("messages-3.8Mbit-20ms", "rtt=20ms, rate=10Mbit/s", paced(400, 1200, 30), note="a line that is not full"),
     *_rtc("bulk-3Mbit-40ms", "rtt=40ms, rate=3Mbit/s, queue=64KiB", Traffic(2500, 1200), note="a queue that overflows"),
+    *_rtc("bulk-10Mbit-10ms", "rtt=10ms, rate=10Mbit/s, queue=64KiB", SHORT, note="slow start ends in it", repeats=3),
 )  # fmt: skip
 
 
