@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from aero_lab.experiment.reproduce.smoltcp import (
     PROBED,
     RING,
     SINGLE_FLOW,
+    TCP,
     THEIRS,
     cell,
     lucky,
@@ -91,6 +93,13 @@ def test_going_back_sends_everything_again_and_arrives():
     assert back.ok and back.retransmissions > 2 * run_flow(32768, 0.1, 3, KEPT, 400_000).retransmissions
     # What exactly happens is a matter of every rule: third duplicates, timeouts, forgotten data that had arrived.
     assert (back.retransmissions, back.timeouts, back.ns // MS) == (168, 8, 16500)
+
+
+def test_what_was_forgotten_and_has_arrived_is_acknowledged():
+    stages = [Loss(0.2), Delay(50 * MS)]
+    tcp = replace(TCP, send_buffer=4096, recv_buffer=4096)
+    outcome = Pair(stages, stages, tcp, seed=2, habits=BACK_N).run(60_000, deadline=600 * SECOND)
+    assert outcome.ok and outcome.ns // MS == 18550
 
 
 def test_a_segment_ends_where_the_ring_does():
