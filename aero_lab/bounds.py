@@ -369,10 +369,6 @@ CALL_PORTS = 60_000
 CALL_SLOTS, CALL_ARENA = 128, 512 << 10
 """Messages and bytes that wait at one end of a call, each way."""
 
-# The simulated hop ----------------------------------------------------------------------------------------------------
-SIMULATED_QUEUE = 256 << 10
-"""Bytes of a channel's connection that are looked at in one go."""
-
 # Links ----------------------------------------------------------------------------------------------------------------
 AQM_QUEUE = 1000 * 1514
 """Bytes of a managed queue when none are named: Linux' 1000 packets (CoDel, PIE) of Ethernet's largest."""

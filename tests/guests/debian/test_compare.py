@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+import aero_lab as al
 from aero_lab.experiment.compare import compare
 from aero_lab.experiment.plan import EVERY_OPTION, TRANSPORTS, usual_workloads
 from aero_lab.experiment.table import Table
@@ -28,7 +29,18 @@ def check(table: Table, guest: str) -> None:
 def test_in_virtual_time():
     table = compare("AC", guest="linux", virtual=True, parameters=SMALL["download"], link="rtt=10ms", progress=False)
     check(table, "linux")
-    assert len(table.runs) == 2 and all(run.seconds >= 0.02 for run in table.runs)
+    assert len(table.runs) == 2 and all((run.seconds or 0) >= 0.02 for run in table.runs)
+
+
+def test_what_is_sent_twice_without_loss_is_a_tail_loss_probe():
+    with al.Lab(virtual=True, option="C", progress=False) as lab:
+        guest = lab.guest("linux", progress=False)
+        guest.wait_online()
+        assert guest.run("download", size=100_000).digest_ok
+        counted = guest.counters
+    assert counted["stack.timeouts"] == counted["stack.fast-recoveries"] == 0, "nothing is taken for lost"
+    assert counted["stack.retransmissions"] <= counted["stack.tail-loss-probes"]
+    assert counted["stack.segments-out"] > 60
 
 
 @pytest.mark.long
