@@ -197,6 +197,20 @@ def _best() -> Any:
     return al.plot.best(downloads())
 
 
+@picture("reproduction")
+def _reproduction() -> Any:
+    import aero_lab as al
+
+    return al.plot.reproduction(al.reproduce("rfc9438", quick=True))
+
+
+@picture("reproduction-rows")
+def _reproduction_rows() -> Any:
+    import aero_lab as al
+
+    return al.plot.reproduction(al.reproduce("mathis", quick=True))
+
+
 def figures(names: Any = None) -> Iterator[tuple[str, Any]]:
     """The pictures as ``(name, figure)``."""
     for name in names or RECIPES:

@@ -38,6 +38,11 @@ class Row:
     ok: bool | None = None
     """Whether ours holds theirs; None where nothing is judged."""
     note: str = ""
+    tolerance: float | None = None
+    """How far off theirs ours may be, as a share of it, where that is what is judged."""
+    line: str = ""
+    x: float | None = None
+    """Of which curve it is a point, and where along it, where the rows are curves (:attr:`Report.along`)."""
 
     @property
     def ratio(self) -> float | None:
@@ -58,6 +63,8 @@ class Report:
     """What explains the rows, one sentence or two each."""
     quick: bool = False
     seeds: int = 1
+    along: str = ""
+    """What the curves go along, with its unit."""
 
     @property
     def verdict(self) -> bool:
@@ -71,10 +78,12 @@ class Report:
         return f"verdict: {'yes' if self.verdict else 'no'}"
 
     def frame(self) -> pandas.DataFrame:
-        """One row a figure."""
+        """One row a figure; its title and what its curves go along are in ``attrs``."""
         import pandas
 
-        return pandas.DataFrame([{**asdict(row), "ratio": row.ratio} for row in self.rows])
+        out = pandas.DataFrame([{**asdict(row), "ratio": row.ratio} for row in self.rows])
+        out.attrs.update(title=self.title, along=self.along)
+        return out
 
     def document(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -139,7 +148,8 @@ def spread(case: str, theirs: float, values: Sequence[float], unit: str, note: s
 
 def within(case: str, theirs: float, ours: float, tolerance: float, unit: str, note: str = "") -> Row:
     """A row that holds when ours is as theirs, give or take ``tolerance`` of it."""
-    return Row(case, theirs, ours, unit, ok=abs(ours - theirs) <= tolerance * abs(theirs), note=note)
+    ok = abs(ours - theirs) <= tolerance * abs(theirs)
+    return Row(case, theirs, ours, unit, ok=ok, note=note, tolerance=tolerance)
 
 
 def each(run: Callable[[Item], Result], items: Iterable[Item], progress: Progress, what: str) -> list[Result]:

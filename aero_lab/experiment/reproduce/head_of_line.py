@@ -46,8 +46,13 @@ def delays(
     return result.details["delay_ms"]
 
 
+def _allowed(theirs: float) -> float:
+    """How far off ours may be, as a share of theirs."""
+    return max(CLOSE_SHARE, CLOSE_MS / theirs)
+
+
 def _close(ours: float, theirs: float) -> bool:
-    return abs(ours - theirs) <= max(CLOSE_SHARE * theirs, CLOSE_MS)
+    return abs(ours - theirs) <= _allowed(theirs) * theirs
 
 
 def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
@@ -70,8 +75,8 @@ def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
         for i, (name, published, ours) in enumerate(zip(("p50", "p90", "p99"), theirs, quantiles(pooled), strict=True)):
             low, high = min(q[i] for q in each), max(q[i] for q in each)
             # The tail is the luck of a dozen losses in theirs: p50 is judged, beyond it only what comes of blocking.
-            ok = _close(ours, published) if name == "p50" else None
-            rows.append(Row(f"{transport} {name}", published, ours, "ms", low, high, ok))
+            ok, allowed = (_close(ours, published), _allowed(published)) if name == "p50" else (None, None)
+            rows.append(Row(f"{transport} {name}", published, ours, "ms", low, high, ok, tolerance=allowed))
     rows += _blocking(blocked)
     for transport in crowd:
         with_control, without = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...limits import MS, SECOND
 from ...link.stages import Delay
 from ...stack import TcpConfig
@@ -55,10 +57,11 @@ def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
             congestion, rtt, 10**exponent, theirs[exponent], *((40, 80) if exponent < 4 else (SETTLE, EPOCHS))
         )
         window = outcome.settled_rate * rtt * MS / SECOND / MSS
-        return within(f"{name}, loss 1e-{exponent}", theirs[exponent], window, TOLERANCE, "segments")
+        row = within(f"{name}, loss 1e-{exponent}", theirs[exponent], window, TOLERANCE, "segments")
+        return replace(row, line=name, x=10.0**-exponent)
 
     rows = each(one, cases, progress, "cases")
     notes = [
         "Ours is goodput times RTT over the segment size; exactly every n-th segment is lost, as the model has it.",
     ]
-    return Report("rfc9438", TITLE, SOURCE, rows, notes, quick)
+    return Report("rfc9438", TITLE, SOURCE, rows, notes, quick, along="loss (share of the segments)")

@@ -163,7 +163,7 @@ def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
     buffers = (2048, 4096, 16384) if quick else tuple(SINGLE_FLOW)
     losses = (0.0, 0.001, 0.01) if quick else LOSS
     cells = [(buffer, loss, many) for buffer in buffers for loss in losses]
-    rows = each(lambda c: cell(*c), cells, progress, "cells")
+    rows = each(lambda c: replace(cell(*c), line=f"loss {c[1]:.1%}", x=c[0]), cells, progress, "cells")
     rows += each(together, (1, 4) if quick else tuple(MULTI_FLOW), progress, "flows on one line")
     notes = [
         "Without loss a flow is stopped by its buffer and by Nagle's rule: a buffer that is no whole number of "
@@ -177,4 +177,4 @@ def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
         "acknowledgement (RFC 6582); theirs sends one segment for three duplicates, and after a timeout everything "
         "again, with a back-off that stays.",
     ]
-    return Report("smoltcp", TITLE, SOURCE, rows, notes, quick, many)
+    return Report("smoltcp", TITLE, SOURCE, rows, notes, quick, many, "buffer (bytes)")

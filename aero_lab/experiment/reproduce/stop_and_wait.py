@@ -46,11 +46,12 @@ def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
         theirs = flight * SECOND / (rtt * MS + line)
         ours = run_flow(segments, rtt, stop, (200 if quick else 1000) * flight).settled_rate
         name = "stop-and-wait" if stop else "windowed"
-        return within(f"{rtt} ms, window {segments} segments, {name}", theirs, ours, TOLERANCE, "B/s")
+        row = within(f"{rtt} ms, window {segments} segments, {name}", theirs, ours, TOLERANCE, "B/s")
+        return replace(row, line=f"{rtt} ms, {name}", x=segments)
 
     rows = each(one, cases, progress, "cases")
     notes = [
         "Stop-and-wait carries one segment a round trip whatever the window: at 100 ms 14.6 kB/s. A window that fits "
         f"without scaling is {WINDOWS[-1]} times that."
     ]
-    return Report("stop-and-wait", TITLE, SOURCE, rows, notes, quick)
+    return Report("stop-and-wait", TITLE, SOURCE, rows, notes, quick, along="window (segments)")
