@@ -6,9 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 import pytest
 
-from aero_lab import cli
+from aero_lab import cli, viz
 from aero_lab.errors import UsageError
 from aero_lab.experiment.reproduce import names, reproduce, rules
 from aero_lab.experiment.reproduce.base import Report, Row
@@ -34,6 +38,7 @@ from aero_lab.experiment.reproduce.smoltcp import (
 from aero_lab.limits import MS, NEVER, SECOND
 from aero_lab.link.stages import Delay, Loss, Rate
 from aero_lab.stack import TcpConfig
+from tests.viz.looking import looked_at
 
 VECTORS = Path(__file__).parents[2] / "../shared/vectors/smoltcp-netsim.json"
 SOME = {(16384, 0.1), (8192, 0.001), (8192, 0.3), (4096, 0.2)}
@@ -218,10 +223,16 @@ def test_each_so_many_th_segment_is_lost():
     ["stop-and-wait", "rfc9438", "mathis", "rfc3449", "nagle", "tcp-over-tcp"]
     + [pytest.param("head-of-line", marks=pytest.mark.long)],
 )
-def test_quick_forms_hold(name):
+def test_quick_forms_hold_and_can_be_drawn(name, tmp_path):
     report = reproduce(name, quick=True)
     assert report.verdict, report.text()
     assert report.text().splitlines()[-1] == "verdict: yes"
+    axes = viz.reproduction(report)
+    looked_at(axes[0].figure, tmp_path / "figure.png")
+    plt.close("all")
+    assert axes[0].get_title("left") == report.title
+    assert report.frame().attrs == {"title": report.title, "along": report.along}
+    assert all((row.x is not None) == bool(row.line) for row in report.rows)
 
 
 def test_a_verdict_needs_rows_that_hold():
