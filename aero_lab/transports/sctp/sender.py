@@ -14,6 +14,8 @@ from .streams import Outgoing, fragments
 
 STRIKES = 3
 """Reports after which a chunk counts as lost (section 7.2.4)."""
+NAMES = 1024
+"""Names kept at most of messages that were given up and may arrive all the same."""
 
 
 class Part:
@@ -70,6 +72,9 @@ class Sender:
         self.named: dict[int, int] = {}
         """Identities of messages, where the owner gave them any, by the TSN of their first part. The receiving end
         takes them out."""
+        self._given_up: list[tuple[int, int]] = []
+        """Last and first TSN of messages given up that may arrive all the same, a heap: their names are kept until the
+        peer's cumulative TSN is beyond them."""
         self.counts = dict.fromkeys(("retransmissions", "timeouts", "recoveries", "abandoned"), 0)
         self._unsent: deque[Part] = deque()
         self._sent: dict[int, Part] = {}
@@ -137,6 +142,8 @@ class Sender:
                 self._measure(now - part.sent_at)
             first = False
         self.cumulative = cumulative
+        while self._given_up and self._given_up[0][0] <= cumulative:
+            self.named.pop(heappop(self._given_up)[1], None)
         return size
 
     def _take_gaps(self, gaps: tuple[tuple[int, int], ...], now: int, moved: bool) -> tuple[int, bool]:
@@ -225,11 +232,18 @@ class Sender:
         while (each := self._sent.get(tsn)) is not None and each.message is message:
             self._abandon(each)
             tsn -= 1
+        whole = True
         for each in self._unsent:
             if each.message is not message:
                 break
             self._abandon(each)
-        self.named.pop(message.first, None)
+            whole = False
+        if not whole:  # the rest never goes: it cannot arrive
+            self.named.pop(message.first, None)
+        elif message.first in self.named:
+            heappush(self._given_up, (after - 1, message.first))
+            if len(self._given_up) > NAMES:
+                self.named.pop(heappop(self._given_up)[1], None)
         return True
 
     def _abandon(self, part: Part) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from aero_lab.limits import MS, SECOND
 from aero_lab.transports.sctp import AIORTC, CONSTANTS, RFC
 from aero_lab.transports.sctp.receiver import unwrapped
+from aero_lab.transports.sctp.sender import NAMES
 from aero_lab.transports.sctp.streams import fragments
 
 from .network import Net, Weather
@@ -95,6 +96,50 @@ def test_never_sent_again_means_that():
     counts = net.ends[0].sender.counts
     assert counts["retransmissions"] == 0 and counts["abandoned"] == 500 - len(net.got[1])
     assert 420 < len(net.got[1]) < 480
+
+
+def test_what_was_given_up_and_comes_late_still_has_its_name():
+    net = Net(Weather(), RFC)
+    net.ends[0].connect(0)
+    assert net.run(lambda: net.ends[0].state == "ESTABLISHED")
+    net.weather = Weather(late=1.0, by=10 * SECOND)  # longer than the timer waits
+    net.ends[0].send(1, b"slow", identity=7, ordered=False, retransmits=0)
+    net.flush(0)
+    net.weather = Weather(loss=1.0)  # so that nobody tells the peer
+    sender = net.ends[0].sender
+    assert sender is not None
+    assert net.run(lambda: sender.counts["abandoned"], net.now + 9 * SECOND) and not net.got[1]
+    assert net.run(lambda: net.got[1], net.now + 20 * SECOND)
+    assert (net.got[1][0].payload, net.names[1]) == (b"slow", [7])
+
+
+def test_the_name_of_what_was_given_up_is_forgotten_when_it_cannot_come_any_more():
+    net = Net(Weather(), RFC)
+    net.ends[0].connect(0)
+    assert net.run(lambda: net.ends[0].state == "ESTABLISHED")
+    net.weather = Weather(loss=1.0)
+    net.ends[0].send(1, b"lost", identity=7, retransmits=0)
+    net.ends[0].send(1, bytes(5000), identity=8, retransmits=0)
+    sender = net.ends[0].sender
+    assert sender is not None
+    assert net.run(lambda: sender.counts["abandoned"] == 2, net.now + 9 * SECOND)
+    assert set(sender.named.values()) <= {7, 8} and 7 in sender.named.values()
+    net.weather = Weather()
+    assert net.run(lambda: not sender.named, net.now + 60 * SECOND), "the peer's cumulative TSN is beyond it"
+    assert not net.got[1] and not sender._given_up
+
+
+def test_names_of_what_was_given_up_are_bounded():
+    net = Net(Weather(), replace(RFC, initial_cwnd=1 << 20, max_burst=1000))
+    net.ends[0].connect(0)
+    assert net.run(lambda: net.ends[0].state == "ESTABLISHED")
+    net.weather = Weather(loss=1.0)
+    sender = net.ends[0].sender
+    assert sender is not None
+    for number in range(1, NAMES + 101):
+        net.ends[0].send(1, b"lost", identity=number, retransmits=0)
+    assert net.run(lambda: sender.counts["abandoned"] == NAMES + 100, net.now + 600 * SECOND)
+    assert sorted(sender.named.values()) == list(range(101, NAMES + 101)), "the oldest go"
 
 
 def test_a_time_limit_ends_a_message():
