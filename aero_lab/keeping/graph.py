@@ -18,6 +18,7 @@ whatever is defined in this process, such as a task written in a notebook, may t
 from __future__ import annotations
 
 import builtins
+import enum
 import hashlib
 import io
 import os
@@ -97,6 +98,8 @@ class _Packer(pickle.Pickler):
             return self._array(obj)
         if kind is memoryview:
             return self._memoryview(obj)
+        if isinstance(obj, enum.Enum):
+            return kind, (obj.value,)  # some Pythons would look it up by name, with a function that no file may name
         if kind is MethodType:
             return _method, (obj.__self__, obj.__func__.__name__)
         if kind is GeneratorType:

@@ -111,10 +111,10 @@ def test_a_program_whose_handle_is_forgotten_is_killed(inside, tmp_path):
     time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0 and (tmp_path / "t").exists()
-    other = inside.spawn([sys.executable, "-c", "import os, time; os.write(1, b'x'); time.sleep(1000)"])
-    assert other.poll() is None
+    other = inside.spawn(["sleep", "1000.25"])  # no other test sleeps so long, and `ps` sees theirs too
+    assert other.poll() is None and eventually(lambda: "sleep 1000.25" in inside.run(["ps", "axww"]).stdout)
     del other
-    assert eventually(lambda: "time.sleep(1000)" not in inside.run(["ps", "axww"]).stdout)
+    assert eventually(lambda: "sleep 1000.25" not in inside.run(["ps", "axww"]).stdout)
 
 
 def test_closing_ends_all_of_it(inside):

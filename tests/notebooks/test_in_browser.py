@@ -16,11 +16,16 @@ from .browser import CHROMIUM, FLAGS, ROOT, jupyterlab
 NEEDS = {"02_a_real_kernel.ipynb": why_not, "05_boot_a_pc.ipynb": missing, "06_a_real_guest.ipynb": missing}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 """Those with figures; what the others print is nbval's to check."""
+ALWAYS = ("01_first_frames", "05_boot_a_pc", "08_what_the_network_does")
+"""What a browser adds to nbval is in these: a dashboard and tables, a console, sliders. The others are ``long``."""
 PATIENCE = 420
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [pytest.param(path, id=path.stem, marks=() if path.stem in ALWAYS else pytest.mark.long) for path in NOTEBOOKS],
+)
 def test_runs_in_jupyterlab(notebook, tmp_path):
     playwright = pytest.importorskip("playwright.sync_api")
     if notebook.name in NEEDS and (why := NEEDS[notebook.name]()):

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import functools
 import gc
-import resource
 import socket
 import weakref
 
@@ -23,9 +22,11 @@ from .test_session import OPEN, next_of, the_end
 
 
 def resident(pid="self"):
-    """Bytes of memory a process holds."""
-    with open(f"/proc/{pid}/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+    """Bytes of memory a process holds as its own, in RAM and in swap. Pages of files come and go with the system's
+    need of memory, and say nothing."""
+    with open(f"/proc/{pid}/status") as file:
+        status = dict(line.split(":", 1) for line in file)
+    return sum(int(status[name].split()[0]) << 10 for name in ("RssAnon", "RssShmem", "VmSwap"))
 
 
 async def raw_tunnel(r, receive_buffer=None, path="/l2"):

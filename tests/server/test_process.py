@@ -26,6 +26,8 @@ from aero_lab.server.proxy import Proxy
 
 from .test_bounds import open_raw, resident
 
+GIVEN_BACK = 8 << 20
+"""Bytes that a thousand tunnels may leave behind."""
 LISTENING = re.compile(r"aero-l2-proxy listening on (http://([\d.]+):(\d+))")
 LAUNCH = {
     "AERO_L2_OPEN": "1",
@@ -193,12 +195,16 @@ def test_a_thousand_idle_tunnels_cost_little_and_the_memory_comes_back():
                         await asyncio.sleep(0.05)
                     assert await active(client) == "0"
                     await asyncio.sleep(1.5)  # a second after the last one it tidies up
+                    for _ in range(100):
+                        if not held or resident(process.child.pid) - held[0][1] < GIVEN_BACK:
+                            break
+                        await asyncio.sleep(0.1)  # later on a busy machine
                     held.append((most, resident(process.child.pid)))
 
         asyncio.run(asyncio.wait_for(use(), 120))
         (_, first), (again, _), (_, third) = held
         assert again - first < 1000 * (64 << 10), held  # of the second thousand, each
-        assert third - first < 8 << 20, held
+        assert third - first < GIVEN_BACK, held
         assert process.end() == 0
 
 
