@@ -3,18 +3,23 @@
 ``download/C/websocket`` and its like are 10 MiB over 100 ms and 1 % loss, a whole bench each time: guest, NIC, tunnel,
 link, proxy, services, a capture of every frame and the figures drawn from it. The unit is CPU seconds of the measuring
 process. ``single-flow/one-seed`` is smoltcp's table of one flow (``aero-lab reproduce``), all its cells once.
-``sweep/2-workers`` makes runs of a sweep in two processes, beside one process in the same interleaved run, so its ratio
-is what the second one brings; there the unit is runs a second of the clock on the wall, and a machine that is busy with
-something else shows. Where a target was set in advance (``< 1 s``, ``< 180 s``, ``ratio >= 1.8``) it is printed beside.
+``sweep/2-workers`` makes runs of a sweep in two processes, beside one process that makes the same runs in the same
+interleaved rounds, so its ratio is what the second one brings; there the unit is runs a second of the clock on the
+wall, and a machine that is busy with something else shows. ``sweep/2-workers/arithmetic`` is what the second process
+brings to a plain loop in those rounds: no sweep can be expected to bring more. Where a target was set in advance
+(``< 1 s``, ``< 180 s``, ``ratio >= 1.8``) it is printed beside.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import count
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 from ..errors import AeroLabError
@@ -29,6 +34,9 @@ SIZE = 10 << 20
 TABLE_BYTES = 10 << 20
 LINK = "rtt=100ms, loss=1%"
 SAMPLES = 3
+ROUNDS = 12
+"""Of the sweeps: one sample swings by a fifth on a virtual machine, whose processors others use too."""
+LOOP = 300_000
 SWEPT = Run(option="C", transport="websocket", parameters={"size": 200_000}, link=Link.parse("rtt=20ms, loss=1%"))
 """A run of the sweeps, whose seeds differ."""
 
@@ -73,12 +81,12 @@ def measure(
     for done, case in enumerate(todo):
         tell(done, len(todo), case.name)
         make = _table if case.table else _sweep if case.workers else _download
-        results.append(make(case, seconds, peers))
+        results += make(case, seconds, peers)
     tell(len(todo), len(todo), "")
     return results
 
 
-def _download(case: Case, seconds: float, peers: bool) -> Result:
+def _download(case: Case, seconds: float, peers: bool) -> list[Result]:
     result = Result(case.name, "s", more_is_better=False, note=f"10 MiB over {LINK}; CPU of the whole bench")
     result.most = case.target
 
@@ -101,10 +109,10 @@ def _download(case: Case, seconds: float, peers: bool) -> Result:
         spent += result.samples[-1]
         if seed >= SAMPLES and spent >= seconds:
             break
-    return result
+    return [result]
 
 
-def _table(case: Case, seconds: float, peers: bool) -> Result:
+def _table(case: Case, seconds: float, peers: bool) -> list[Result]:
     """The whole table of ``aero-lab reproduce``, one seed, in this process alone."""
     from ..compiled.registry import load_all
     from ..experiment.reproduce.smoltcp import LOSS, SINGLE_FLOW, run_flow
@@ -118,34 +126,54 @@ def _table(case: Case, seconds: float, peers: bool) -> Result:
             for loss in LOSS:
                 run_flow(buffer, loss, seed, size=TABLE_BYTES)
         result.samples.append(time.process_time() - start)
-    return result
+    return [result]
 
 
-def _sweep(case: Case, seconds: float, peers: bool) -> Result:
+def _sweep(case: Case, seconds: float, peers: bool) -> list[Result]:
+    """Rounds of the same runs with all workers and with one, first this one, then that: a sample of all workers takes
+    ``seconds``. The same rounds hold plain arithmetic, which says what the machine has to give."""
     result = Result(case.name, "runs/s", peer="1 worker" if peers else None, least_ratio=case.target)
-    seeds = count(1)
+    machine = Result(f"{case.name}/arithmetic", "loops/s", peer="1 process", note="what the machine has to give")
     with ExitStack() as stack:
-        ours = stack.enter_context(Pool(case.workers))
-        one = stack.enter_context(Pool(1)) if peers else None
-        size = max(_runs_of(pool, 2 * case.workers, seeds, seconds) for pool in (ours, one) if pool is not None)
-        for _ in range(SAMPLES):
-            result.samples.append(_rate(ours, size, seeds))
-            if one is not None:
-                result.peer_samples.append(_rate(one, max(1, size // case.workers), seeds))
-    return result
+        ours, one = (stack.enter_context(Pool(n)) for n in (case.workers, 1))
+        all_, single = (stack.enter_context(_processes(n)) for n in (case.workers, 1))
+        for pool in (ours, one):
+            _runs(pool, 2 * case.workers, 0)
+        for processes in (all_, single):
+            _loops(processes, 2 * case.workers)
+        size = max(2 * case.workers, round(_runs(ours, 2 * case.workers, 0) * seconds))
+        for turn in range(ROUNDS if peers else SAMPLES):
+            todo = [
+                (result.samples, partial(_runs, ours, size, turn * size)),
+                (result.peer_samples, partial(_runs, one, size, turn * size)),
+                (machine.samples, partial(_loops, all_, size // case.workers)),
+                (machine.peer_samples, partial(_loops, single, size // case.workers)),
+            ]
+            for samples, rate in (todo if turn % 2 else reversed(todo)) if peers else todo[:1]:
+                samples.append(rate())
+    return [result, machine] if peers else [result]
 
 
-def _runs_of(pool: Pool, number: int, seeds: Iterator[int], seconds: float) -> int:
-    """Get a pool's workers going; gives how many runs fit a sample."""
-    _rate(pool, number, seeds)
-    return max(number, round(_rate(pool, number, seeds) * seconds / SAMPLES))
-
-
-def _rate(pool: Pool, number: int, seeds: Iterator[int]) -> float:
-    """Runs a second of so many runs."""
-    configs: list[dict[str, Any]] = [config_of(replace(SWEPT, seed=next(seeds))) for _ in range(number)]
+def _runs(pool: Pool, number: int, first: int) -> float:
+    """Runs a second of so many runs, whose seeds follow ``first``."""
+    configs: list[dict[str, Any]] = [config_of(replace(SWEPT, seed=first + n)) for n in range(1, number + 1)]
     start = time.perf_counter()
     for row in pool.rows(configs):
         if not row["ok"]:
             raise AeroLabError(f"a run of the sweep failed: {row['error']}")
     return number / (time.perf_counter() - start)
+
+
+def _processes(number: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(number, mp_context=get_context("spawn"))
+
+
+def _loops(processes: ProcessPoolExecutor, number: int) -> float:
+    """Loops of plain arithmetic a second."""
+    start = time.perf_counter()
+    deque(processes.map(_loop, [LOOP] * number), maxlen=0)
+    return number / (time.perf_counter() - start)
+
+
+def _loop(number: int) -> int:
+    return sum(n * n for n in range(number))

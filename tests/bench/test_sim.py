@@ -27,10 +27,36 @@ def test_a_seed_of_the_whole_table(monkeypatch):
 
 def test_two_workers_stand_beside_one(monkeypatch):
     monkeypatch.setattr(sim, "SWEPT", replace(sim.SWEPT, parameters={"size": 1000}))
-    (result,) = run("sim", 0.01, ["sweep/"])["results"]
+    monkeypatch.setattr(sim, "ROUNDS", 2)
+    result, machine = run("sim", 0.01, ["sweep/"])["results"]
     assert (result["case"], result["unit"], result["peer"]) == ("sweep/2-workers", "runs/s", "1 worker")
-    assert len(result["samples"]) == len(result["peer_samples"]) == sim.SAMPLES
-    assert result["ratio"] == pytest.approx(result["value"] / result["peer_value"], rel=1e-3)
+    assert result["target"] == "ratio >= 1.8"
+    assert (machine["case"], machine["peer"]) == ("sweep/2-workers/arithmetic", "1 process") and "target" not in machine
+    for row in (result, machine):
+        assert len(row["samples"]) == len(row["peer_samples"]) == 2
+        assert row["ratio"] == pytest.approx(row["value"] / row["peer_value"], rel=1e-3)
+
+
+def test_workers_alone_have_no_peer(monkeypatch):
+    monkeypatch.setattr(sim, "SWEPT", replace(sim.SWEPT, parameters={"size": 1000}))
+    (result,) = run("sim", 0.01, ["sweep/"], peers=False)["results"]
+    assert len(result["samples"]) == sim.SAMPLES and result["peer_value"] is None and result["met"] is None
+
+
+def test_both_sides_of_a_round_make_the_same_runs(monkeypatch):
+    """And neither is always the first: a machine that slows down slows both."""
+    made: list[tuple[int, int, int]] = []
+
+    def runs(pool: sim.Pool, number: int, first: int) -> float:
+        made.append((len(pool.workers), number, first))
+        return 50.0
+
+    monkeypatch.setattr(sim, "_runs", runs)
+    monkeypatch.setattr(sim, "_loops", lambda processes, number: 1.0)
+    sim.measure(1.0, ["sweep/"])
+    rounds = [made[n : n + 2] for n in range(3, len(made), 2)]
+    assert len(rounds) == sim.ROUNDS and all(a[1:] == b[1:] and {a[0], b[0]} == {1, 2} for a, b in rounds)
+    assert [a[2] for a, _ in rounds] == [50 * n for n in range(sim.ROUNDS)] and len({a[0] for a, _ in rounds}) == 2
 
 
 @pytest.mark.parametrize(("value", "met"), [(0.99, True), (1.0, False), (1.01, False)])
