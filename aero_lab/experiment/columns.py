@@ -188,6 +188,14 @@ def _spent(*causes: str) -> Callable[[Run], float | None]:
     return of
 
 
+def _left(run: Run) -> str | None:
+    """What the client part leaves an emulated PC of its core, and where that lies nearly for sure."""
+    told = run.extra.get("mips", {})
+    if "left" not in told:
+        return None
+    return f"{told['left']:.0%} ({told['left_low'] * 100:.0f}–{told['left_high'] * 100:.0f})"
+
+
 Entry = tuple[Any, str, str]
 BLOCKS: dict[str, tuple[Entry, ...]] = {
     "how fast": (
@@ -204,6 +212,7 @@ BLOCKS: dict[str, tuple[Entry, ...]] = {
         ("proxy_cpu_us_per_mb", "proxy CPU\nµs/MB", "{:,.0f}"),
         ("guest_mips_idle", "MIPS\nidle", "{:.0f}"),
         ("guest_mips_loaded", "MIPS\nloaded", "{:.0f}"),
+        (_left, "left to\nthe PC", "{}"),
         ("client_lines", "client\nlines", "{:,}"),
         ("privileges", "privileges", "{}"),
     ),

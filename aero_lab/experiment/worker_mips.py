@@ -2,12 +2,16 @@
 
 The client process is bound to one core. On it run a bare PC, whose program never waits, and the client part of the
 option; the guest whose frames go through that is in a process of its own on another core, because it stands for the
-PC's own network stack, which every option has. First the PC runs with the client part idle, then while the guest
-downloads at a fixed rate; slices of the two alternate.
+PC's own network stack, which every option has. The PC runs with the client part idle, then while the guest downloads
+at a fixed rate, then idle again, and so on in short slices.
 
 From each slice: instructions over the *processor* time of the PC's thread, times the share of the slice that the rest
 of the process left it. On a core that the two have to themselves that is instructions over time; what other programs
 of the machine take from both does not count.
+
+How fast the core is drifts by more than most options cost, so a loaded slice is held against the idle ones right before
+and after it: what it has of their mean is what the client part leaves the PC. The figure is the median of those shares,
+with an interval for it that supposes nothing about how they scatter; ``loaded`` is that share of the idle median.
 """
 
 from __future__ import annotations
@@ -20,7 +24,9 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import comb
 from statistics import median
 from typing import Any
 
@@ -34,14 +40,21 @@ from .worker_guests import HostedGuest
 PROGRAM = bytes.fromhex("31ff 8b850010 05379e d1c0 31d8 89c3 89850010 83c702 81e7ff0f ebe6")
 """A boot sector's work: 4 KiB of memory, a word at a time, each made of itself and the one before; for ever."""
 ORIGIN, RAM_MB = 0x7C00, 2
-SLICES, SLICE = 3, 0.25
-"""Slices of each kind, and how many seconds each takes."""
-SETTLE = 0.1
-"""Seconds after load began or ended before anything is measured: buffers drain and fill again."""
+ROUNDS, SLICE = 12, 0.1
+"""Loaded slices, each between two idle ones, and how many seconds a slice takes."""
+SETTLE = 0.05
+"""Seconds after load began before anything is measured."""
+QUIET, QUIET_LOOK, QUIET_AT_MOST = 0.05, 0.02, 1.0
+"""Load has ended when the rest of the process takes less than this share of two looks, so many seconds each, in a row:
+a slow option still fills the guest's window then. And seconds after which it is taken for ended."""
+SURE = 0.95
+"""Chance at least that the median lies in its interval."""
 RATE = 5_000_000
 """Bytes a second that the guest downloads meanwhile: 40 Mbit/s."""
 TICK = 10 * MS
 """The download is read so often, as much as is due: TCP's window then holds back the sender."""
+BEHIND = 200 * MS
+"""What a reader that came late still catches up with; what is older was more than the option carries here."""
 PATIENCE = 30.0
 """Seconds for the other process to start, or to answer."""
 
@@ -132,21 +145,50 @@ class CableEnd:
 
 @dataclass
 class Mips:
-    """What came of a measurement."""
+    """What came of a measurement: a slice alone more than beside load, in turn."""
 
-    idle: float = 0.0
-    """Million instructions a second of the PC alone."""
-    loaded: float = 0.0
-    """The same beside the client part."""
-    mbps: float = 0.0
+    alone: list[float]
+    """Million instructions a second of the PC alone, a slice each."""
+    beside: list[float]
+    """The same beside the client part; each between two of :attr:`alone`."""
+    rates: list[float]
     """What the guest downloaded meanwhile, Mbit/s: less than :data:`RATE` where the option cannot carry it here."""
-    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shares(self) -> list[float]:
+        """Of each slice beside load: what it has of the two around it."""
+        around = zip(self.alone, self.alone[1:])
+        return [2 * here / (before + after) for here, (before, after) in zip(self.beside, around)]
 
     def to_dict(self) -> dict[str, Any]:
-        return {"idle": self.idle, "loaded": self.loaded, "mbps": self.mbps, **self.details}
+        shares, idle = self.shares, median(self.alone)
+        left, low, high = median(shares), *interval(shares)
+        return {
+            "idle": idle,
+            "loaded": idle * left,
+            "left": left,
+            "left_low": low,
+            "left_high": high,
+            "mbps": median(self.rates),
+            "idle_mips": self.alone,
+            "loaded_mips": self.beside,
+        }
 
 
-def measure(begin: Any, end: Any) -> Mips:
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """Where the median is that these are a sample of, with a chance of :data:`SURE` or more: between two of them, as
+    each of a sample is above the median as often as below. Of fewer than six: from the least to the greatest."""
+    ordered, cut, outside = sorted(values), 0, 0.0
+    while cut < len(ordered) // 2:
+        outside += 2 * comb(len(ordered), cut) / 2 ** len(ordered)
+        if outside > 1 - SURE:
+            break
+        cut += 1
+    place = max(cut - 1, 0)
+    return ordered[place], ordered[-1 - place]
+
+
+def measure(begin: Callable[[], int], end: Callable[[], int]) -> Mips:
     """Alternate slices; ``begin`` and ``end`` start and stop the load and return the bytes it has carried so far."""
     from ..cpu.state import CS, row
     from ..machine.machine import Machine
@@ -157,17 +199,25 @@ def measure(begin: Any, end: Any) -> Mips:
     c.eip, c.seg_sel[CS], c.seg_base[CS] = ORIGIN, 0, 0
     machine.core.refresh()
     _slice(machine)  # what is compiled and cached on the way is not the option's doing
-    idle, loaded, rates = [], [], []
-    for _ in range(SLICES):
-        idle.append(_slice(machine))
+    found = Mips([_slice(machine)], [], [])
+    for _ in range(ROUNDS):
         begin()
         time.sleep(SETTLE)
         before, since = begin(), time.monotonic()
-        loaded.append(_slice(machine))
-        rates.append((end() - before) * 8e-6 / (time.monotonic() - since))
-        time.sleep(SETTLE)
-    details = {"idle_mips": idle, "loaded_mips": loaded}
-    return Mips(median(idle), median(loaded), median(rates), details)
+        found.beside.append(_slice(machine))
+        found.rates.append((end() - before) * 8e-6 / (time.monotonic() - since))
+        _quiet()
+        found.alone.append(_slice(machine))
+    return found
+
+
+def _quiet() -> None:
+    """Wait until the rest of this process has nothing to do any more."""
+    until, calm = time.monotonic() + QUIET_AT_MOST, 0
+    while calm < 2 and time.monotonic() < until:
+        wall, used = time.monotonic(), time.process_time()
+        time.sleep(QUIET_LOOK)
+        calm = calm + 1 if time.process_time() - used < QUIET * (time.monotonic() - wall) else 0
 
 
 def _slice(machine: Any) -> float:
@@ -229,16 +279,36 @@ class Load:
 
         socket = yield from guest.connect("source.lab", 19, guest.now + round(PATIENCE * SECOND))
         connected.set()
+        pace = Pace(guest.now)
         while True:
-            due = guest.now + TICK
-            left = RATE * TICK // SECOND if self.wanted else 0
-            while left > 0:
+            left = pace.due(guest.now, self.wanted)
+            while left > 0 and self.wanted:
                 piece = yield from socket.receive(min(left, 65536))
                 if not piece:
                     return
                 left -= len(piece)
                 self.carried += len(piece)
-            yield from sleep_until(max(due, guest.now))
+            yield from sleep_until(pace.next(guest.now))
+
+
+class Pace:
+    """How many bytes are due: a rate since load began, whenever one comes to ask. Who is late gets what was missed, so
+    that the rate is what it shall be, up to :data:`BEHIND`."""
+
+    def __init__(self, now: int):
+        self._paid = now
+        """Up to when bytes were asked for."""
+
+    def due(self, now: int, wanted: bool) -> int:
+        """Bytes to read now."""
+        since = max(self._paid, now - BEHIND) if wanted else now
+        number = (now - since) * RATE // SECOND
+        self._paid = since + number * SECOND // RATE
+        return number
+
+    def next(self, now: int) -> int:
+        """When to ask again."""
+        return now - now % TICK + TICK
 
 
 def main() -> None:
