@@ -20,7 +20,9 @@ BINARY, BINARY_EMPTY = 53, 57
 SHAKES = 8
 """Times that INIT and COOKIE ECHO are sent again (Max.Init.Retransmits)."""
 PACKETS_AT_ONCE = 4096
-"""Packets of one call: the windows end it long before."""
+"""Packets of one call; what goes beyond them goes in the next, at once."""
+SACK_ALONE = wire.PACKET_HEADER + wire.SACK_HEADER
+"""Bytes of a packet with a SACK that tells of no gaps and no duplicates."""
 
 
 class Association:
@@ -57,6 +59,8 @@ class Association:
         self._shake: Chunk | None = None
         self._shake_at, self._shakes, self._shake_rto = NEVER, 0, constants.rto_initial
         self._closed_window = False
+        self._more = False
+        """The last call of :meth:`packets` ended before it had said everything."""
 
     # Messages ---------------------------------------------------------------------------------------------------------
 
@@ -113,7 +117,8 @@ class Association:
         except Malformed:
             self.counts["malformed"] += 1
             return
-        if tag != self._tag and not (tag == 0 and len(found) == 1 and found[0].kind == wire.INIT):
+        known = tag == self._tag or (tag == 0 and len(found) == 1 and found[0].kind == wire.INIT)
+        if not known or self.state == "LOST":
             self.counts["ignored"] += 1
             return
         data = False
@@ -134,7 +139,7 @@ class Association:
 
     def _take_data(self, chunk: Data) -> bool:
         receiver = self.receiver
-        if receiver is None or self.state == "LOST":
+        if receiver is None:
             self.counts["ignored"] += 1
             return False
         tsn = unwrapped(chunk.tsn, receiver.cumulative)
@@ -168,11 +173,10 @@ class Association:
 
     def _take_init(self, chunk: Init, now: int) -> None:
         if chunk.kind == wire.INIT:
-            if self.state in ("CLOSED", "COOKIE-WAIT", "COOKIE-ECHOED", "ESTABLISHED"):
-                # What a real one keeps in its cookie is kept here: nobody spoofs addresses in a simulation.
-                cookie = b"".join(value.to_bytes(4, "big") for value in (chunk.tag, chunk.tsn, chunk.a_rwnd))
-                answer = self._init(wire.INIT_ACK, cookie + bytes(COOKIE - len(cookie)))
-                self._answer(answer, chunk.tag)
+            # What a real one keeps in its cookie is kept here: nobody spoofs addresses in a simulation.
+            cookie = b"".join(value.to_bytes(4, "big") for value in (chunk.tag, chunk.tsn, chunk.a_rwnd))
+            answer = self._init(wire.INIT_ACK, cookie + bytes(COOKIE - len(cookie)))
+            self._answer(answer, chunk.tag)
             return
         cookie = next((value for kind, value in chunk.parameters if kind == wire.STATE_COOKIE), None)
         if self.state != "COOKIE-WAIT" or cookie is None:
@@ -189,7 +193,9 @@ class Association:
                 return
             if self.state != "ESTABLISHED":
                 tag, tsn, window = (int.from_bytes(chunk.body[at : at + 4], "big") for at in (0, 4, 8))
-                self._meet(tag, tsn, window)
+                # Both ends may begin: who met the peer by its INIT ACK may have its data already (section 5.2.4 D).
+                if self.receiver is None or tag != self._peer_tag:
+                    self._meet(tag, tsn, window)
                 self._open()
             self._control.append(Plain(wire.COOKIE_ACK))
         elif kind == wire.COOKIE_ACK:
@@ -243,6 +249,7 @@ class Association:
     def packets(self, now: int) -> list[bytes]:
         """All that has to go now."""
         out: list[bytes] = []
+        self._more = False
         if self._shake is not None and self._shake_at <= now:
             self._say_shake(now, out)
         for chunk in self._control:
@@ -273,7 +280,8 @@ class Association:
         out.append(self._packet(self._shake.emit(), self._peer_tag if self.state == "COOKIE-ECHOED" else 0))
         self._shakes += 1
         self._shake_at = now + self._shake_rto
-        self._shake_rto = min(2 * self._shake_rto, self.constants.rto_max)
+        if self.constants.rto_backoff:
+            self._shake_rto = min(2 * self._shake_rto, self.constants.rto_max)
 
     def _say_data(self, sender: Sender, receiver: Receiver, now: int, out: list[bytes]) -> None:
         sender.begin(now)
@@ -294,13 +302,15 @@ class Association:
             if parts:
                 out.append(self._packet(b"".join(parts), self._peer_tag))
             if len(parts) == before:
-                break
+                return
+            sender.end_packet()
+        self._more = True
 
     def _sack(self, receiver: Receiver) -> bytes:
         window = self._room
         if window <= 0:
             self._closed_window = True
-        return receiver.sack(max(0, window)).emit()
+        return receiver.sack(max(0, window), (self.constants.packet - SACK_ALONE) >> 2).emit()
 
     def _packet(self, body: bytes, tag: int) -> bytes:
         self.counts["packets_sent"] += 1
@@ -308,7 +318,7 @@ class Association:
 
     def poll_at(self, now: int) -> int:
         """When :meth:`packets` is to be called: ``now`` when it has something already."""
-        if self._control:
+        if self._control or self._more:
             return now
         at = self._shake_at
         sender, receiver = self.sender, self.receiver

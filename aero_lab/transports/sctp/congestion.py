@@ -77,11 +77,16 @@ class Congestion:
             self.cwnd = self._chunk
             self.partial = 0
 
+    def settled(self) -> None:
+        """Nothing is outstanding any more (section 7.2.2)."""
+        if self._constants.bundle:
+            self.partial = 0
+
     def idle(self, times: int) -> None:
-        """Nothing was sent for so many RTOs."""
+        """Nothing was sent for so many RTOs (section 7.2.1)."""
         if self._constants.congestion:
-            least = min(4 * self._chunk, max(2 * self._chunk, self._constants.initial_cwnd))
-            self.cwnd = max(self.cwnd >> min(times, 62), least)
+            self.ssthresh = self.cwnd
+            self.cwnd = max(self.cwnd >> min(times, 62), 4 * self._chunk)
 
     def limit(self, flight: int) -> int:
         """Bytes that may be outstanding now, the burst limit included."""

@@ -89,11 +89,11 @@ class Receiver:
         elif self.due == NEVER:
             self.due = now + self._constants.sack_delay
 
-    def sack(self, a_rwnd: int) -> Sack:
-        """What to tell now."""
+    def sack(self, a_rwnd: int, most: int = MOST_BLOCKS) -> Sack:
+        """What to tell now: of gaps, the lowest first, and duplicates as many as fit a packet (section 6.2)."""
         base = self.cumulative
-        gaps = tuple((first - base, last - base) for first, last in self.blocks)
-        twice = tuple(tsn & MASK for tsn in self.duplicates)
+        gaps = tuple((first - base, last - base) for first, last in self.blocks[:most])
+        twice = tuple(tsn & MASK for tsn in self.duplicates[: most - len(gaps)])
         self.duplicates.clear()
         self.due, self.now_due = NEVER, False
         self._waiting, self._count = 0, self._count + 1

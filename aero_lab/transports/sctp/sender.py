@@ -82,7 +82,7 @@ class Sender:
         self._again: list[int] = []
         """TSNs to be sent again, a heap; some may have been acknowledged since."""
         self._rescue = False
-        """The first retransmission of a fast recovery does not ask the window."""
+        """The first packet of retransmissions of a fast recovery does not ask the window (section 7.2.4, step 3)."""
         self._sequence: dict[int, int] = {}
         self._advanced = first - 1
         """Advanced.Peer.Ack.Point."""
@@ -124,6 +124,7 @@ class Sender:
             self.failures = 0
         if not self._sent:
             self.expires = NEVER
+            congestion.settled()
         elif moved:
             self.expires = now + self.rto
         self._advance()
@@ -301,6 +302,11 @@ class Sender:
             self.congestion.idle((now - self._last_sent) // self.rto)
         self._limit = self.congestion.limit(self.flight)
 
+    def end_packet(self) -> None:
+        """The packet that the chunks of :meth:`next` went into is full."""
+        if self._constants.bundle:
+            self._rescue = False
+
     def next(self, now: int, room: int) -> Data | ForwardTsn | None:
         """The next chunk to be sent, of at most ``room`` bytes; None when there is none, or none may go now."""
         if self._forward:
@@ -336,7 +342,7 @@ class Sender:
         if part is None or part.chunk.size > room:
             return None
         if self._rescue:
-            self._rescue = False
+            self._rescue = self._constants.bundle
         elif self.flight >= self._limit:
             return None
         heappop(self._again)

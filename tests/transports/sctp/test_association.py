@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aero_lab.limits import MS, SECOND
-from aero_lab.transports.sctp import AIORTC, CONSTANTS, RFC
+from aero_lab.transports.sctp import AIORTC, CONSTANTS, RFC, association
+from aero_lab.transports.sctp.association import COOKIE
+from aero_lab.transports.sctp.chunks import ABORT, COOKIE_ECHO, Plain
+from aero_lab.transports.sctp.congestion import Congestion
 from aero_lab.transports.sctp.receiver import unwrapped
 from aero_lab.transports.sctp.sender import NAMES
 from aero_lab.transports.sctp.streams import fragments
@@ -41,11 +44,13 @@ def send(net, side, plan, tag=0, **promise):
     return out
 
 
-@given(plans, plans, weathers, constants, st.integers(0, 99))
+@given(plans, plans, weathers, constants, st.integers(0, 99), st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_everything_arrives_once_and_in_order_where_promised(up, down, weather, habits, seed):
+def test_everything_arrives_once_and_in_order_where_promised(up, down, weather, habits, seed, both):
     net = Net(weather, habits, seed)
     net.ends[0].connect(0)
+    if both:  # as data channels do
+        net.ends[1].connect(0)
     sent = send(net, 0, up), send(net, 1, down, tag=9)
     arrived = lambda: len(net.got[1]) >= len(up) and len(net.got[0]) >= len(down)  # noqa: E731
     assert net.run(lambda: arrived() and all(end.state == "ESTABLISHED" for end in net.ends)), "it never ends"
@@ -269,3 +274,107 @@ def test_parts_make_the_whole(size, most):
     assert [begin for begin, _, _ in parts] == [0, *(end for _, end, _ in parts[:-1])] and parts[-1][1] == size
     assert all(0 < end - begin <= most for begin, end, _ in parts)
     assert [bits for *_, bits in parts] == [(2 if n == 0 else 0) | (n == len(parts) - 1) for n in range(len(parts))]
+
+
+def test_data_that_overtakes_the_handshake_is_not_forgotten():
+    """Both begin. The data of the one that is ready first comes before its COOKIE ECHO, its COOKIE ACK is lost."""
+    net = Net()
+    near, far = net.ends
+    near.connect(0)
+    far.connect(0)
+    hello, (their_hello,) = near.packets(0), far.packets(0)
+    far.take(hello[0], 0)
+    near.take(their_hello, 0)
+    answer, (their_answer,) = near.packets(0), far.packets(0)
+    near.take(their_answer, 0)
+    far.take(answer[0], 0)
+    (echo,), (late_echo,) = near.packets(0), far.packets(0)
+    far.send(1, b"first")
+    far.take(echo, 0)
+    _, data = far.packets(0)
+    near.take(data, 0)
+    (sack,) = near.packets(0)
+    near.take(late_echo, 0)
+    far.take(sack, 0)
+    assert near.state == far.state == "ESTABLISHED" and far.sender.flight == 0
+    far.send(1, b"second")
+    assert net.run(lambda: len(net.got[0]) == 2 and far.sender.flight == 0, 20 * SECOND), "and is acknowledged"
+    assert [message.payload for message in net.got[0]] == [b"first", b"second"]
+
+
+def test_one_that_is_lost_stays_lost():
+    net = Net()
+    net.ends[0].connect(0)
+    assert net.run(lambda: net.ends[1].state == "ESTABLISHED")
+    echo = Plain(COOKIE_ECHO, bytes(COOKIE))
+    far = net.ends[1]
+    far.take(far._packet(Plain(ABORT).emit(), far._tag), net.now)
+    assert far.state == "LOST"
+    far.take(far._packet(echo.emit(), far._tag), net.now)
+    assert far.state == "LOST" and far.counts["ignored"] == 1 and far.packets(net.now) == []
+
+
+@pytest.mark.parametrize("habits, times", [(RFC, [0, 1, 3, 7]), (AIORTC, [0, 3, 6, 9])], ids=["rfc", "aiortc"])
+def test_the_timer_of_the_handshake_backs_off_where_the_other_does(habits, times):
+    net = Net(Weather(loss=1.0), habits)
+    net.ends[0].connect(0)
+    seen = []
+    for number in range(1, 5):
+        assert net.run(lambda: net.sent[0] == number)  # noqa: B023
+        seen.append(net.now // SECOND)
+    assert seen == times
+
+
+def test_no_packet_is_larger_than_the_path_takes_however_many_gaps_there_are():
+    net = Net(constants=replace(RFC, congestion=False, a_rwnd=4 << 20), checksum=False)
+    net.ends[0].connect(0)
+    assert net.run(lambda: net.ends[0].state == "ESTABLISHED")
+    net.weather = Weather(loss=0.5, twice=0.5)
+    sent = send(net, 0, [(0, 1100, False)] * 1500)
+    net.flush(0)
+    assert net.run(lambda: len(net.ends[1].receiver.blocks) > 320, net.now + SECOND), "too many for one packet"
+    net.weather = Weather()
+    assert net.run(lambda: len(net.got[1]) == len(sent)) and net.largest <= RFC.packet
+
+
+def test_what_does_not_go_in_one_call_goes_in_the_next(monkeypatch):
+    monkeypatch.setattr(association, "PACKETS_AT_ONCE", 4)
+    net = Net(constants=replace(RFC, congestion=False))
+    net.ends[0].connect(0)
+    assert net.run(lambda: net.ends[0].state == "ESTABLISHED")
+    send(net, 0, [(0, 1100, True)] * 50)
+    begin = net.now
+    assert net.run(lambda: len(net.got[1]) == 50)
+    assert net.now == begin + 20 * MS, "none waited for an acknowledgement"
+
+
+def test_a_lost_packet_comes_again_whole():
+    """Section 7.2.4, step 3: as many chunks as fit one packet, whatever the window is."""
+    net = Net(constants=RFC)
+    net.ends[0].connect(0)
+    assert net.run(lambda: net.ends[0].state == "ESTABLISHED")
+    sender = net.ends[0].sender
+    sender.congestion.cwnd = 20 * RFC.payload
+    net.weather = Weather(loss=1.0)
+    send(net, 0, [(0, 99, True)] * 9)
+    net.flush(0)
+    net.weather = Weather()
+    for _ in range(17):
+        net.now += MS
+        send(net, 0, [(0, 1160, True)])
+        net.flush(0)
+    assert net.run(lambda: sender.counts["recoveries"])
+    net.flush(0)
+    assert sender.flight > sender.congestion.cwnd and sender.counts["retransmissions"] == 9
+    assert net.run(lambda: len(net.got[1]) == 26) and sender.counts["timeouts"] == 0
+
+
+def test_a_window_that_is_not_used_shrinks_as_the_rfc_says():
+    congestion = Congestion(RFC, 1 << 20)
+    congestion.cwnd, congestion.ssthresh, congestion.partial = 40_000, 10_000, 5000
+    congestion.settled()
+    assert congestion.partial == 0, "section 7.2.2: everything was acknowledged"
+    congestion.idle(2)
+    assert (congestion.cwnd, congestion.ssthresh) == (10_000, 40_000), "section 7.2.1"
+    congestion.idle(5)
+    assert congestion.cwnd == 4 * RFC.payload
