@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -120,7 +121,7 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serve(most: int = 1 << 17, **options: Any) -> AsyncIterator[Server]:
+async def serve(most: int = 1 << 17, tls: ssl.SSLContext | None = None, **options: Any) -> AsyncIterator[Server]:
     """A server on loopback; ``options`` are those of the ends. ``gate`` may be a function that makes one."""
     server = Server()
 
@@ -145,7 +146,7 @@ async def serve(most: int = 1 << 17, **options: Any) -> AsyncIterator[Server]:
     app.router.add_get("/{path:.*}", handler)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     server.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
     try:
