@@ -347,6 +347,10 @@ TIMEOUT_MOST = 1_000_000_000
 """Seconds of a run: thirty years. The clock counts nanoseconds in 63 bits, which is 292."""
 
 # Sweeps ---------------------------------------------------------------------------------------------------------------
+WORKLOAD_COUNT = 1_000_000_000
+"""Most of what a workload counts: its requests, flows, datagrams a second."""
+EXCHANGE_BYTES = 64 << 20
+"""Most bytes of one request of a workload that keeps it in memory."""
 SWEEP_RUNS = 1_000_000
 """Runs of one sweep: their rows are in memory, a kilobyte or two each."""
 SWEEP_FLUSH_ROWS, SWEEP_FLUSH_SECONDS = 500, 2.0

@@ -6,7 +6,9 @@ Sweeps, reproductions and ``compare`` are loops around it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +133,8 @@ class Case:
             raise UsageError(f"a {self.guest} guest {REAL[self.guest]} lives in real time: leave --virtual or it out")
         if self.workload not in (known := workloads(self.guest)):
             raise UsageError(f"workload must be one of {', '.join(known)}, not {self.workload!r}")
+        self._check_parameters()
+        check_seed(self.seed)
         find_profile(self.profile)
         if not isinstance(self.mtu, int) or not MTU_MIN <= self.mtu <= MTU_MAX:
             raise UsageError(f"mtu must be {MTU_MIN} to {MTU_MAX}, not {self.mtu!r}")
@@ -141,6 +145,17 @@ class Case:
             raise UsageError(f"box must be above 0 seconds, not {self.box:g}")
         assert self.path.letter == self.option, "settings of the option are checked by making it"
         check_transport(self.transport, self.transport_settings, self.virtual, self.link)
+
+    def _check_parameters(self) -> None:
+        from ..guests.scripted.workloads import check_parameters
+
+        known = parameters_of(self.guest, self.workload)
+        for name in self.parameters:
+            if name not in known:
+                raise UsageError(f"workload {self.workload} takes {', '.join(known)}, not {name!r}")
+        if "timeout" in self.parameters:
+            raise UsageError("timeout is that of the whole run: give timeout= and leave it out of the parameters")
+        check_parameters(self.workload, self.parameters)
 
     def why_not(self) -> str:
         """Why this option does not run over this transport under these circumstances; empty when it does."""
@@ -228,6 +243,14 @@ class Case:
         )
 
 
+def check_seed(seed: Any) -> None:
+    """Raise :class:`UsageError` for what no generator can be seeded with, or no column of whole numbers holds."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 1 << 63:
+        from ..guests.scripted.workloads.result import told
+
+        raise UsageError(f"a seed is a whole number from 0 to 2^63 - 1, not {told(seed)}")
+
+
 def check_timeout(timeout: Any) -> None:
     """Raise :class:`UsageError` for what is no number of seconds that an end can be put to."""
     if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0:
@@ -245,13 +268,24 @@ def check_transport(transport: str, settings: Mapping[str, Any], virtual: bool, 
     check_settings(transport, {n: v for n, v in settings.items() if n not in of_hop}, virtual=virtual)
 
 
-def workloads(guest: str) -> tuple[str, ...]:
-    """Names of what a guest of this kind can do."""
+def _functions(guest: str) -> Mapping[str, Callable[..., Any]]:
     from ..guests.scripted.workloads import WORKLOADS
     from ..guests.shell.workloads import WORKLOADS as SCRIPTS
     from ..guests.tap.programs import WORKLOADS as PROGRAMS
 
-    return tuple({"scripted": WORKLOADS, "tap": PROGRAMS}.get(guest, SCRIPTS))
+    return {"scripted": WORKLOADS, "tap": PROGRAMS}.get(guest, SCRIPTS)
+
+
+def workloads(guest: str) -> tuple[str, ...]:
+    """Names of what a guest of this kind can do."""
+    return tuple(_functions(guest))
+
+
+@functools.cache
+def parameters_of(guest: str, workload: str) -> tuple[str, ...]:
+    """Names of the parameters that a workload of a guest of this kind takes."""
+    first = 1 if guest == "tap" else 2  # before them stand what runs it and what it fills in
+    return tuple(inspect.signature(_functions(guest)[workload]).parameters)[first:]
 
 
 def run_virtual(case: Case) -> tuple[Run, Capture | None]:

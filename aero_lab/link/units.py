@@ -53,9 +53,9 @@ def probability(value: str | int | float, what: str = "a probability") -> float:
     try:
         text = value.strip() if isinstance(value, str) else value
         number = float(text[:-1]) / 100 if isinstance(text, str) and text.endswith("%") else float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
-    if not 0.0 <= number <= 1.0:
+    if isinstance(value, bool) or not 0.0 <= number <= 1.0:
         raise UsageError(f"{what} must lie between 0 and 1 (or 0% and 100%), not {value!r}")
     return number
 

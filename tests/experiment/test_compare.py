@@ -285,6 +285,9 @@ def test_a_dead_process_is_named(tmp_path):
         ({"out": "/dev/null/x"}, "cannot write to"),
         ({"workloads": ["ping", "dns"], "parameters": {"count": 1}}, "belong to one workload"),
         ({"parameters": {"colour": 1}, "virtual": True}, "takes .*, not 'colour'"),
+        ({"workloads": ["voip"], "parameters": {"duration": -1}}, "duration must be above 0"),
+        ({"parameters": {"timeout": 5}}, "timeout is that of the whole run"),
+        ({"seed": -1}, "a seed is a whole number"),
     ],
 )
 def test_wrong_arguments_name_themselves(arguments, message):

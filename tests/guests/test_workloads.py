@@ -1,5 +1,6 @@
 """Every workload on a whole network in virtual time; what it reports is checked against the link's parameters."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from aero_lab.errors import UsageError
 from aero_lab.guests.scripted import WORKLOADS, WorkloadResult, quiet
 from aero_lab.guests.scripted.awareness import probe
-from aero_lab.guests.scripted.workloads import make, size_of
+from aero_lab.guests.scripted.workloads import check_parameters, make, size_of
 from aero_lab.guests.scripted.workloads.result import interarrival_jitter, median, quantile, spread
 from aero_lab.limits import SECOND
 from aero_lab.link import Link
@@ -186,6 +187,43 @@ def test_names_of_workloads_and_parameters():
         make("downlod", bench.guest)
     with pytest.raises(UsageError, match="size"):
         make("download", bench.guest, sise=3)
+
+
+@pytest.mark.parametrize(
+    ("workload", "parameters", "message"),
+    [
+        ("udp-echo", {"rate": 0}, "rate must be above 0"),
+        ("voip", {"duration": -1}, "duration must be above 0"),
+        ("game", {"duration": float("inf")}, "duration must be above 0"),
+        ("rr", {"size": "1GB"}, "size of a rr must be at most"),
+        ("burst", {"concurrency": 0}, "concurrency must be 1 to"),
+        ("parallel", {"direction": "sideways"}, "direction must be one of"),
+        ("ping", {"size": -1}, "not negative"),
+        ("dns", {"names": "files.lab"}, "names must be a list"),
+        ("ntp", {"family": 5}, "family must be 4 or 6"),
+        ("download", {"port": True}, "port must be 1 to 65535"),
+        ("download", {"size": "x" * 10_000}, "not a size"),
+        ("download", {"host": 10**5000}, "host must be a name"),
+    ],
+)
+def test_a_value_that_cannot_be_is_said_before_the_workload_begins(workload, parameters, message):
+    """None of them is an exception in the middle of a run: a rate of 0 was a division by zero there."""
+    with pytest.raises(UsageError, match=message) as said:
+        make(workload, None, **parameters)
+    assert len(str(said.value)) < 300 and "\n" not in str(said.value)
+
+
+def test_values_that_are_unusual_and_can_be():
+    for workload, parameters in (
+        ("download", {"size": 1e6}),
+        ("download", {"size": np.int64(5)}),
+        ("download", {"family": None, "path": None}),
+        ("ping", {"size": None, "host": None}),
+        ("ping", {"interval": 0, "count": 0}),
+        ("dns", {"names": ["files.lab"]}),
+        ("udp-echo", {"rate": 0.5, "size": 0}),
+    ):
+        check_parameters(workload, parameters)
 
 
 def test_a_cancelled_transfer_resets_its_connection_and_the_guest_goes_on():

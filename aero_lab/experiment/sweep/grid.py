@@ -14,6 +14,7 @@ those, and the others run once.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...bounds import SWEEP_RUNS
 from ...errors import UsageError
-from ..cases import Case, check_timeout
+from ..cases import Case, check_seed, check_timeout
 
 if TYPE_CHECKING:
     from ...link import Link
@@ -113,6 +114,8 @@ def seeds_of(seeds: int | Iterable[int]) -> tuple[int, ...]:
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         if seeds < 1:
             raise UsageError(f"seeds must be 1 or more, or a list of seeds, not {seeds}")
+        if seeds > SWEEP_RUNS:
+            raise UsageError(f"seeds: a sweep has at most {SWEEP_RUNS:,} runs, and as many seeds")
         return tuple(range(1, seeds + 1))
     try:
         given: list[Any] = [_plain(each) for each in seeds]  # type: ignore[union-attr]
@@ -122,6 +125,8 @@ def seeds_of(seeds: int | Iterable[int]) -> tuple[int, ...]:
         raise UsageError(f"seeds must be a number, or a list of whole numbers, not {seeds!r}")
     if len(set(given)) < len(given):
         raise UsageError("seeds names one seed twice: the same seed is the same run")
+    for each in given:
+        check_seed(each)
     return tuple(given)
 
 
@@ -247,7 +252,7 @@ def _canonical(room: str, name: str, value: Any) -> str:
     if room == "workload" and name == "size":
         from ...guests.scripted.workloads import size_of
 
-        return repr(size_of(value))
+        return repr(value if value is None else size_of(value))
     return str(value) if isinstance(value, Link) else repr(value)
 
 
@@ -259,6 +264,12 @@ def parameters_of(workload: str) -> tuple[str, ...]:
         return ()
     code = WORKLOADS[workload].__wrapped__.__code__  # type: ignore[attr-defined]
     return code.co_varnames[2 : code.co_argcount]
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """What may have been meant, as the middle of a message; nothing where no name is like it."""
+    found = difflib.get_close_matches(name[:64], list(known), 1, 0.6)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 class _Parameters:
@@ -294,8 +305,10 @@ class _Parameters:
             names = " or ".join(f"{room}__{key}" for room in rooms)
             raise UsageError(f"{key} could be two things here: write {names}")
         if not rooms:
+            every = (*RUN_AXES, *self.links, *self.workloads, *self.options)
             raise UsageError(
-                f"{key!r} is no axis: there is {', '.join(RUN_AXES)}; of the link {', '.join(sorted(self.links))}; "
+                f"{key!r} is no axis{near(key, every)}: there is {', '.join(RUN_AXES)}; "
+                f"of the link {', '.join(sorted(self.links))}; "
                 f"of these workloads {', '.join(sorted(self.workloads)) or 'nothing'}; of these options "
                 f"{', '.join(sorted(self.options)) or 'nothing'}; and transport__SETTING"
             )
@@ -305,7 +318,8 @@ class _Parameters:
         there = {"link": self.links - {"link"}, "workload": self.workloads, "option": self.options}.get(room)
         if there is not None and name not in there:
             what = {"link": "a link has no", "workload": "none of these workloads has", "option": "no option here has"}
-            raise UsageError(f"{key}: {what[room]} {name}; there is {', '.join(sorted(there)) or 'nothing'}")
+            there = sorted(there)
+            raise UsageError(f"{key}: {what[room]} {name}{near(name, there)}; there is {', '.join(there) or 'nothing'}")
 
 
 # Cases ----------------------------------------------------------------------------------------------------------------
@@ -393,9 +407,10 @@ def _case(point: Sequence[tuple[_Axis, Any]], timeout: float) -> Case:
         else:
             parts[axis.room].append((axis.name, value))
     parameters = dict(parts["workload"])
-    if "size" in parameters and parameters["size"] is not None:
-        from ...guests.scripted.workloads import size_of
+    from ...guests.scripted.workloads import check_parameters, size_of
 
+    check_parameters(run["workload"], parameters)
+    if parameters.get("size") is not None:
         parameters["size"] = size_of(parameters["size"])  # written in two ways it is one run
     return Case(
         **run,

@@ -50,7 +50,8 @@ def read(path: str | Path) -> Spec:
         raise UsageError(f"{path} is not TOML: {error}") from None
     unknown = [name for name in document if name not in _TOP]
     if unknown:
-        raise UsageError(f"{path}: {unknown[0]!r} is not of a sweep; there is {', '.join(_TOP)}")
+        meant = grids.near(unknown[0], _TOP)
+        raise UsageError(f"{path}: {unknown[0]!r} is not of a sweep{meant}; there is {', '.join(_TOP)}")
     grid: Any = document.get("grid")
     if not isinstance(grid, dict) or not grid:
         raise UsageError(f"{path} has no [grid]")

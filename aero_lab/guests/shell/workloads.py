@@ -17,6 +17,7 @@ from ...errors import UsageError
 from ...services.content import content, content_md5
 from ...services.http import body_size
 from ..linux.session import Completed
+from ..scripted.workloads.parameters import check_parameters
 from ..scripted.workloads.result import WorkloadResult, median, size_of, spread
 from . import scripts
 
@@ -74,8 +75,9 @@ def run(shell: Run, name: str, parameters: dict[str, Any], timeout: float | None
     for parameter in parameters:
         if parameter not in known:
             raise UsageError(f"workload {name} takes {', '.join(known)}, not {parameter!r}")
-    if parameters.get("family", 4) not in (4, 6):
-        raise UsageError(f"family must be 4 or 6, not {parameters['family']!r}")
+    if parameters.get("family", 4) is None:
+        raise UsageError("family must be 4 or 6, not None")
+    check_parameters(name, parameters)
     limit = PATIENCE if timeout is None else timeout
 
     def ask(script: str) -> Said:

@@ -182,7 +182,7 @@ class TapGuest:
 
     def workload(self, name: str, timeout: float | None, parameters: dict[str, Any]) -> WorkloadResult:
         """Run a workload as a program in the guest. Raises :class:`subprocess.TimeoutExpired`."""
-        from ..scripted.workloads import WorkloadResult, size_of
+        from ..scripted.workloads import WorkloadResult, check_parameters, size_of
 
         function = programs.WORKLOADS.get(name)
         if function is None:
@@ -194,6 +194,7 @@ class TapGuest:
         for parameter in parameters:
             if parameter not in known:
                 raise UsageError(f"workload {name} takes {', '.join(known)}, not {parameter!r}")
+        check_parameters(name, parameters)
         if "size" in parameters and name in programs.SIZED:
             parameters = {**parameters, "size": size_of(parameters["size"])}
         found = self._program(name, parameters, timeout)

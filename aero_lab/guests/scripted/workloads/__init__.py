@@ -14,6 +14,7 @@ from ..tasks import TaskGenerator
 from .bulk import download, parallel, sink, source, upload
 from .datagrams import game, ntp, udp_echo, voip
 from .exchange import burst, dns, ping, request_response
+from .parameters import check_parameters
 from .result import Workload, WorkloadResult, size_of
 
 WORKLOADS: dict[str, Workload] = {
@@ -35,7 +36,8 @@ WORKLOADS: dict[str, Workload] = {
 
 
 def make(name: str, guest: Any, /, **parameters: Any) -> TaskGenerator:
-    """The task generator of a workload. Raises :class:`UsageError` for a name or a parameter that is not there."""
+    """The task generator of a workload. Raises :class:`UsageError` for a name or a parameter that is not there, and
+    for a value that a parameter cannot have."""
     workload = WORKLOADS.get(name)
     if workload is None:
         raise UsageError(f"workload must be one of {', '.join(WORKLOADS)}, not {name!r}")
@@ -44,9 +46,8 @@ def make(name: str, guest: Any, /, **parameters: Any) -> TaskGenerator:
     for parameter in parameters:
         if parameter not in known:
             raise UsageError(f"workload {name} takes {', '.join(known)}, not {parameter!r}")
-    if parameters.get("family") not in (None, 4, 6):
-        raise UsageError(f"family must be 4 or 6, not {parameters['family']!r}")
+    check_parameters(name, parameters)
     return workload(guest, **parameters)
 
 
-__all__ = ["WORKLOADS", "WorkloadResult", "make", "size_of"]
+__all__ = ["WORKLOADS", "WorkloadResult", "check_parameters", "make", "size_of"]

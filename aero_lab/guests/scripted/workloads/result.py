@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral
 from typing import Any
 
 from ....errors import UsageError
-from ....limits import MS, SECOND
+from ....limits import HTTP_BODY_BYTES, MS, SECOND
 from ....services.http import body_size
 from ....tables import html_table
 from ..tasks import TaskError, TaskGenerator
@@ -109,16 +110,30 @@ def _measure(name: str, guest: Any, parameters: dict[str, Any]) -> TaskGenerator
     return result
 
 
-def size_of(size: int | str) -> int:
+def told(value: Any) -> str:
+    """A value as a message has it: in one line, and no longer than a part of it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no numbers of more than some thousand digits
+        return "a number that is far too large"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def size_of(size: Any) -> int:
     """Bytes of ``size``: a number, or text such as ``"10MB"`` (decimal) and ``"64KiB"`` (binary)."""
     if isinstance(size, str):
         found = body_size(f"/bytes/{size}" if size.isdecimal() else f"/{size}")
         if found is None:
-            raise UsageError(f"not a size: {size!r}; write 10485760, 10MB or 10MiB")
+            raise UsageError(f"not a size: {told(size)}; write 10485760, 10MB or 10MiB")
         return found
+    whole = isinstance(size, Integral) or (isinstance(size, float) and size.is_integer())
+    if isinstance(size, bool) or not whole:
+        raise UsageError(f"a size is a number of bytes or text such as 10MB, not {told(size)}")
     if size < 0:
         raise UsageError(f"a size is not negative: {size}")
-    return size
+    if size > HTTP_BODY_BYTES:
+        raise UsageError(f"a size is at most {HTTP_BODY_BYTES:,} bytes, not {told(size)}")
+    return int(size)
 
 
 def milliseconds(ns: Iterable[int]) -> list[float]:
