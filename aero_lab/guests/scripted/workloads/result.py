@@ -126,14 +126,14 @@ def size_of(size: Any) -> int:
         if found is None:
             raise UsageError(f"not a size: {told(size)}; write 10485760, 10MB or 10MiB")
         return found
-    whole = isinstance(size, Integral) or (isinstance(size, float) and size.is_integer())
-    if isinstance(size, bool) or not whole:
+    if isinstance(size, bool) or not (isinstance(size, Integral) or (isinstance(size, float) and size.is_integer())):
         raise UsageError(f"a size is a number of bytes or text such as 10MB, not {told(size)}")
-    if size < 0:
-        raise UsageError(f"a size is not negative: {size}")
-    if size > HTTP_BODY_BYTES:
+    number = int(size)
+    if number < 0:
+        raise UsageError(f"a size is not negative: {told(size)}")
+    if number > HTTP_BODY_BYTES:
         raise UsageError(f"a size is at most {HTTP_BODY_BYTES:,} bytes, not {told(size)}")
-    return int(size)
+    return number
 
 
 def milliseconds(ns: Iterable[int]) -> list[float]:
