@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import UsageError
 from ..link import Link
-from .style import FAINT, INK, PALE, Look, looks, no_data, plain
+from .style import FAINT, INK, PALE, Look, looks, no_data, numbers, plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,7 +122,8 @@ def comparison(runs: Any, ax: Axes | Sequence[Axes] | None = None, metrics: Sequ
             panel.set_yticks(range(len(lines)), [f"{o}  {t}" for o, t in lines] if j == 0 else [], fontsize=8)
             panel.tick_params(axis="y", length=0)
             panel.tick_params(axis="x", labelsize=7.5)
-            panel.locator_params(axis="x", nbins=4)
+            panel.locator_params(axis="x", nbins=3 if top >= 10_000 else 4)  # long numbers keep apart
+            numbers(panel.xaxis)
             panel.grid(axis="x", color=PALE, linewidth=0.6)
             plain(panel)
             panel.spines["left"].set_visible(False)

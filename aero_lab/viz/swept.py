@@ -42,6 +42,9 @@ LOWER_IS_BETTER = (
     "retransmissions", "messages_per_mb", "p90_ms", "p99_ms",
 )  # fmt: skip
 CELL_FONT = 7.5
+ALIKE = 0.02
+"""Medians that differ by so small a share make nobody better, however sure the difference is: where nothing is random
+all intervals are points."""
 
 
 def bands(
@@ -120,6 +123,7 @@ def best(
     ax: Axes | None = None,
     higher: bool | None = None,
     level: float = 0.95,
+    alike: float = ALIKE,
 ) -> Axes:
     """Draw a map: in each place which combination has the best median, with that median.
 
@@ -131,8 +135,9 @@ def best(
     among: columns that tell the combinations apart. What differs beside them, ``x`` and ``y`` is within the median:
         choose rows first.
     higher: whether more is better; known for the measurements of :func:`aero_lab.compare`.
-    level: where the best one's interval at this level overlaps another's, the cell is pale and says how many are as
-        good.
+    level: where the best one's interval at this level overlaps another's, the cell is pale and says how many others
+        may be as good.
+    alike: so do those whose median is off by no more than this share of the best one's.
 
     Colour is the option (or the transport, where all are of one option).
     """
@@ -157,11 +162,11 @@ def best(
             if not len(here):
                 ax.text(i, j, "–", ha="center", va="center", color=FAINT, fontsize=CELL_FONT)
                 continue
-            first, equals = winner(here, among, more)
+            first, equals = winner(here, among, more, alike)
             colour = styles[first[0]].colour
             ax.add_patch(Rectangle((i - 0.5, j - 0.5), 1, 1, facecolor=colour, alpha=0.14 if equals else 0.42,
                                        edgecolor="white", linewidth=1.5))  # fmt: skip
-            said = f"{label_of(first[0])}\n{first[1]:.3g}" + (f"\n+{equals} as good" if equals else "")
+            said = f"{label_of(first[0])}\n{first[1]:.3g}" + _others(equals)
             ax.text(i, j, said.replace(" webrtc-", "\nwebrtc-").replace(" websocket", "\nwebsocket"), ha="center",
                     va="center", fontsize=CELL_FONT, color=INK, linespacing=1.05)  # fmt: skip
     ax.set_xlim(-0.5, len(across) - 0.5)
@@ -177,13 +182,19 @@ def best(
     return ax
 
 
-def winner(here: Any, among: Sequence[str], more: bool) -> tuple[tuple[Any, float], int]:
-    """Of the intervals of one place: the best combination with its median, and how many others' intervals reach its."""
+def winner(here: Any, among: Sequence[str], more: bool, alike: float = ALIKE) -> tuple[tuple[Any, float], int]:
+    """Of the intervals of one place: the best combination with its median, and how many others may be as good: their
+    intervals reach its, or their medians are next to its."""
     ordered = here.sort_values("median", ascending=not more, kind="stable")
     first = ordered.iloc[0]
     rest = ordered.iloc[1:]
     equal = (rest["high"] >= first["low"]) if more else (rest["low"] <= first["high"])
+    equal |= (rest["median"] - first["median"]).abs() <= alike * abs(first["median"])
     return (_names(ordered.head(1), among)[0], float(first["median"])), int(equal.sum())
+
+
+def _others(many: int) -> str:
+    return f"\nor {many} other{'s' if many > 1 else ''}" if many else ""
 
 
 def place_text(column: str, value: float) -> str:

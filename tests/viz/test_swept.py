@@ -84,8 +84,23 @@ def test_the_map_names_the_best_and_says_who_is_as_good(tmp_path):
         assert words[0].split()[0] == here.idxmax()[0] and here.idxmax()[1] in text.get_text().split()
         assert f"{here.max():.3g}" in words
     sure = viz.best(runs[runs.option.isin(["A"]) & runs.transport.isin(["websocket", "webrtc"])])
-    assert any("as good" in text.get_text() for text in ax.texts)
+    assert any("other" in text.get_text() for text in ax.texts)
     assert {patch.get_alpha() for patch in sure.patches} <= {0.14, 0.42}
+
+
+def test_a_difference_that_is_sure_and_next_to_nothing_makes_nobody_better():
+    runs = pd.DataFrame(
+        [
+            {"option": option, "transport": "websocket", "link_rtt_ms": 10.0, "link_loss": 0.0, "ok": True,
+             "goodput_mbps": goodput, "seed": seed}
+            for option, goodput in (("A", 5.0), ("B", 4.99), ("C", 4.0))
+            for seed in range(6)
+        ]
+    )  # fmt: skip
+    assert [text.get_text() for text in viz.best(runs).texts] == ["A\nwebsocket\n5\nor 1 other"]
+    assert [text.get_text() for text in viz.best(runs, alike=0).texts] == ["A\nwebsocket\n5"]
+    assert [text.get_text() for text in viz.best(runs, alike=0.2).texts] == ["A\nwebsocket\n5\nor 2 others"]
+    assert [text.get_text() for text in viz.best(runs, higher=False, alike=0.2).texts] == ["C\nwebsocket\n4"]
 
 
 def test_less_is_better_where_it_is_a_delay():
