@@ -121,6 +121,14 @@ def compare_command(
     ),
     json_file: JsonOption = None,
     timeout: Annotated[float, typer.Option(help="Seconds after which a run counts as failed.")] = 120.0,
+    cell_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--cell-timeout",
+            metavar="SECONDS",
+            help="For all workloads of one combination (real time); by default --timeout for each, and time to start.",
+        ),
+    ] = None,
 ) -> None:
     """Run workloads over options and transports; print the table, write pcapng, parquet, JSON and a report."""
     from .experiment.compare import BOX, BRIEF, compare
@@ -149,6 +157,7 @@ def compare_command(
         ack_policy=ack_policy,
         out=out,
         timeout=timeout,
+        cell_timeout=cell_timeout,
         mips=mips and not virtual,
     )
     if json_file != "-":

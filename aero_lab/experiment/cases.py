@@ -251,12 +251,12 @@ def check_seed(seed: Any) -> None:
         raise UsageError(f"a seed is a whole number from 0 to 2^63 - 1, not {told(seed)}")
 
 
-def check_timeout(timeout: Any) -> None:
+def check_timeout(timeout: Any, name: str = "timeout") -> None:
     """Raise :class:`UsageError` for what is no number of seconds that an end can be put to."""
     if not isinstance(timeout, (int, float)) or isinstance(timeout, bool) or not timeout > 0:
-        raise UsageError(f"timeout must be above 0 seconds, not {timeout!r}")
+        raise UsageError(f"{name} must be above 0 seconds, not {timeout!r}")
     if timeout > TIMEOUT_MOST:
-        raise UsageError(f"timeout must be at most {TIMEOUT_MOST:,} seconds, not {timeout!r}: a run has an end")
+        raise UsageError(f"{name} must be at most {TIMEOUT_MOST:,} seconds, not {timeout!r}: a run has an end")
 
 
 def check_transport(transport: str, settings: Mapping[str, Any], virtual: bool, link: Link | None) -> None:

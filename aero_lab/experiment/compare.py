@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import AeroLabError, UsageError
 from ..limits import MTU_DEFAULT
-from .cases import TIMEOUT, Case, run_virtual
+from .cases import TIMEOUT, Case, check_timeout, run_virtual
 from .plan import Plan, cells_of
 from .record import Run
 from .table import Table
@@ -53,6 +53,7 @@ def compare(
     transport_settings: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     timeout: float = TIMEOUT,
+    cell_timeout: float | None = None,
     mips: bool = False,
     progress: bool = True,
 ) -> Table:
@@ -83,6 +84,8 @@ def compare(
     transport_settings: of the transports, such as ``{"congestion": "reno"}``: each takes those that it has.
     out: folder for pcapng, parquet, JSON and report; None writes nothing.
     timeout: seconds, of the lab's clock, after which a run has failed.
+    cell_timeout: seconds for all workloads of one combination together (real time); what is not done by then has
+        failed, and the next one begins. None: what ``timeout`` allows each of them, and time to start.
     mips: also measure what each cell's client part costs an emulated PC that shares its core (real time).
     """
     from ..link import Link
@@ -92,6 +95,10 @@ def compare(
         options, transports, workloads, size, box, parameters, guest, profile, virtual, links, hop, mtu, seed, repeats,
         ack_policy, timeout, settings or {}, transport_settings or {},
     )  # fmt: skip
+    if cell_timeout is not None:
+        check_timeout(cell_timeout, "cell_timeout")
+        if virtual:
+            raise UsageError("cell_timeout is about real time: leave it or virtual time out")
     cases = plan.cases()
     folder = Path(out) if out is not None else None
     if folder is not None:
@@ -107,7 +114,7 @@ def compare(
     groups += ["nic"] if guest == "linux" else []
     warmup(progress, "network", *groups)  # here, with a bar, and not in the middle of a measurement
     runs, files = [], []
-    made = _run_all(cases, virtual, mips)
+    made = _run_all(cases, virtual, mips, cell_timeout)
     bar = tqdm(made, total=len(cases), desc="runs", unit="run", leave=False, disable=not progress or len(cases) < 2)
     for case, (run, capture) in zip(cases, bar):
         if folder is not None and capture is not None and run.ok:
@@ -121,7 +128,9 @@ def compare(
     return table
 
 
-def _run_all(cases: Iterable[Case], virtual: bool, mips: bool) -> Iterator[tuple[Run, Capture | None]]:
+def _run_all(
+    cases: Iterable[Case], virtual: bool, mips: bool, budget: float | None
+) -> Iterator[tuple[Run, Capture | None]]:
     from .real import run_cell
 
     measured: dict[str, dict[str, Any]] = {}
@@ -129,22 +138,22 @@ def _run_all(cases: Iterable[Case], virtual: bool, mips: bool) -> Iterator[tuple
         if virtual:
             yield from map(run_virtual, cell)
             continue
-        found = _beside(cell[0], measured) if mips else {}
-        for case, (run, capture) in zip(cell, run_cell(cell)):
+        found = _beside(cell[0], measured, budget) if mips else {}
+        for case, (run, capture) in zip(cell, run_cell(cell, budget)):
             if case is cell[0] and run.ok:  # of the cell, not of a workload: once is enough
                 run.guest_mips_idle, run.guest_mips_loaded = found.get("idle"), found.get("loaded")
                 run.extra["mips"] = found
             yield run, capture
 
 
-def _beside(case: Case, measured: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _beside(case: Case, measured: dict[str, dict[str, Any]], budget: float | None) -> dict[str, Any]:
     """MIPS beside the client part of a cell. Neither link nor repeat change that part, so once is enough."""
     from .real import run_beside
 
     name = f"{case.label} {case.transport} {sorted(case.transport_settings.items())} {case.mtu}"
     if name not in measured:
         try:
-            measured[name] = run_beside(case)
+            measured[name] = run_beside(case, budget)
         except UsageError:
             raise
         except AeroLabError as error:

@@ -54,14 +54,17 @@ class RealRun:
         link: Link | None = None,
         hop: str = "auto",
         congestion: str | None = None,
+        until: float | None = None,
     ):
         """``settings``: of the option, ``transport_settings``: of the transport. ``digest_of``: sizes of downloads
         whose digests the services are to know before they begin. ``link``: what the tunnel's own packets go through;
-        ``hop``: how, see :func:`aero_lab.hops.choose`; ``congestion``: control of the tunnel's TCP across it."""
+        ``hop``: how, see :func:`aero_lab.hops.choose`; ``congestion``: control of the tunnel's TCP across it.
+        ``until``: monotonic seconds after which client and proxy have failed, see :attr:`.Child.until`."""
         from ..egress.services_host import ServicesHost
         from ..engine import RealEngine
         from ..paths import get_path
 
+        self._until = until
         self._engine = RealEngine("aero-lab-services")
         self._workers: list[Worker] = []
         self._services: Worker | None = None
@@ -130,6 +133,7 @@ class RealRun:
             for ticket in tickets.values():
                 ticket.close()
         for worker in self._workers:
+            worker.until = self._until
             worker.ready()
 
     def _join(
@@ -140,6 +144,8 @@ class RealRun:
         near, far = ({}, {}) if pair is None else ({"address": pair.near_address}, {"address": pair.far_address})
         self._workers.append(Worker("proxy", where=pair.far if pair else None))
         self._workers.append(Worker("client", where=pair.near if pair else None))
+        for worker in self._workers:
+            worker.until = self._until
         self.proxy.begin({**spec, **far})
         url = self.proxy.ready()["url"]
         if front is not None:

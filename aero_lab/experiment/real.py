@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AeroLabError, UsageError
-from ..limits import HTTP_DIGEST_BYTES
+from ..limits import HTTP_DIGEST_BYTES, WORKER_PATIENCE
 from .cases import Case
 from .measure import take_cpu, take_frames, take_result, take_rtt, take_tunnel, take_wire
 from .plan import SIZED
@@ -45,9 +45,11 @@ def run_real(case: Case) -> tuple[Run, Capture | None]:
     return next(iter(run_cell([case])))
 
 
-def run_cell(cases: Sequence[Case]) -> Iterator[tuple[Run, Capture | None]]:
-    """Make the runs of one cell, in processes that they share; after one that failed the next gets new ones."""
-    with _Cell(cases) as cell:
+def run_cell(cases: Sequence[Case], budget: float | None = None) -> Iterator[tuple[Run, Capture | None]]:
+    """Make the runs of one cell, in processes that they share; after one that failed the next gets new ones, unless it
+    was these that failed. ``budget``: seconds for all of it, None: as :func:`budget_of` says; what is not done by then
+    has failed, so that a cell that hangs does not keep others from running."""
+    with _Cell(cases, budget_of(cases) if budget is None else budget) as cell:
         for number, case in enumerate(cases):
             run = case.blank()
             try:
@@ -62,9 +64,16 @@ def run_cell(cases: Sequence[Case]) -> Iterator[tuple[Run, Capture | None]]:
                 yield run, capture
 
 
-def run_beside(case: Case) -> dict[str, Any]:
+def budget_of(cases: Sequence[Case]) -> float:
+    """Seconds that a cell gets unless told otherwise: for its processes to stand, for the guest to have an address, and
+    for each workload its timeout."""
+    return WORKER_PATIENCE + sum(case.timeout + SLACK for case in (cases[0], *cases))
+
+
+def run_beside(case: Case, budget: float | None = None) -> dict[str, Any]:
     """What the client part of a case costs an emulated PC that shares its core, see :mod:`.worker_mips`: ``idle`` and
-    ``loaded`` MIPS, and the Mbit/s it carried meanwhile. Without a link: what it costs, not how far it is."""
+    ``loaded`` MIPS, and the Mbit/s it carried meanwhile. Without a link: what it costs, not how far it is. ``budget``:
+    as of :func:`run_cell`."""
     halves = RealRun(
         case.option,
         case.profile,
@@ -75,6 +84,7 @@ def run_beside(case: Case) -> dict[str, Any]:
         guest=BESIDE,
         settings=case.settings,
         transport_settings=_own(case),
+        until=time.monotonic() + (budget_of([case]) if budget is None else budget),
     )
     with halves:
         halves.client.ask("online", timeout=case.timeout, patience=case.timeout + SLACK)
@@ -91,9 +101,12 @@ def _own(case: Case) -> dict[str, Any]:
 class _Cell:
     """The processes of a cell, as long as they are good for another workload."""
 
-    def __init__(self, cases: Sequence[Case]):
+    def __init__(self, cases: Sequence[Case], budget: float):
         self.cases = cases
         self.halves: RealRun | None = None
+        self._budget, self._until = budget, time.monotonic() + budget
+        self._never: str | None = None
+        """Why there are no processes for this cell."""
         self._nic: str | None = None
         self._rtt: list[float] = []
 
@@ -115,6 +128,19 @@ class _Cell:
             for worker in (self.halves.client, self.halves.proxy):
                 worker.ask("clear")
             return self.halves
+        if self._never is not None:
+            raise AeroLabError(f"not tried, since for {self._never}")
+        if time.monotonic() >= self._until:
+            raise AeroLabError(f"not tried, since the {self._budget:g} s of its cell were over")
+        try:
+            return self._start(case)
+        except UsageError:
+            raise
+        except AeroLabError as error:
+            self._never = f"the {case.workload} before it: {error}"
+            raise
+
+    def _start(self, case: Case) -> RealRun:
         digests = {size for each in self.cases for size in _digests(each)}
         self.halves = RealRun(
             case.option,
@@ -131,6 +157,7 @@ class _Cell:
             link=case.link,
             hop=case.hop,
             congestion=case.congestion,
+            until=self._until,
         )
         about = self.halves.client.ask("online", timeout=case.timeout, patience=case.timeout + SLACK)
         self._nic = about.get("nic")

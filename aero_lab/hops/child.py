@@ -46,6 +46,8 @@ class Child:
         where: Namespace | None = None,
     ):
         self.role = role
+        self.until: float | None = None
+        """Monotonic seconds after which no answer is waited for any more, whatever patience there is."""
         self._log = tempfile.TemporaryFile()
         # What this process imports the package from is what the child has to import it from.
         root = str(Path(__file__).resolve().parents[2])
@@ -126,12 +128,13 @@ class Child:
             raise self._gone() from None
 
     def _answer(self, patience: float) -> dict[str, Any]:
-        end = time.monotonic() + patience
+        began = time.monotonic()
+        end = began + patience if self.until is None else min(began + patience, self.until)
         out = self._stdout
         while b"\n" not in self._buffer:
             left = end - time.monotonic()
             if left <= 0 or not select.select([out], [], [], left)[0]:
-                raise WorkerFailed(f"the {self.role} process did not answer within {patience:g} s")
+                raise WorkerFailed(f"the {self.role} process did not answer within {max(end - began, 0):.3g} s")
             data = os.read(out.fileno(), 65536)
             if not data:
                 raise self._gone()

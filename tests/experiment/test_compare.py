@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +19,7 @@ from aero_lab.experiment.cases import Case
 from aero_lab.experiment.compare import compare
 from aero_lab.experiment.plan import EVERY_OPTION, TRANSPORTS
 from aero_lab.experiment.processes import RealRun, Worker, WorkerFailed
-from aero_lab.experiment.real import BOXED
+from aero_lab.experiment.real import BOXED, budget_of, run_cell
 from aero_lab.experiment.record import Run
 
 CONTRACT = (
@@ -268,6 +270,32 @@ def test_a_dead_process_is_named(tmp_path):
             worker.stop()
 
 
+def test_a_combination_that_hangs_does_not_hold_up_the_others(monkeypatch):
+    begin, budgets = Worker.begin, {"C": 4.0, "B": 600.0}
+
+    def begin_and_hang(self, spec):
+        begin(self, spec)
+        if (self.role, spec["option"]) == ("client", "C"):
+            os.kill(self._process.pid, signal.SIGSTOP)
+
+    monkeypatch.setattr(Worker, "begin", begin_and_hang)
+    monkeypatch.setattr("aero_lab.experiment.real.budget_of", lambda cases: budgets[cases[0].option])
+    small = {"download": {"size": 20_000}, "rr": {"count": 2}}
+    table = compare("CB", workloads=list(small), parameters=small, progress=False)
+    assert [(run.option, run.ok) for run in table.runs] == [("C", False), ("C", False), ("B", True), ("B", True)]
+    hung, not_tried, *_ = table.runs
+    assert re.fullmatch(r"the \w+ process did not answer within [\d.]+ s", hung.error)
+    assert not_tried.error == f"not tried, since for the download before it: {hung.error}"
+
+
+def test_a_cell_has_an_end_of_its_own():
+    cases = [Case(workload=name, virtual=False, timeout=300.0) for name in ("download", "rr")]
+    runs = [run for run, _ in run_cell(cases, budget=0.01)]
+    assert [run.ok for run in runs] == [False, False]
+    assert "did not answer" in runs[0].error and runs[1].error.startswith("not tried")
+    assert budget_of(cases) > 3 * 300.0, "which no workload notices that keeps to its own"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -281,6 +309,8 @@ def test_a_dead_process_is_named(tmp_path):
         ({"ack_policy": "late"}, "ack_policy must be one of early, mirror, not 'late'"),
         ({"repeats": 0}, "repeats must be 1 or more"),
         ({"timeout": 0}, "timeout must be above 0"),
+        ({"cell_timeout": -1}, "cell_timeout must be above 0 seconds, not -1"),
+        ({"cell_timeout": 9, "virtual": True}, "cell_timeout is about real time"),
         ({"link": "rtt=1ms"}, "memory has no packets that a link could delay"),
         ({"out": "/dev/null/x"}, "cannot write to"),
         ({"workloads": ["ping", "dns"], "parameters": {"count": 1}}, "belong to one workload"),
