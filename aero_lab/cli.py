@@ -1,12 +1,15 @@
 """The command ``aero-lab``.
 
 Exit codes, which scripts rely on: 0 when everything asked for succeeded, 1 when a run failed, 2 for a wrong command
-line or value, with one line on standard error and no traceback, 130 after an interrupt.
+line or value, with one line on standard error and no traceback, 130 after an interrupt, 143 after SIGTERM.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +18,9 @@ import typer
 from . import cli_guest, cli_reproduce, cli_server
 from .bounds import PROBE_BYTES, PROBE_STEP
 from .errors import AeroLabError, UsageError
+
+INTERRUPTED = 130
+"""Exit code after an interrupt; also Typer's own, where it has caught one."""
 
 app = typer.Typer(
     name="aero-lab",
@@ -380,11 +386,20 @@ def _split(text: str) -> list[str]:
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    code = _run(arguments)
+    if code == INTERRUPTED:
+        # An interrupt that met text given to exec(), as numba does, counts as unhandled when ``python -m`` ends, and
+        # the process as killed; the next text clears that.
+        exec("")
+        typer.echo("aero-lab: interrupted", err=True)
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
     try:
         result: Any = app(args=arguments, prog_name="aero-lab", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("aero-lab: interrupted", err=True)
-        return 130
+        return INTERRUPTED
     except UsageError as error:
         return _complain(str(error), 2)
     except AeroLabError as error:
@@ -399,8 +414,6 @@ def run(arguments: list[str] | None = None) -> int:
         if message is None:
             raise
         return _complain(message(), getattr(error, "exit_code", 2))
-    if result == 130:  # Typer has caught the interrupt already
-        typer.echo("aero-lab: interrupted", err=True)
     return result if isinstance(result, int) else 0
 
 
@@ -409,9 +422,30 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
+def _end_in_order() -> list[int]:
+    """Have SIGTERM end a command as Ctrl-C does, so that processes, namespaces and files of its own end with it; a
+    second one does not wait for that. Returns a list that has the signal in it once it came."""
+    came: list[int] = []
+    owner = os.getpid()
+
+    def told(number: int, _: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != owner:  # a copy of this process, which has nothing to put in order
+            os.kill(os.getpid(), number)
+        came.append(number)
+        raise KeyboardInterrupt
+
+    here = threading.current_thread() is threading.main_thread()
+    if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, told)
+    return came
+
+
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run())
+    terminated = _end_in_order()
+    code = run()
+    sys.exit(128 + signal.SIGTERM if terminated and code == INTERRUPTED else code)
 
 
 if __name__ == "__main__":

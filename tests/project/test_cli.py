@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -129,8 +130,12 @@ def test_notebooks_copies_and_keeps_what_is_there(tmp_path, capfd):
     assert (folder / "01_first_frames.ipynb").read_text() != "mine"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["interrupted", "killed"])
-def test_compare_leaves_no_process_behind(number, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)],
+    ids=["interrupted", "terminated", "killed"],
+)
+def test_compare_leaves_no_process_behind(number, code, tmp_path):
     program = [sys.executable, "-m", "aero_lab.cli", "compare", "--workload", "voip", "--out", str(tmp_path)]
     process = subprocess.Popen(program, stderr=subprocess.PIPE, text=True, start_new_session=True)
     psutil = pytest.importorskip("psutil")
@@ -140,9 +145,26 @@ def test_compare_leaves_no_process_behind(number, tmp_path):
         children = [c for c in me.children() if "aero_lab.experiment.worker" in " ".join(c.cmdline())]
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    if number == signal.SIGINT:
-        assert process.returncode == 130 and "interrupted" in err
+    assert process.returncode == code
+    if number != signal.SIGKILL:
+        assert "interrupted" in err and "Traceback" not in err
     assert psutil.wait_procs(children, timeout=60)[1] == []
+
+
+def test_an_interrupt_is_an_exit_code_wherever_it_comes(tmp_path):
+    """Python takes one that met text given to ``exec()`` for unhandled, and would end the process by its signal."""
+    (tmp_path / "command.py").write_text(
+        "from aero_lab import cli\ncli.app = lambda **_: exec('raise KeyboardInterrupt')\ncli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "command"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert (done.returncode, done.stderr) == (130, "aero-lab: interrupted\n")
 
 
 def test_the_package_is_the_command():
