@@ -157,8 +157,7 @@ class RtcHost:
         self._ready = False
         """The handshake is over."""
         self._consent_at = self._willing_until = NEVER
-        # Peers do not ask at the same moments.
-        self._consent = CONSENT * (80 + rng.getrandbits(16) % 41) // 100
+        self._chance = rng.getrandbits(16)
         self._number = 0
         self._out: deque[bytes] = deque()
 
@@ -219,7 +218,7 @@ class RtcHost:
         if self._ready:
             return
         self._ready = True
-        self._consent_at, self._willing_until = now + self._consent, now + CONSENT_LOST
+        self._consent_at, self._willing_until = self._ask_next(now), now + CONSENT_LOST
         self.association.connect(now)  # both do (RFC 8841 section 9.3)
 
     # Datagrams out ----------------------------------------------------------------------------------------------------
@@ -262,11 +261,18 @@ class RtcHost:
         if self._again_at <= now:
             self._fly(self._flight, now)
         if self._consent_at <= now:
-            self._consent_at = now + self._consent
+            self._consent_at = self._ask_next(now)
             self._send(wire.message(wire.STUN_REQUEST, CONSENT_REQUEST, self.near))
         if self._willing_until <= now:
             self.lost = True
             self._consent_at = self._willing_until = NEVER
+
+    def _ask_next(self, now: int) -> int:
+        """When to ask for consent the next time: each interval is another, so that nothing that comes and goes can
+        keep step with the questions (RFC 7675 section 5.1)."""
+        at = now + CONSENT * (80 + self._chance % 41) // 100
+        self._chance = (self._chance * 75 + 74) % 65537  # by itself: the other draws of a run stay what they are
+        return at
 
     def _deliver(self, now: int) -> None:
         association = self.association

@@ -96,6 +96,23 @@ def test_peers_ask_whether_the_other_is_willing_and_give_up_when_it_is_not():
     assert later.near.lost and later.far.lost
 
 
+def test_questions_keep_step_with_nothing():
+    """RFC 7675 section 5.1: four to six seconds lie between two of them, and not the same ones each time. Else each
+    may meet the outages of a path that is down for a tenth of a second in each second, and the peer seem gone."""
+    for seed in range(3):
+        hop = SimulatedRtcHop(Link(rtt="10ms"), random.Random(seed), 0)
+        scheduler = Scheduler(VirtualClock())
+        scheduler.add(*hop.directions, hop)
+        due = set()
+        for until in range(SECOND, 70 * SECOND, SECOND):
+            scheduler.run(until)
+            due.add(hop.near._consent_at)
+        asked = sorted(due)
+        between = [after - before for before, after in zip(asked, asked[1:])]
+        assert all(4 * SECOND <= each <= 6 * SECOND for each in between)
+        assert len(between) > 9 and len(set(between)) > 6 and not hop.near.lost
+
+
 CELLS = [(option, "webrtc") for option in "ABC"] + [("B", "webrtc-unordered"), ("C", "webrtc-lossy")]
 
 
