@@ -356,9 +356,10 @@ def export_command(
 def warmup_command() -> None:
     """Compile the kernels now, with a progress bar."""
     from .compiled.cache import cache_dir
-    from .compiled.registry import warmup
+    from .compiled.groups import KERNEL_MODULES
+    from .warming import warmup
 
-    number = warmup(True, "network") + warmup(True, "cpu")
+    number = warmup(True, *KERNEL_MODULES)
     typer.echo(f"{number} kernels ready, kept in {cache_dir()}")
 
 

@@ -108,7 +108,7 @@ def compare(
             raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
     from tqdm.auto import tqdm
 
-    from ..compiled.registry import warmup
+    from ..warming import warmup
 
     groups = ["cpu"] if guest == "linux" or (mips and not virtual) else []
     groups += ["nic"] if guest == "linux" else []

@@ -103,7 +103,7 @@ def test_what_will_run_is_compiled_before_anything_is_measured(monkeypatch, aske
     def compiling(progress, *named):
         raise Compiling(named)
 
-    monkeypatch.setattr("aero_lab.compiled.registry.warmup", compiling)
+    monkeypatch.setattr("aero_lab.warming.warmup", compiling)
     with pytest.raises(Compiling) as caught:
         compare("C", progress=False, **asked)
     assert caught.value.args == (groups,)

@@ -72,7 +72,7 @@ def test_floors_import_downwards_only():
                 "server",
                 "tunnels hops",
                 "handles handles_linux handles_qemu handles_replay handles_shell "
-                "injection forward lab flow_table starting forking experiment bench",
+                "injection forward lab flow_table starting forking warming experiment bench",
                 "cli cli_guest cli_reproduce cli_server",
                 "__main__",
             ]
