@@ -131,3 +131,22 @@ def test_it_behaves_as_aiortcs_does(name):
     ours = statistics.quantiles(sum(waits, []), n=100)
     other = statistics.quantiles(sum(their_waits, []), n=100)
     assert close(ours[49], other[49]) and close(ours[89], other[89]), "as late"
+
+
+def test_it_opens_the_association_as_often_as_aiortc_does():
+    """What both begin with is lost three times, each side's."""
+
+    class Deaf:
+        def __init__(self):
+            self.number = 0
+
+        def __call__(self, side, size):
+            self.number += 1
+            return None if self.number <= 6 else 10 * MS
+
+    tries = []
+    for run in (run_ours, run_theirs):
+        got, sent = run(Deaf(), [100])
+        assert len(got) == 1
+        tries.append([[round(at / SECOND) for at, _ in side[:4]] for side in sent])
+    assert tries == [[[0, 3, 6, 9]] * 2] * 2
