@@ -359,6 +359,7 @@ def _scale(axis: Axis, values: np.ndarray, times: float = LOGARITHMIC, ticks: in
     """
     from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
+    values = values if len(values) else np.zeros(1)  # rows of what came to no end have no figures
     low, high = float(values.min()), float(values.max())
     across = axis is axis.axes.xaxis
     if _spans(values, times):

@@ -13,11 +13,11 @@ import matplotlib.pyplot as plt
 import pytest
 
 from aero_lab import cli, viz
-from aero_lab.errors import UsageError
-from aero_lab.experiment.reproduce import names, reproduce, rules
-from aero_lab.experiment.reproduce.base import Report, Row
+from aero_lab.errors import AeroLabError, UsageError
+from aero_lab.experiment.reproduce import names, reproduce, rfc9438, rules
+from aero_lab.experiment.reproduce.base import Report, Row, each, silent, span, spread
 from aero_lab.experiment.reproduce.mathis import constant
-from aero_lab.experiment.reproduce.pair import Habits, Pair
+from aero_lab.experiment.reproduce.pair import OURS, Habits, Pair
 from aero_lab.experiment.reproduce.smoltcp import (
     BACK_N,
     BATCHED,
@@ -192,6 +192,19 @@ def test_ours_with_its_habits_goes_as_its_rules_do(buffer, loss):
     assert abs(sum(as_it_was) - sum(by_rules)) > abs(sum(ours) - sum(by_rules))
 
 
+@pytest.mark.parametrize(("share", "holds"), [(0.6, False), (0.8, True), (1.5, True)])
+def test_habits_do_not_explain_a_flow_that_is_much_slower(share, holds, monkeypatch):
+    """Without fast retransmit ours has 0.6 of their rate in this cell, and with their habits it would have theirs."""
+    theirs = SINGLE_FLOW[16384][2]
+
+    def rates(buffer, loss, seeds, habits=OURS):
+        return [factor * theirs * (1 if habits != OURS else share) for factor in (0.99, 1.01)]
+
+    monkeypatch.setattr("aero_lab.experiment.reproduce.smoltcp.rates", rates)
+    row = cell(16384, 0.01, 2)
+    assert row.ok is holds and row.note.startswith("with its habits" if holds else "slower than any habit")
+
+
 def test_a_cell_says_why_it_holds():
     plainly, by_habits = cell(32768, 0.001, 6), cell(16384, 0.3, 8)
     assert plainly.ok and not plainly.note
@@ -233,6 +246,61 @@ def test_quick_forms_hold_and_can_be_drawn(name, tmp_path):
     assert axes[0].get_title("left") == report.title
     assert report.frame().attrs == {"title": report.title, "along": report.along}
     assert all((row.x is not None) == bool(row.line) for row in report.rows)
+
+
+def test_a_flow_that_breaks_off_holds_nothing_however_fast_it_was(monkeypatch):
+    stages = [Loss(0.3), Delay(50 * MS)]
+    outcome = Pair(stages, stages, replace(TCP, data_retries=1, send_buffer=4096), seed=3).run(1 << 20)
+    assert not outcome.ok and outcome.bytes_per_second > 0
+    with pytest.raises(AeroLabError, match="the flow ended after [0-9,]+ bytes and [0-9.,]+ s of virtual time"):
+        outcome.whole()
+    monkeypatch.setattr("aero_lab.experiment.reproduce.smoltcp.TCP", replace(TCP, data_retries=1))
+    monkeypatch.setattr("aero_lab.experiment.reproduce.smoltcp.SINGLE_FLOW", {4096: SINGLE_FLOW[4096]})
+    monkeypatch.setattr("aero_lab.experiment.reproduce.smoltcp.LOSS", (0.0, 0.3))
+    monkeypatch.setattr("aero_lab.experiment.reproduce.smoltcp.MULTI_FLOW", {})
+    report = reproduce("smoltcp", seeds=2)
+    assert [(row.case, row.ok) for row in report.rows] == [
+        ("4096 bytes, loss 0.0%", True),
+        ("4096 bytes, loss 30.0%", False),
+    ]
+    assert report.rows[1].note.startswith("the flow ended after") and report.last_line == "verdict: no"
+    assert "the flow ended" in report.text() and "the flow ended" in report._repr_html_()
+    assert viz.reproduction(report) is not None
+    plt.close("all")
+
+
+def test_two_stacks_that_find_no_end_are_stopped(monkeypatch):
+    monkeypatch.setattr("aero_lab.experiment.reproduce.pair.race.race", lambda *arguments: 0)
+    with pytest.raises(AeroLabError, match="the two stacks find no end at 0.000 s of virtual time"):
+        Pair([], [], TCP).run(1000)
+
+
+def test_a_run_that_fails_in_a_lab_is_a_verdict_too(monkeypatch, capsys):
+    def broken(*arguments, **more):
+        raise AeroLabError("upload over websocket, seed 1: reset")
+
+    monkeypatch.setattr("aero_lab.experiment.reproduce.tcp_over_tcp.run_lab", broken)
+    monkeypatch.setattr("aero_lab.experiment.reproduce.nagle.exchange", broken)
+    for name, rows in (("tcp-over-tcp", 1), ("nagle", 5)):
+        assert cli.run(["reproduce", name, "--quick"]) == 1
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[-1] == "verdict: no" and sum("seed 1: reset" in line for line in lines) == rows
+
+
+def test_more_seeds_do_not_make_everything_hold():
+    values = [float(n) for n in range(1, 2101)]
+    assert span(values[:1]) == (1, 1) and span(values[:20]) == (1, 20) and span(values[:40]) == (1, 40)
+    assert span(values[:41]) == (2, 40) and span(values) == (100, 2001)
+    assert not spread("c", 2050.0, values, "u").ok and spread("c", 2000.0, values, "u").ok
+    rows = each(lambda n: Row(str(n), 1.0, 1.0 / n, ""), [2, 1], silent, "cases", str)
+    assert [row.case for row in rows] == ["2", "1"]
+
+
+@pytest.mark.parametrize(("start", "low", "high"), [(187, 0.96, 1.0), (600, 0.9, 0.95)])
+def test_where_cubic_begins_it_stays(start, low, high):
+    """Losses that come exactly so often keep it in one of several courses; the note says how far apart they are."""
+    outcome = rfc9438.run_flow("cubic", 100, 10_000, start, 20, 40)
+    assert low < outcome.settled_rate / 10 / rfc9438.MSS / rfc9438.CUBIC_100MS[4] < high
 
 
 def test_a_verdict_needs_rows_that_hold():

@@ -9,8 +9,8 @@ import sys
 from importlib import import_module
 
 from ...compiled.registry import warmup
-from ...errors import UsageError
-from .base import Progress, Report, Row, silent
+from ...errors import AeroLabError, UsageError
+from .base import Progress, Report, Row, failed, silent
 
 CATALOGUE = {
     "smoltcp": "smoltcp",
@@ -43,11 +43,18 @@ def reproduce(name: str, quick: bool = False, seeds: int | None = None, progress
     """Run the reproduction ``name`` in virtual time.
 
     ``quick`` runs a part of its cases with few seeds, in seconds; ``seeds`` sets how many there are, where anything is
-    random. The report has the rows, the notes and :attr:`~.base.Report.verdict`.
+    random. The report has the rows, the notes and :attr:`~.base.Report.verdict`; a run that comes to no end is a row
+    that does not hold.
     """
     check(name, seeds)
     warmup(sys.stderr.isatty(), "reproduce")
-    return import_module(f".{CATALOGUE[name]}", __name__).run(seeds, quick, progress)
+    module = import_module(f".{CATALOGUE[name]}", __name__)
+    try:
+        return module.run(seeds, quick, progress)
+    except UsageError:
+        raise
+    except AeroLabError as error:  # a lab whose workload failed: nothing can be said of the others without it
+        return Report(name, module.TITLE, module.SOURCE, [failed("a run of it", error)], quick=quick)
 
 
 __all__ = ["CATALOGUE", "Report", "Row", "check", "names", "reproduce"]

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...errors import AeroLabError
 from ...tables import html_table, text_table
 
 if TYPE_CHECKING:
     import pandas
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
 Progress = Callable[[int, int, str], None]
 """Called with how many runs are done, how many there are, and what is running."""
 
@@ -34,7 +34,7 @@ class Row:
     unit: str
     low: float | None = None
     high: float | None = None
-    """The least and the greatest of our seeds, where there are several."""
+    """Between what our seeds lie, where there are several (:func:`span`)."""
     ok: bool | None = None
     """Whether ours holds theirs; None where nothing is judged."""
     note: str = ""
@@ -140,9 +140,21 @@ def number(value: float | None) -> str:
     return f"{value:.3g}"
 
 
+ONE_IN = 21
+"""One draw in so many lies below twenty others of its kind, and one above."""
+
+
+def span(values: Sequence[float]) -> tuple[float, float]:
+    """Between what ``values`` lie: the least and the greatest of up to 40. Of more the outermost do not count, one in
+    21 on each side: a span that gets wider with each seed would hold anything in the end."""
+    ordered = sorted(values)
+    outside = max((len(ordered) + 1) // ONE_IN - 1, 0)
+    return ordered[outside], ordered[-1 - outside]
+
+
 def spread(case: str, theirs: float, values: Sequence[float], unit: str, note: str = "") -> Row:
     """A row that holds when the published figure lies among ours."""
-    low, high = min(values), max(values)
+    low, high = span(values)
     return Row(case, theirs, sum(values) / len(values), unit, low, high, low <= theirs <= high, note)
 
 
@@ -152,12 +164,27 @@ def within(case: str, theirs: float, ours: float, tolerance: float, unit: str, n
     return Row(case, theirs, ours, unit, ok=ok, note=note, tolerance=tolerance)
 
 
-def each(run: Callable[[Item], Result], items: Iterable[Item], progress: Progress, what: str) -> list[Result]:
-    """``run`` of every item, in order, on as many threads as there are processors: the compiled loop holds no lock."""
+def failed(case: str, error: AeroLabError) -> Row:
+    """The row of what came to no end: it holds nothing, whatever had come until then."""
+    return Row(case, None, None, "", ok=False, note=str(error))
+
+
+def each(
+    run: Callable[[Item], Row], items: Iterable[Item], progress: Progress, what: str, name: Callable[[Item], str]
+) -> list[Row]:
+    """``run`` of every item, in order, on as many threads as there are processors: the compiled loop holds no lock. An
+    item that fails is a row with its ``name`` and the error."""
+
+    def one(item: Item) -> Row:
+        try:
+            return run(item)
+        except AeroLabError as error:
+            return failed(name(item), error)
+
     todo = list(items)
-    out: list[Result] = []
+    out: list[Row] = []
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for result in pool.map(run, todo):
+        for result in pool.map(one, todo):
             out.append(result)
             progress(len(out), len(todo), what)
     return out

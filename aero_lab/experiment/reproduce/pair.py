@@ -56,6 +56,7 @@ class Outcome:
     """What one transfer came to. Times are ns of virtual time."""
 
     ok: bool
+    """Whether everything arrived. A rate of what arrived until a flow stood still says nothing: see :meth:`whole`."""
     bytes: int
     ns: int
     """From the first SYN to the last byte read."""
@@ -74,6 +75,14 @@ class Outcome:
     queue_full: int
     refused: int
     """Packets that a reader with other habits threw away."""
+
+    def whole(self) -> Outcome:
+        """This, if everything arrived; an error if the flow broke off or ran into its deadline."""
+        if not self.ok:
+            raise AeroLabError(
+                f"the flow ended after {self.bytes:,} bytes and {self.ns / SECOND:,.3f} s of virtual time"
+            )
+        return self
 
     @property
     def bytes_per_second(self) -> float:
@@ -194,7 +203,10 @@ class Pair:
         )
         state = 0
         while state == 0:
+            before = z[race.NOW]
             state = race.race(*arguments, race.TURNS_AT_ONCE)
+            if state == 0 and z[race.NOW] == before:
+                raise AeroLabError(f"the two stacks find no end at {before / SECOND:,.3f} s of virtual time")
         self.now = int(z[race.NOW])
         settled = self.now - int(z[race.FIRST_READ_AT])
         per = max(settled, 1) * 1e-9 * self._of(self.sender, "mss")

@@ -34,20 +34,23 @@ def run_flow(each_th: int, size: int, queue: int = 1 << 22) -> Outcome:
     )
     there = [Rate(DOWN, 1 << 22), Delay(20 * MS)]
     back = [Rate(UP, queue), Delay(20 * MS)]
-    return Pair(there, back, tcp).run(size, settle=size // 2)
+    return Pair(there, back, tcp).run(size, settle=size // 2).whole()
 
 
 def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
     """The rate over how seldom is acknowledged, against what either direction lets through. Nothing is random."""
+
+    def named(each_th: int) -> str:
+        return f"one ACK for {each_th} segments"
 
     def one(each_th: int) -> Row:
         lets_through = min(DOWN, each_th * UP * PACKET // ACK)
         outcome = run_flow(each_th, 8_000_000 if quick else 20_000_000)
         ours = outcome.settled_rate * 8 * PACKET / (PACKET - 40)
         full = "the way back is full" if each_th < RATIO else "the way there is full"
-        return within(f"one ACK for {each_th} segments", lets_through / 1e6, ours / 1e6, TOLERANCE, "Mbit/s", full)
+        return within(named(each_th), lets_through / 1e6, ours / 1e6, TOLERANCE, "Mbit/s", full)
 
-    rows = each(one, (1, 8, 16) if quick else EACH, progress, "cases")
+    rows = each(one, (1, 8, 16) if quick else EACH, progress, "cases", named)
     notes = [
         "Rates are of IP packets. Up to one acknowledgement for 8 segments the rate is that of the return path times "
         "25 times the segments that each acknowledges; beyond, the line down is the limit."
