@@ -182,7 +182,7 @@ def _spent(*causes: str) -> Callable[[Run], float | None]:
         if not told or not run.bytes:
             return None
         every = [(cause, number) for way in told.values() for cause, number in way.items()]
-        known = {cause for name, _, _ in BLOCKS["where the bytes go"] if isinstance(name, tuple) for cause in name}
+        known = {cause for name, _, _ in BLOCKS[WHERE] if isinstance(name, tuple) for cause in name}
         return sum(n for cause, n in every if cause in causes or (not causes and cause not in known)) / run.bytes
 
     return of
@@ -197,6 +197,7 @@ def _left(run: Run) -> str | None:
 
 
 Entry = tuple[Any, str, str]
+WHERE = "where the bytes go, in per cent of the payload"
 BLOCKS: dict[str, tuple[Entry, ...]] = {
     "how fast": (
         ("goodput_mbps", "goodput\nMbit/s", "{:.1f}"),
@@ -223,7 +224,7 @@ BLOCKS: dict[str, tuple[Entry, ...]] = {
         ("acks_per_data_segment", "ACKs per\nsegment", "{:.2f}"),
         ("retransmissions", "retrans-\nmissions", "{}"),
     ),
-    "where the bytes go": (
+    WHERE: (
         (("payload",), "payload,\nits headers", "{:.1%}"),
         (("ack",), "ACKs", "{:.1%}"),
         (("retransmission",), "retrans-\nmissions", "{:.1%}"),
