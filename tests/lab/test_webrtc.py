@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 
 import aero_lab as al
+from aero_lab.lan import Policy
 from aero_lab.paths import get_path
 from aero_lab.transports.peer import missing
 from aero_lab.tunnels.base import why_not
+from tests.egress.name_server import Served
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
@@ -33,6 +38,45 @@ def test_they_come_to_the_same_over_libwebrtc(option, transport):
             assert result.ok and result.digest_ok, (workload, result.error)
         wire = lab._tunnels.wire  # type: ignore[attr-defined]
         assert wire is not None and wire.bytes_out > 2_000_000 and wire.bytes_in > 2_000_000
+
+
+@pytest.fixture
+def world(monkeypatch):
+    """A name server on loopback, where every lab looks names up that are not its own."""
+    from aero_lab.egress import resolver
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    def run(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(30)
+
+    served, real = Served(), resolver.HostResolver
+    names, where = run(served.__aenter__())
+    monkeypatch.setattr(resolver, "HostResolver", lambda timeout: real(where, timeout, hosts=None))
+    yield names
+    run(served.__aexit__())
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(30)
+    loop.close()
+
+
+@pytest.mark.parametrize(("option", "settings"), [("A", {}), ("A", {"dns": "json"}), ("B", {})])
+def test_names_of_the_world_are_looked_up_at_the_proxy(option, settings, world):
+    """Those that the lab does not serve itself; by A in a channel of their own."""
+    with al.Lab(
+        option=option, transport="webrtc", policy=Policy(allow_private=True), progress=False, **settings
+    ) as lab:
+        guest = lab.guest()
+        found = guest.run("dns", names=("one.example", "www.example"), count=4)
+        assert found.ok, found.error
+        assert {asked[1:] for asked in world.asked} == {("one.example.", "A"), ("www.example.", "A")}
+        nobody = guest.run("dns", names=("none.example",), count=1)
+        assert not nobody.ok and "none.example" in (nobody.error or "")
+        rows = lab.capture.frames()
+    answers = rows[(rows["point"] == "nic") & (rows["direction"] == "rx") & (rows["cause"] == "dns")]
+    assert len(answers) >= 5
 
 
 def test_a_peer_that_there_is_not_is_said_in_one_line():

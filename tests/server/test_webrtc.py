@@ -255,6 +255,22 @@ def test_offers_without_sense_are_refused_and_leave_nothing(body):
 
 
 @on_a_loop
+async def test_an_answer_that_takes_too_long_is_not_the_clients_fault(monkeypatch):
+    monkeypatch.setattr("aero_lab.server.endpoints.webrtc.RTC_GATHER", 0)
+    async with rig(**OPEN) as r, client() as peer:
+        peer.channel("l2")
+        offer = said(await peer.offer())
+        status, told = await post(r, {"sdp": offer})
+        assert (status, told["code"]) == (500, "internal_error") and "in time" in told["message"]
+        async with r.client.ws_connect(f"{r.origin}/webrtc/signal", origin=r.origin) as socket:
+            await socket.send_str(json.dumps({"type": "offer", "sdp": offer}))
+            assert json.loads((await socket.receive(20)).data)["code"] == "internal_error"
+            assert (await socket.receive(20)).type is WSMsgType.CLOSE and socket.close_code == 1011
+        await until(lambda: not r.proxy.connections, "no session")
+        assert 'event="ice_gathering_timeout"} 2' in (await r.get("/metrics"))[2]
+
+
+@on_a_loop
 async def test_who_may_and_how_often():
     async with rig(**OPEN, relay_auth_mode="jwt", relay_jwt_secret=SECRET, max_sessions=2) as r:
         async with client() as peer, client() as second, client() as third:

@@ -31,6 +31,10 @@ NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache", "Expires": "0"}
 NOT_BINARY, INTERNAL = 1003, 1011
 
 
+class NotGathered(PeerFailed):
+    """No answer could be made in time: not the client's fault, whose offer may be as good as any."""
+
+
 def off(config: ServerConfig) -> str | None:
     """Why there is no WebRTC here."""
     return missing(config.webrtc_library)
@@ -66,6 +70,9 @@ async def _by_http(call: Call, versioned: bool) -> tuple[RtcSession, Description
     session = RtcSession(call, call.number(), peer)
     try:
         answer = await _answer(call, peer, wanted)
+    except NotGathered as error:
+        await _abandon(session, leave)
+        raise Refused(500, str(error), "ice-gathering-timeout") from None
     except PeerFailed as error:
         await _abandon(session, leave)
         raise Refused(400, str(error), "bad-message", "bad_message") from None
@@ -91,7 +98,7 @@ async def _answer(call: Call, peer: Peer, wanted: Description) -> Description:
             return await peer.answer(wanted)
     except TimeoutError:
         call.metrics.event("ice_gathering_timeout")
-        raise PeerFailed("no candidates could be gathered") from None
+        raise NotGathered("no candidates could be gathered in time") from None
 
 
 async def _abandon(session: RtcSession, leave: Any) -> None:
@@ -245,6 +252,8 @@ class Trickle:
             answer = await _answer(call, peer, wanted)
         except PeerFailed as error:
             await _abandon(session, leave)
+            if isinstance(error, NotGathered):
+                raise Ended("internal_error", str(error), INTERNAL) from None
             raise Ended("bad_message", str(error)) from None
         _live_on(call, session, leave)
         bare = _without_candidates(answer)
