@@ -41,7 +41,7 @@ def run(seeds: int | None, quick: bool, progress: Progress) -> Report:
     """The rate over how seldom is acknowledged, against what either direction lets through. Nothing is random."""
 
     def named(each_th: int) -> str:
-        return f"one ACK for {each_th} segments"
+        return f"one ACK for {each_th} segments" if each_th > 1 else "one ACK for each segment"
 
     def one(each_th: int) -> Row:
         lets_through = min(DOWN, each_th * UP * PACKET // ACK)

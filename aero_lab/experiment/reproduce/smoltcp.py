@@ -150,7 +150,7 @@ def round_trips(flows: int) -> list[tuple[int, int]]:
 
 
 def line(flows: int) -> str:
-    return f"{flows} flows on one line" if flows > 1 else "1 flow on that line"
+    return f"{flows} flow{'s' if flows > 1 else ''} on one line"
 
 
 def together(flows: int) -> Row:
