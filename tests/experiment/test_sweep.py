@@ -102,6 +102,37 @@ def test_other_processes_make_the_same_rows_and_the_same_bytes(whole, tmp_path):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
+LINKS = [
+    {"gilbert": "5%/30%/100%/0%"},
+    {"jitter": "5ms", "jitter_model": "normal", "duplicate": 0.02, "reorder": 0.05, "corrupt": 0.01},
+    {"outage": "300ms/200ms/1s", "outage_mode": "hold", "loss": 0.02},
+    {"rate": "2Mbit/s", "aqm": "pie", "queue": "100KB", "ecn": True},
+    {"rate": ["1Mbit/s", "4Mbit/s"], "aqm": "codel", "loss_burst": 3, "loss": 0.02},
+]
+
+
+def test_neither_the_order_nor_the_surroundings_of_runs_change_one(tmp_path):
+    """Hashes, the zone, the folder and what ran before are another's: rows and captures are the same."""
+    every = []
+    for link in LINKS:
+        axes = {name: [tuple(value)] if isinstance(value, list) else value for name, value in link.items()}
+        every += configs(option="C", transport=["memory", "websocket", "webrtc"], size="30KB", rtt="20ms", **axes)
+    program = (
+        "import json, sys\n"
+        "from aero_lab.experiment.sweep.rows import make_row\n"
+        "print(json.dumps([make_row(config) for config in reversed(json.load(sys.stdin))]))\n"
+    )
+    surroundings = {"PYTHONHASHSEED": "77", "TZ": "Asia/Kathmandu", "PYTHONPATH": str(ROOT)}
+    told = subprocess.run(
+        [sys.executable, "-c", program], input=json.dumps(every), cwd=tmp_path, env=os.environ | surroundings,
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    mine = [make_row(config) for config in every]
+    assert len(mine) == 15 and all(row["ok"] for row in mine) and len({row["capture_sha256"] for row in mine}) == 15
+    assert list(reversed(json.loads(told.stdout))) == mine
+
+
 def test_a_run_that_would_never_end_stops_at_its_deadline_and_says_so():
     frame = sweep(size=["5MB", "1KB"], rtt="1s", timeout=5)
     assert list(frame["ok"]) == [False, True]
