@@ -21,7 +21,10 @@ TESTS = ROOT.parent / "tests"
 EMPTY = {"aero_lab.cpu.op_system.nop"}
 """Kernels that do nothing anyway."""
 SAMPLE = 13
-"""In an ordinary run a kernel of every so many-th test is tried; all of them take many minutes."""
+"""In an ordinary run a kernel of every so many-th test is tried; all of them take an hour."""
+SHARD, PATIENCE = 40, 1800
+"""Kernels that are tried in one process of the long run, and the seconds that it may take: minutes on a machine that
+does nothing else."""
 LENGTHY = ("tests/stack/test_model_", "tests/cpu/test_differential.py::test_one_of_each")
 """Tests that take long by themselves as plain Python: in an ordinary run their kernels are not tried."""
 
@@ -36,6 +39,18 @@ def claims() -> dict[str, list[str]]:
 
 def named() -> list[str]:
     return [kernel for kernels in claims().values() for kernel in kernels]
+
+
+def shards() -> dict[str, list[str]]:
+    """All kernels, in parts that end within minutes: ``room-number -> kernels``, by the room of their tests."""
+    rooms: dict[str, list[str]] = {}
+    for test, kernels in claims().items():
+        rooms.setdefault(test.split("/")[1], []).extend(k for k in kernels if k not in EMPTY)
+    return {
+        f"{room}-{at // SHARD + 1}": kernels[at : at + SHARD]
+        for room, kernels in sorted(rooms.items())
+        for at in range(0, len(kernels), SHARD)
+    }
 
 
 def defines(path: Path) -> set[str]:
@@ -79,7 +94,7 @@ def witnessed(wanted: dict[str, list[str]], tmp_path: Path) -> dict[str, dict]:
     command = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", "-p", "tests.compiled.witness"]
     done = subprocess.run(
         [*command, "--timeout=0", *wanted], cwd=TESTS.parent, env=environment, capture_output=True, text=True,
-        timeout=590,
+        timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     return json.loads((tmp_path / "out.json").read_text())
@@ -114,6 +129,16 @@ def test_some_twins_notice_when_their_kernel_does_nothing(tmp_path):
     assert step not in seen["noticed"] and push not in seen["noticed"]
 
 
+def test_every_kernel_is_in_one_shard():
+    parts = shards()
+    assert sorted(kernel for part in parts.values() for kernel in part) == sorted(defined() - EMPTY)
+    assert all(0 < len(part) <= SHARD for part in parts.values())
+
+
 @pytest.mark.long
-def test_each_twin_notices_when_its_kernel_does_nothing(tmp_path):
-    try_kernels(set(named()), tmp_path)
+@pytest.mark.timeout(PATIENCE + 60)
+@pytest.mark.skipif(PLAIN, reason="the same in either mode: it starts a process of its own")
+@pytest.mark.parametrize("shard", shards())
+def test_each_twin_notices_when_its_kernel_does_nothing(shard, tmp_path):
+    """``-k stack-2`` is one part of a room, ``-k "stack-"`` a room."""
+    try_kernels(set(shards()[shard]), tmp_path)
