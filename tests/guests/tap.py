@@ -37,6 +37,18 @@ FIN that was sent twice meets a socket that has gone, and is answered with one. 
 """
 
 
+def unquiet(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    """What moved of :data:`QUIET`.
+
+    The kernel counts a SYN to an established connection as an error (RFC 5961 section 4.2, ``TCPSYNChallenge``). A
+    SYN-ACK that was sent once more, as its answer came after more than the second of RFC 6298, is one and nothing was
+    wrong with it: that alone is taken off.
+    """
+    moved = {name: after.get(name, 0) - before.get(name, 0) for name in (*QUIET, "TcpExtTCPSYNChallenge")}
+    moved["TcpInErrs"] -= moved.pop("TcpExtTCPSYNChallenge")
+    return {name: n for name, n in moved.items() if n}
+
+
 why_not = functools.cache(tap.why_not)
 
 

@@ -44,6 +44,7 @@ def test_what_is_sent_twice_without_loss_is_a_tail_loss_probe():
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("virtual", [True, False])
 def test_every_cell(virtual):
     names = usual_workloads("linux")
@@ -57,6 +58,7 @@ def test_every_cell(virtual):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.root
 @pytest.mark.skipif(shutil.which("qemu-system-i386") is None, reason="needs qemu-system-i386")
 @pytest.mark.parametrize("transport", ["memory", "websocket", "webrtc"])

@@ -81,6 +81,7 @@ def test_two_guests_and_none_is_left_behind(plain_image):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("nic", NICS)
 def test_all_of_it_over_websocket(nic, plain_image):
     """100 MB each way, 10,000 connections, everything else, and the driver has nothing to say."""

@@ -192,6 +192,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("nic", NICS)
 def test_all_of_it_over_websocket(nic, needs_qemu):
     """100 MB each way, 10,000 connections, everything else, and the driver has nothing to say."""
