@@ -137,8 +137,8 @@ def test_idle_websockets(path, number):
         assert process.end() == 0
 
 
-# Each takes two descriptors, and there are systems where a process may have 20,000.
-@pytest.mark.parametrize("number", [300, pytest.param(9_500, marks=MANY)])
+# Each takes three descriptors of the server, and there are systems where a process may have 20,000.
+@pytest.mark.parametrize("number", [300, pytest.param(6_500, marks=MANY)])
 def test_idle_connections_through_the_relay(number):
     """Each is a WebSocket and a connection to its target, and nothing is said on either. With the WebSockets the
     targets go."""
