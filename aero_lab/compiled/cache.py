@@ -8,10 +8,13 @@ nothing else.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import pickle
 import re
 import sys
+import warnings
 from functools import cache
 from importlib.util import resolve_name
 from pathlib import Path
@@ -145,22 +148,77 @@ class _CacheImpl(caching.CompileResultCacheImpl):
         return super().rebuild(target_context, payload)
 
 
+TOLD = 16
+"""Hexadecimal digits, in a compiled form's name, of what it was made of."""
+
+
+class _Files(caching.IndexDataCacheFile):
+    """The index of a kernel and its compiled forms.
+
+    numba numbers these files and names them in the index before it writes them. After an edit number 1 is the form that
+    was compiled of the old source, and for a moment, or for ever if the process is killed in it or the disk is full,
+    the index says that it is of the new one; and two processors that share a directory can both take number 1. Here a
+    name says what is in the file, and the index names nothing that is not written.
+    """
+
+    def save(self, key, data):
+        told = repr((self._source_stamp, *key[1:]))  # all of the key but the signature, of which a kernel has one
+        base = self._index_name.removesuffix(".nbi")
+        name = f"{base}.{hashlib.sha256(told.encode()).hexdigest()[:TOLD]}.nbc"
+        self._save_data(name, data)
+        overloads = {**self._load_index(), key: name}
+        self._save_index(overloads)
+        named = {*overloads.values()}
+        # Of an older source; the variants of a kernel have names of their own that begin alike.
+        for path in Path(self._cache_path).glob(f"{glob.escape(base)}.{'[0-9a-f]' * TOLD}.nbc"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
+
+    def load(self, key):
+        try:
+            return super().load(key)
+        except _DAMAGED:
+            return None
+
+    def _load_index(self):
+        try:
+            return super()._load_index()
+        except _DAMAGED:
+            return {}
+
+
+_DAMAGED = (OSError, EOFError, pickle.UnpicklingError, ValueError, IndexError, TypeError, AttributeError, ImportError)
+"""What reading a file that is cut off, or is none of numba's, may end in: the kernel is compiled anew."""
+
+_told = False
+
+
 class KernelCache(caching.FunctionCache):
     """A numba function cache that lives in the package's own directory.
 
-    ``variant`` keeps a function that is compiled in two ways apart from itself.
+    ``variant`` keeps a function that is compiled in two ways apart from itself. Where nothing can be kept kernels work
+    all the same, and are compiled by each process that needs them.
     """
 
     _impl_class = _CacheImpl
 
     def __init__(self, py_func, variant: str = ""):
         super().__init__(py_func)
-        if variant:
-            self._cache_file = caching.IndexDataCacheFile(
-                cache_path=self._cache_path,
-                filename_base=f"{self._impl.filename_base}.{variant}",
-                source_stamp=self._impl.locator.get_source_stamp(),
-            )
+        self._cache_file = _Files(
+            cache_path=self._cache_path,
+            filename_base=".".join(filter(None, (self._impl.filename_base, variant))),
+            source_stamp=self._impl.locator.get_source_stamp(),
+        )
+
+    def save_overload(self, sig, data):
+        global _told
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            if not _told:
+                _told = True
+                why = f"cannot keep compiled kernels in {cache_dir()}: {error.strerror or error}"
+                warnings.warn(f"{why}; every process will compile them again", RuntimeWarning, stacklevel=2)
 
     def holds(self, sig, target_context) -> bool:
         """Whether an up-to-date kernel waits on disk; loads nothing but the index."""

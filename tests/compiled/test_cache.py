@@ -172,3 +172,99 @@ def test_an_edited_callee_in_another_file_is_noticed(tmp_path):
     assert run() == [30, 0]
     assert not (package / "__pycache__").joinpath("caller.nbi").exists()
     assert list((tmp_path / "cache").rglob("*.nbc")), "the cache lies where it was told to"
+
+
+class Two:
+    """The files of one kernel, as the program of two sources sees them."""
+
+    KEY = (("the signature",), ("x86_64", "a processor"), ("code", "cells"))
+
+    def __init__(self, path):
+        self.path = path
+        self.old, self.new = (cache._Files(str(path), "kernel-1.py311", stamp) for stamp in ("old", "new"))
+
+    def names(self):
+        return sorted(path.name for path in self.path.iterdir())
+
+
+def test_an_index_never_names_what_was_compiled_of_another_source(tmp_path, monkeypatch):
+    """A process that is killed between the two files, or that has room for the small one only, leaves the other out."""
+    files = Two(tmp_path)
+    files.old.save(Two.KEY, "compiled of the old source")
+    assert files.old.load(Two.KEY) == "compiled of the old source" and files.new.load(Two.KEY) is None
+
+    def full(name, data):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(files.new, "_save_data", full)
+        files.new.save(Two.KEY, "compiled of the new source")
+    assert files.new.load(Two.KEY) is None
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space"):
+        patch.setattr(files.new, "_save_index", lambda overloads: full("", overloads))
+        files.new.save(Two.KEY, "compiled of the new source")
+    assert files.new.load(Two.KEY) is None and files.old.load(Two.KEY) == "compiled of the old source"
+
+    files.new.save(Two.KEY, "compiled of the new source")
+    assert files.new.load(Two.KEY) == "compiled of the new source" and files.old.load(Two.KEY) is None
+    assert len(files.names()) == 2, "what is of no use any more does not stay"
+
+
+def test_what_one_variant_leaves_behind_is_not_the_others(tmp_path):
+    files = Two(tmp_path)
+    outer = cache._Files(str(tmp_path), "kernel-1.py311.outer", "old")
+    outer.save(Two.KEY, "for Python")
+    files.old.save(Two.KEY, "for kernels")
+    files.new.save(Two.KEY, "for kernels, of the new source")
+    assert outer.load(Two.KEY) == "for Python" and files.new.load(Two.KEY) == "for kernels, of the new source"
+
+
+def test_two_processors_that_share_a_directory_do_not_share_code(tmp_path, monkeypatch):
+    """Both look at an index that names nothing, one writes while the other does: numba calls both files number 1."""
+    here, there = Two.KEY, (Two.KEY[0], ("x86_64", "another processor"), Two.KEY[2])
+    files = Two(tmp_path)
+    other = cache._Files(str(tmp_path), "kernel-1.py311", "old")
+    write = files.old._save_data
+
+    def interleaved(name, data):
+        other.save(there, "for the other")
+        write(name, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(other, "_load_index", dict)
+        patch.setattr(files.old, "_save_data", interleaved)
+        files.old.save(here, "for this one")
+    assert files.old.load(here) in ("for this one", None)  # what is lost is compiled again
+    assert files.old.load(there) in ("for the other", None)
+    for key, text in ((here, "for this one"), (there, "for the other")):
+        files.old.save(key, text)
+    assert (files.old.load(here), files.old.load(there)) == ("for this one", "for the other")
+
+
+@pytest.mark.parametrize("ending", [".nbi", ".nbc"])
+@pytest.mark.parametrize("left", [b"", b"\x80", b"nonsense", b"\x80\x04\x8c\x06nosuch\x94\x8c\x04name\x94\x93\x94."])
+def test_a_damaged_file_is_compiled_anew(tmp_path, ending, left):
+    files = Two(tmp_path)
+    files.old.save(Two.KEY, "compiled")
+    (damaged,) = [path for path in tmp_path.iterdir() if path.name.endswith(ending)]
+    damaged.write_bytes(left)
+    assert files.old.load(Two.KEY) is None
+    files.old.save(Two.KEY, "compiled")
+    assert files.old.load(Two.KEY) == "compiled"
+
+
+@pytest.mark.skipif(PLAIN, reason="plain mode compiles nothing")
+def test_kernels_work_where_nothing_can_be_kept(tmp_path):
+    """A directory that cannot be: one warning, and what was compiled is used."""
+    (tmp_path / "file").write_text("no directory")
+    program = (
+        "from aero_lab.framing import l2_tunnel\n"
+        "from aero_lab.compiled import registry\n"
+        "made = [k for k in registry._kernels if k.is_entry][:2]\n"
+        "for k in made: k.prepare()\n"
+        "print(sum(k.ready for k in made))\n"
+    )
+    environment = {**os.environ, "AERO_LAB_CACHE_DIR": str(tmp_path / "file" / "below"), "PYTHONPATH": str(ROOT.parent)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout == "2\n", done.stderr
+    assert done.stderr.count("cannot keep compiled kernels in") == 1 and "Traceback" not in done.stderr
