@@ -58,10 +58,15 @@ def test_one_seed_is_one_capture():
 
 def test_two_guests_with_one_address_keep_their_flows():
     with al.Lab(virtual=True, option="B", progress=False) as lab:
-        for guest in (lab.guest(), lab.guest()):
+        guests = lab.guest(), lab.guest()
+        for guest in guests:
             assert guest.run("dns").ok and guest.run("rr").ok
         frames = lab.capture.frames()
     nic, tunnel = (frames[frames["point"] == point] for point in ("nic", "tunnel"))
+    both = nic.merge(tunnel, on=["frame_id", "direction"], suffixes=("", "_tunnel"))
+    assert (both["flow_id"] == both["flow_id_tunnel"]).all()
+    one, other = (set(both["flow_id"][(both["eth_src"] == g.mac) | (both["eth_dst"] == g.mac)]) for g in guests)
+    assert one and other and not one & other and one | other == set(tunnel["flow_id"].dropna())
     assert set(tunnel["flow_id"].dropna()) <= set(nic["flow_id"].dropna())
     assert not (frames["cause"] == "duplicate").any()
 
