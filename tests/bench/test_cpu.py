@@ -146,7 +146,7 @@ class Fake(Emulator):
         return SerialProcess([sys.executable, "-c", self.script])
 
 
-WORK = "sum(range(300000))"
+WORK = "sum(range(6_000_000))"  # several of the ticks that processor time is counted in
 SAYS = f"import sys; o = sys.stdout; o.write('\\x02'); o.flush(); {WORK}; o.write('\\x03%08x\\n'); o.flush(); input()"
 
 
